@@ -1,0 +1,780 @@
+"""The learner base: fit, adapt and predict, written once for the whole family."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.covariance import ledoit_wolf
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._episodes import EpisodeSampler
+from ._few_shot import FewShotClassifier, check_support_pair
+from ._fitted import FittedNetwork, Recipe, Representation
+from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
+from .nn import (
+    METRICS,
+    DataTensor,
+    EpisodeLoader,
+    EpisodicCrossEntropy,
+    EpisodicModule,
+    ValidationEpisodes,
+    embed,
+    evaluate,
+    resolve_device,
+    resolve_precision,
+    score_frozen,
+)
+from .nn.backbones import BACKBONES, has_linear_start
+from .utils._random import draw_seed, seeded_torch
+from .utils._validation import (
+    check_aligned,
+    check_labels,
+    check_X,
+    encode_labels,
+    input_scale,
+    label_text,
+)
+
+N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
+N_PROBE_EPISODES = 20  # training episodes that the starting scale is measured on
+FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
+
+
+def cosine_schedule(progress: float) -> float:
+    """Fall from 1 to 0 along half a cosine."""
+    return 0.5 * (1.0 + float(np.cos(np.pi * progress)))
+
+
+def step_schedule(progress: float) -> float:
+    """Halve at every tenth of the training."""
+    return float(0.5 ** int(10 * progress))
+
+
+SCHEDULES: dict[str, Callable[[float], float] | None] = {
+    "cosine": cosine_schedule,
+    "step": step_schedule,
+    "constant": None,
+}
+
+
+class _TrainingData(NamedTuple):
+    X: np.ndarray  # (n_samples, *input_shape)
+    codes: np.ndarray  # (n_samples,) class codes
+    classes: np.ndarray  # (n_classes,) labels
+    groups: np.ndarray | None  # (n_samples,)
+    validation: np.ndarray  # (n_classes,) bool, held-out classes
+
+
+class BaseFewShotLearner(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+):
+    """Base of all learners that meta-train a network on episodes.
+
+    A learner defines its parameters and two hooks: :meth:`_head` (which head, with which options)
+    and, where it is not cross-entropy, :meth:`_criterion`.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "backbone": [StrOptions({"auto", *BACKBONES}), torch.nn.Module, callable],
+        "n_way": [Interval(Integral, 2, None, closed="left"), StrOptions({"all"}), tuple, list],
+        "n_shot": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "n_query": [Interval(Integral, 1, None, closed="left")],
+        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "episodes_per_epoch": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "lr_schedule": [StrOptions(set(SCHEDULES)), callable],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "validation_classes": ["array-like", None],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "freeze_backbone": ["boolean"],
+        "augment": [callable, None],
+        "callbacks": [list, tuple, None],
+        "input_shape": [tuple, list, None],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "compile": ["boolean"],
+        "predict_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+        "metric": [StrOptions(set(METRICS)), callable],
+        "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "learn_scale": ["boolean"],
+    }
+
+    # ------------------------------------------------------------------ hooks
+
+    def _head(self, scale: float) -> tuple[type, dict[str, Any]]:
+        """Return the head's class and its parameters.
+
+        Parameters
+        ----------
+        scale : float
+            The scale to start from: the ``scale`` parameter, or what "auto" has found.
+        """
+        raise NotImplementedError
+
+    def _criterion(self) -> torch.nn.Module:
+        """Return the loss, a module called with (scores, target)."""
+        return EpisodicCrossEntropy()
+
+    # ------------------------------------------------------------------ meta-training
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Any:
+        """Meta-train the network on episodes drawn from the classes of y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, channels, length) or \
+(n_samples, channels, height, width)
+            Samples of the base classes.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Who drew, spoke or photographed a sample: the support and the queries of an episode
+            never share a group.
+        class_groups : array-like of shape (n_samples,) or None, default=None
+            Alphabet, genus, ... of a sample's class: classes of one group stay on one side of the
+            validation split.
+
+        Returns
+        -------
+        self : object
+            Fitted learner. If ``fit`` raises, it is what it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an array is malformed, there are fewer than two classes, or no class
+            has two examples.
+        """
+        self._validate_params()
+        fresh = object.__new__(type(self))
+        fresh.__dict__.update({k: v for k, v in self.__dict__.items() if not _is_fitted_name(k)})
+        seed = draw_seed(self.random_state)
+        start = getattr(self, "_network", None) if self.warm_start else None
+        with seeded_torch(seed, resolve_device(self.device)):
+            data = fresh._check_training_data(X, y, groups, class_groups, seed)
+            fresh._meta_train(data, np.random.default_rng(seed), start)
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def _check_training_data(
+        self, X: Any, y: Any, groups: Any, class_groups: Any, seed: int
+    ) -> _TrainingData:
+        """Validate everything that ``fit`` takes and hold out the validation classes."""
+        shape = None if self.input_shape is None else tuple(self.input_shape)
+        X = check_X(self, X, reset=True, input_shape=shape)
+        y = check_labels(X, y)
+        classes, codes = encode_labels(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes to draw episodes from. Got "
+                f"{len(classes)} class: {label_text(classes)}."
+            )
+        self.classes_ = classes
+        self.input_shape_ = X.shape[1:]
+        self.input_scale_ = input_scale(X)
+        groups = check_aligned("groups", groups, len(X))
+        class_groups = check_aligned("class_groups", class_groups, len(X))
+        owners = None if class_groups is None else group_of_class(codes, class_groups, classes)
+        rng = np.random.default_rng([seed, 1])
+        if self.validation_classes is not None:
+            validation = self._given_validation(classes)
+        else:
+            validation = held_out_classes(len(classes), self.validation_fraction, owners, rng)
+        return _TrainingData(X, codes, classes, groups, validation)
+
+    def _given_validation(self, classes: np.ndarray) -> np.ndarray:
+        wanted = np.unique(np.asarray(self.validation_classes))
+        unknown = wanted[~np.isin(wanted, classes)]
+        if len(unknown):
+            raise ValueError(
+                f"The 'validation_classes' parameter of {type(self).__name__} must hold labels "
+                f"of y. Got {label_text(unknown)}, which y does not have."
+            )
+        held_out = np.isin(classes, wanted)
+        if min(held_out.sum(), (~held_out).sum()) < 2:
+            raise ValueError(
+                f"The 'validation_classes' parameter of {type(self).__name__} must leave at least "
+                f"two classes on each side. Got {held_out.sum()} of {len(classes)} classes."
+            )
+        return held_out
+
+    def _meta_train(
+        self, data: _TrainingData, rng: np.random.Generator, start: FittedNetwork | None
+    ) -> None:
+        """Build, train and keep the network; sets the fitted attributes."""
+        device = resolve_device(self.device)
+        train_sampler, valid_sampler = self._samplers(data)
+        recipe, module = self._untrained(start)
+        module.to(device)
+        trained, store = self._trained_part(module, data, device)
+        valid = self._validation_episodes(store, valid_sampler, rng)
+        probe = ValidationEpisodes(store, train_sampler.plan(N_PROBE_EPISODES, rng))
+        if start is None:
+            recipe, module, trained = self._best_start(recipe, module, trained, data, probe, valid)
+        task = EpisodicTask(self._loader(store, train_sampler, rng), valid)
+        self.net_, self.best_epoch_ = self._train(trained, task, device)
+        self.history_ = history_rows(self.net_)
+        self._keep(module, recipe, data)
+
+    def _samplers(self, data: _TrainingData) -> tuple[EpisodeSampler, EpisodeSampler | None]:
+        """Return samplers over the training classes and over the validation classes."""
+        training = self._sampler(data, ~data.validation)
+        self.n_way_ = training.n_way_
+        name = type(self).__name__
+        if training.n_clamped_:
+            _warn(
+                f"{training.n_clamped_} of the {int((~data.validation).sum())} training classes "
+                f"of {name} have too few examples for n_shot={self.n_shot} and "
+                f"n_query={self.n_query}: they take part with fewer, or, with a single example, "
+                "not at all."
+            )
+        if data.validation.any():
+            return training, self._sampler(data, data.validation)
+        _warn(
+            f"{name} has no validation classes ({len(data.classes)} classes in all, "
+            f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
+            f"{self.max_epochs} and keeps the last weights."
+        )
+        return training, None
+
+    def _sampler(self, data: _TrainingData, drawn: np.ndarray) -> EpisodeSampler:
+        """Return a sampler over the rows of the ``drawn`` classes."""
+        rows = np.flatnonzero(drawn[data.codes])
+        members = np.flatnonzero(drawn)
+        return EpisodeSampler(
+            np.searchsorted(members, data.codes[rows]),
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            rows=rows,
+            groups=None if data.groups is None else data.groups[rows],
+            clamp=True,
+            names=data.classes[members],
+            owner=type(self).__name__,
+        )
+
+    def _untrained(self, start: FittedNetwork | None) -> tuple[Recipe, EpisodicModule]:
+        """Return the network that training starts from, fresh or (``warm_start``) fitted before."""
+        if start is not None:
+            if start.recipe.input_shape != self.input_shape_:
+                raise ValueError(
+                    f"{type(self).__name__} has warm_start=True and was fitted on samples of "
+                    f"shape {start.recipe.input_shape}. Got samples of shape {self.input_shape_}."
+                )
+            return start.recipe, copy.deepcopy(start.module).requires_grad_(True)
+        scale = getattr(self, "scale", "auto")
+        head, options = self._head(1.0 if scale == "auto" else float(scale))
+        top = {} if self.freeze_backbone else None
+        recipe = Recipe(self.backbone, self.input_shape_, {}, top, head, options)
+        return recipe, recipe.build()
+
+    def _trained_part(
+        self, module: EpisodicModule, data: _TrainingData, device: torch.device
+    ) -> tuple[EpisodicModule, DataTensor]:
+        """Return what is trained and its inputs: behind a frozen backbone, rows embedded once."""
+        if not self.freeze_backbone:
+            module.autocast_dtype = resolve_precision(
+                self.precision, device, len(self.input_shape_)
+            )
+            return module, DataTensor(data.X, device, self.input_scale_)
+        frozen, top = module.backbone
+        embedding = embed(
+            frozen, data.X, scale=self.input_scale_, batch_size=self.predict_batch_size
+        )
+        return EpisodicModule(top, module.head), DataTensor(embedding, device)
+
+    def _validation_episodes(
+        self, store: DataTensor, sampler: EpisodeSampler | None, rng: np.random.Generator
+    ) -> ValidationEpisodes | None:
+        """Freeze as many episodes as make the accuracy certain enough to choose by."""
+        if sampler is None:
+            return None
+        n_way = np.max(sampler.n_way_)
+        n_episodes = -(-N_VALIDATION_QUERIES // (n_way * self.n_query))
+        return ValidationEpisodes(store, sampler.plan(int(n_episodes), rng))
+
+    def _best_start(
+        self,
+        recipe: Recipe,
+        module: EpisodicModule,
+        trained: EpisodicModule,
+        data: _TrainingData,
+        probe: ValidationEpisodes,
+        valid: ValidationEpisodes | None,
+    ) -> tuple[Recipe, EpisodicModule, EpisodicModule]:
+        """Choose where a backbone with a linear path starts: whichever held-out classes prefer."""
+        candidates = [(recipe, module, trained)]
+        for projection in self._projections(trained.backbone, data, probe.data, valid):
+            candidates.append(_with_projection(recipe, module, trained, projection))
+        if getattr(self, "scale", None) == "auto":
+            for _, _, candidate in candidates:
+                candidate.head.start_from(score_frozen(candidate, probe))
+        if len(candidates) == 1:
+            return candidates[0]
+        criterion = self._criterion()
+
+        def quality(candidate: tuple[Recipe, EpisodicModule, EpisodicModule]) -> tuple[float, float]:
+            accuracy, loss = evaluate(candidate[2], criterion, valid)
+            return accuracy, -loss
+
+        return max(candidates, key=quality)
+
+    def _projections(
+        self,
+        backbone: torch.nn.Module,
+        data: _TrainingData,
+        store: DataTensor,
+        valid: ValidationEpisodes | None,
+    ) -> list[np.ndarray]:
+        """Return linear maps that the backbone could start from, besides the identity."""
+        training = np.flatnonzero(~data.validation[data.codes])
+        if valid is None or not has_linear_start(backbone):
+            return []
+        features = linear_features(backbone, store, training)
+        return [discriminant_projection(features, data.codes[training])]
+
+    def _loader(
+        self, store: DataTensor, sampler: EpisodeSampler, rng: np.random.Generator
+    ) -> EpisodeLoader:
+        return EpisodeLoader(
+            store,
+            sampler,
+            n_episodes=self.episodes_per_epoch,
+            meta_batch_size=self.meta_batch_size,
+            rng=rng,
+            augment=self.augment,
+        )
+
+    def _train(
+        self, module: EpisodicModule, task: EpisodicTask, device: torch.device
+    ) -> tuple[Any, int]:
+        """Train in place; returns the skorch net and the epoch whose weights were kept."""
+        if self.compile:
+            module.backbone.compile()
+        schedule = self.lr_schedule
+        return train(
+            module,
+            self._criterion(),
+            task,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            lr_factor=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            device=device,
+            callbacks=copy.deepcopy(list(self.callbacks or ())),
+            verbose=int(self.verbose),
+            net_params=self.net_params or {},
+        )
+
+    def _keep(self, module: EpisodicModule, recipe: Recipe, data: _TrainingData) -> None:
+        """Set what prediction needs."""
+        module.autocast_dtype = None
+        self._network = FittedNetwork(
+            module,
+            recipe,
+            input_scale=self.input_scale_,
+            device=str(self.device),
+            batch_size=self.predict_batch_size,
+            autocast_dtype=torch.bfloat16 if self.precision == "bfloat16" else None,
+        )
+        if hasattr(module.head, "scale"):
+            self.scale_ = float(module.head.scale)
+        items = Representation(
+            self._network.embed(data.X),
+            data.codes.astype(np.int64),
+            np.ones(len(data.codes)),
+            len(data.classes),
+        )
+        self.representation_ = self._network.represent(items)
+        flat = data.X.reshape(len(data.X), -1)
+        self._base_mean, self._base_std = moments(flat)
+
+    # ------------------------------------------------------------------ adaptation and prediction
+
+    def adapt(
+        self, X_support: Any, y_support: Any, *, include_base: bool = False
+    ) -> FewShotClassifier:
+        """Build a classifier of new classes from a few examples; nothing is trained.
+
+        Parameters
+        ----------
+        X_support : array-like of shape (n_support, n_features) or (n_support, *input_shape)
+            Examples of the new classes.
+        y_support : array-like of shape (n_support,)
+            Their labels. Examples of a base class add to it if ``include_base``.
+        include_base : bool, default=False
+            Whether to keep the base classes beside the new ones.
+
+        Returns
+        -------
+        classifier : FewShotClassifier
+            This learner is not changed.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are malformed or do not fit what the learner was fitted on.
+
+        Warns
+        -----
+        UserWarning
+            If the support lies so far from the base data that it looks untransformed.
+        """
+        check_is_fitted(self)
+        if X_support is None or y_support is None:
+            check_support_pair(X_support, y_support)
+            raise ValueError("adapt needs a support set: X_support and y_support.")
+        if include_base:
+            base = FewShotClassifier._of_base_classes(self)
+            adapted = base.partial_fit(X_support, y_support)
+        else:
+            adapted = FewShotClassifier(self).fit(X_support, y_support)
+        self._warn_if_far(X_support)
+        return adapted
+
+    def _warn_if_far(self, X_support: Any) -> None:
+        support = np.asarray(X_support, dtype=np.float64).reshape(len(X_support), -1)
+        varies = self._base_std > 0
+        deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
+        if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
+            _warn(
+                f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
+                f"deviations from what {type(self).__name__} was fitted on. If the learner stands "
+                "behind transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
+                "or a FewShotPipeline: a raw support set does not pass through them."
+            )
+
+    def _classifier(self, X_support: Any = None, y_support: Any = None) -> FewShotClassifier:
+        """Return the classifier of a support set, or of the base classes without one."""
+        check_is_fitted(self)
+        check_support_pair(X_support, y_support)
+        if X_support is None:
+            return FewShotClassifier._of_base_classes(self)
+        return self.adapt(X_support, y_support)
+
+    def predict(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+        """Predict the class of each query, of the support set or of the base classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+
+        Raises
+        ------
+        ValueError
+            If one half of the support set is missing or an array does not fit the learner.
+        """
+        return self._classifier(X_support, y_support).predict(X)
+
+    def predict_proba(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Columns in the sorted order of the labels.
+        """
+        return self._classifier(X_support, y_support).predict_proba(X)
+
+    def decision_function(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None
+    ) -> np.ndarray:
+        """Score each query against each class, larger is closer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            With two classes the difference: positive for the second.
+        """
+        return self._classifier(X_support, y_support).decision_function(X)
+
+    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+        """Say how well any class explains each query, larger is more like the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        score : ndarray of shape (n_queries,)
+        """
+        return self._classifier(X_support, y_support).score_samples(X)
+
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_support: Any = None,
+        y_support: Any = None,
+    ) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        y : array-like of shape (n_queries,)
+            True labels. Unknown ones count as errors, with a warning.
+        sample_weight : array-like of shape (n_queries,) or None, default=None
+            Weights.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        accuracy : float
+
+        Raises
+        ------
+        ValueError
+            If no label of y is known: on new classes use
+            :class:`~sklearn_fewshot.model_selection.EpisodicScorer`.
+        """
+        return self._classifier(X_support, y_support).score(X, y, sample_weight)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Samples.
+
+        Returns
+        -------
+        embedding : float32 ndarray of shape (n_samples, embedding_dim)
+        """
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        return self._network.embed(X).reshape(len(X), -1).astype(np.float32, copy=False)
+
+    # ------------------------------------------------------------------ scikit-learn's protocol
+
+    @property
+    def module_(self) -> EpisodicModule:
+        """The trained torch module (backbone and head), in evaluation mode."""
+        if not hasattr(self, "_network"):
+            raise AttributeError(f"{type(self).__name__} has no module_ before fit.")
+        return self._network.module
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(np.prod(self.representation_.embedding.shape[1:]))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether ``fit`` has succeeded."""
+        return hasattr(self, "_network")
+
+    def __sklearn_tags__(self) -> Any:
+        """Classifier and transformer of two- to four-dimensional input."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.non_deterministic = False
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the skorch net, which only the training process needs."""
+        state = super().__getstate__().copy()
+        state.pop("net_", None)
+        if isinstance(state.get("backbone"), torch.nn.Module):
+            state["backbone"] = copy.deepcopy(state["backbone"]).cpu()
+        return state
+
+
+def _is_fitted_name(name: str) -> bool:
+    return name.endswith("_") or name in {"_network", "_base_mean", "_base_std"}
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called the public method, however deep the check is."""
+    warnings.warn(message, UserWarning, stacklevel=_depth_of_caller())
+
+
+def _depth_of_caller() -> int:
+    """Return the number of frames up to the first outside this package, seen from ``_warn``."""
+    package = __name__.partition(".")[0]
+    frame, depth = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def held_out_classes(
+    n_classes: int, fraction: float, owners: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the validation classes, whole groups at a time.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    fraction : float
+        Share of the classes to hold out.
+    owners : ndarray of shape (n_classes,) or None
+        Group of each class.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    held_out : bool ndarray of shape (n_classes,)
+        All False if two classes on each side are not to be had.
+    """
+    nobody = np.zeros(n_classes, dtype=bool)
+    if fraction == 0.0:
+        return nobody
+    wanted = max(2, round(fraction * n_classes))
+    owners = np.arange(n_classes) if owners is None else np.unique(owners, return_inverse=True)[1]
+    held_out = nobody.copy()
+    for owner in rng.permutation(owners.max() + 1):
+        if held_out.sum() >= wanted:
+            break
+        if n_classes - held_out.sum() - (owners == owner).sum() >= 2:
+            held_out |= owners == owner
+    return held_out if held_out.sum() >= 2 else nobody
+
+
+def group_of_class(
+    codes: np.ndarray, class_groups: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """Return the group of each class, which must be one."""
+    names, group_codes = np.unique(class_groups, return_inverse=True)
+    pairs = np.unique(np.stack([codes, group_codes.reshape(-1)], axis=1), axis=0)
+    n_groups = np.bincount(pairs[:, 0])
+    if (n_groups > 1).any():
+        torn = np.flatnonzero(n_groups > 1)[0]
+        torn_groups = names[pairs[pairs[:, 0] == torn, 1]]
+        raise ValueError(
+            f"class_groups must give every class one group. Class {label_text(classes[[torn]])} "
+            f"is in {label_text(torn_groups)}. For who drew or spoke a sample, use groups."
+        )
+    return names[pairs[:, 1]]
+
+
+def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the linear discriminant projection of the base classes.
+
+    The within-class covariance is shrunk (Ledoit and Wolf, 2004) and whitened; then the principal
+    axes of the class means are kept.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+        Samples.
+    codes : int ndarray of shape (n_samples,)
+        Classes.
+
+    Returns
+    -------
+    projection : ndarray of shape (n_features, n_components)
+        At most one component fewer than there are classes.
+    """
+    members, codes = np.unique(codes, return_inverse=True)
+    count = np.bincount(codes)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    means = np.add.reduceat(features[order], starts) / count[:, None]
+    deviation = features - means[codes]
+    spread = np.sqrt(np.mean(deviation**2, axis=0))
+    spread[spread <= 1e-6 * spread.max(initial=0.0)] = max(spread.max(initial=0.0), 1e-12)
+    covariance, _ = ledoit_wolf(deviation / spread, assume_centered=True)
+    variance, axes = np.linalg.eigh(covariance)
+    whitening = axes / np.sqrt(np.maximum(variance, 1e-6 * variance[-1])) / spread[:, None]
+    between = (means - means.mean(axis=0)) @ whitening
+    _, strength, directions = np.linalg.svd(between, full_matrices=False)
+    n_components = max(1, int((strength > 1e-6 * strength[0]).sum()))
+    return whitening @ directions[:n_components].T
+
+
+def linear_features(
+    backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray, limit: int = 50_000
+) -> np.ndarray:
+    """Return what a backbone's linear path sees of the rows (evenly thinned to ``limit``)."""
+    rows = rows[:: -(-len(rows) // limit)]
+    with torch.inference_mode():
+        return backbone.features(store.take(rows)).double().cpu().numpy()
+
+
+def moments(rows: np.ndarray, at_a_time: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column, in bounded memory."""
+    total = np.zeros(rows.shape[1])
+    squares = np.zeros(rows.shape[1])
+    shift = rows[:1].astype(np.float64)
+    for start in range(0, len(rows), at_a_time):
+        block = rows[start : start + at_a_time] - shift
+        total += block.sum(axis=0)
+        squares += np.einsum("ij,ij->j", block, block)
+    mean = total / len(rows)
+    variance = np.maximum(squares / len(rows) - mean**2, 0.0)
+    return mean + shift[0], np.sqrt(variance)
+
+
+def _with_projection(
+    recipe: Recipe, module: EpisodicModule, trained: EpisodicModule, projection: np.ndarray
+) -> tuple[Recipe, EpisodicModule, EpisodicModule]:
+    """Return copies whose linear path is the projection."""
+    options = {"embedding_dim": projection.shape[1]}
+    if recipe.top_options is None:
+        recipe = recipe._replace(backbone_options=options)
+    else:
+        recipe = recipe._replace(top_options=options)
+    device = next(trained.parameters()).device
+    fresh = recipe.build().to(device)
+    start = fresh.backbone if recipe.top_options is None else fresh.backbone[1]
+    start.start_from(torch.from_numpy(projection).float())
+    if recipe.top_options is None:
+        fresh.autocast_dtype = trained.autocast_dtype
+        return recipe, fresh, fresh
+    fresh.backbone[0] = module.backbone[0]
+    return recipe, fresh, EpisodicModule(start, fresh.head)

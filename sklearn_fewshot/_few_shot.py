@@ -1,0 +1,605 @@
+"""Classifiers over a frozen network, and support sets that travel through pipelines."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ._fitted import SCORES_AT_A_TIME, FittedNetwork, Representation, identity_network
+from .utils._validation import check_labels, check_X, encode_labels, label_text
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
+    """Classify by comparing with a few labelled examples, through a frozen learner.
+
+    ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
+    :meth:`ProtoNetClassifier.adapt` returns, and an ordinary classifier to scikit-learn, so
+    ``cross_val_score(FewShotClassifier(learner), X, y, cv=EpisodeSplit(n_episodes=600))`` is
+    few-shot evaluation.
+
+    Parameters
+    ----------
+    learner : fitted learner or None, default=None
+        Embeds and compares. It is used as it is at the time of ``fit`` and never changed; refitting
+        it later leaves this classifier alone. None compares raw rows with class means, by squared
+        Euclidean distance.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the support set, sorted.
+    class_count_ : ndarray of shape (n_classes,)
+        Examples of each class.
+    n_features_in_ : int
+        Features (channels for series and pictures).
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, if X had any.
+
+    See Also
+    --------
+    ProtoNetClassifier : Trains the network on other classes.
+    adapt : The same for whole pipelines and searches.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot import FewShotClassifier
+    >>> clf = FewShotClassifier().fit([[0.0, 0.0], [4.0, 4.0]], ["near", "far"])
+    >>> clf.partial_fit([[9.0, 0.0]], ["right"]).predict([[8.0, 1.0], [1.0, 0.0]])
+    array(['right', 'near'], dtype='<U5')
+    """
+
+    def __init__(self, learner: Any = None) -> None:
+        self.learner = learner
+
+    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+        """Set the support.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_support, n_features) or (n_support, *input_shape)
+            Support examples.
+        y : array-like of shape (n_support,)
+            Their labels.
+
+        Returns
+        -------
+        self : FewShotClassifier
+
+        Raises
+        ------
+        NotFittedError
+            If the learner is not fitted.
+        ValueError
+            If the arrays are malformed or do not fit the learner.
+        """
+        fresh = type(self)(self.learner)._start(X)
+        fresh._add(X, y)
+        self.__dict__.update(fresh.__dict__)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+        """Add examples of known or new classes; equals ``fit`` on everything seen.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_support, n_features) or (n_support, *input_shape)
+            Further support examples.
+        y : array-like of shape (n_support,)
+            Their labels.
+        classes : array-like or None, default=None
+            If given, labels outside it are refused. New classes need no announcement.
+
+        Returns
+        -------
+        self : FewShotClassifier
+        """
+        if not self.__sklearn_is_fitted__():
+            fresh = type(self)(self.learner)._start(X)
+            fresh._add(X, y, allowed=classes)
+            self.__dict__.update(fresh.__dict__)
+        else:
+            self._add(X, y, allowed=classes)
+        return self
+
+    def drop_classes(self, labels: Any) -> FewShotClassifier:
+        """Forget classes.
+
+        Parameters
+        ----------
+        labels : array-like of shape (n_labels,)
+            Classes to forget.
+
+        Returns
+        -------
+        self : FewShotClassifier
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown, or no class would be left.
+        """
+        check_is_fitted(self)
+        labels = np.atleast_1d(np.asarray(labels))
+        unknown = labels[~np.isin(labels, self.classes_)]
+        if len(unknown):
+            raise ValueError(
+                f"drop_classes got labels that this classifier does not know: "
+                f"{label_text(unknown)}. It knows {label_text(self.classes_)}."
+            )
+        keep = ~np.isin(self.classes_, labels)
+        if not keep.any():
+            raise ValueError("drop_classes would leave no class. Fit a new classifier instead.")
+        items = self._representation
+        rows = keep[items.code]
+        kept = Representation(*(v[rows] for v in items[:3]), items.n_classes)
+        self._set(kept.recoded(np.cumsum(keep) - 1, int(keep.sum())), self.classes_[keep])
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the class of each query.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+        """
+        winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
+        return self.classes_[np.concatenate(winners)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        blocks = self._score_blocks(X)
+        return np.concatenate([self._network.proba(scores) for scores in blocks])
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Score each query against each class, larger is closer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            With two classes the difference: positive for ``classes_[1]``.
+        """
+        scores = np.concatenate(list(self._score_blocks(X)))
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Say how well any class explains each query, larger is more like the support.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        score : ndarray of shape (n_queries,)
+            The largest class score: for Prototypical Networks the negative scaled distance to the
+            nearest prototype, which does not depend on how many classes there are.
+        """
+        return np.concatenate([scores.max(axis=1) for scores in self._score_blocks(X)])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        y : array-like of shape (n_queries,)
+            True labels.
+        sample_weight : array-like of shape (n_queries,) or None, default=None
+            Weights.
+
+        Returns
+        -------
+        accuracy : float
+            Labels that the classifier does not know count as errors, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If no label of y is known: the accuracy would be 0 by construction.
+        """
+        check_is_fitted(self)
+        self._check_known(check_labels(X, y))
+        return super().score(X, y, sample_weight)
+
+    def _check_known(self, y: np.ndarray) -> None:
+        present = np.unique(y)
+        unknown = present[~np.isin(present, self.classes_)]
+        if len(unknown) == len(present):
+            raise ValueError(
+                f"No label of y is known here: y has {label_text(present)}, classes_ has "
+                f"{label_text(self.classes_)}. To score on new classes, adapt to a support set of "
+                "them first, or use sklearn_fewshot.model_selection.EpisodicScorer as the scorer "
+                "(it draws support sets from the data)."
+            )
+        if len(unknown):
+            warnings.warn(
+                f"y has labels that are not among the {len(self.classes_)} known classes "
+                f"({label_text(unknown)}); they count as errors.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _start(self, X: Any) -> FewShotClassifier:
+        """Take over the network and what it says of its input."""
+        if self.learner is None:
+            check_X(self, X, reset=True, input_shape=None)
+            self.input_shape_ = tuple(np.shape(X)[1:])
+            self._network = identity_network(int(np.prod(self.input_shape_)))
+        else:
+            check_is_fitted(self.learner)
+            self.input_shape_ = self.learner.input_shape_
+            self.n_features_in_ = self.learner.n_features_in_
+            if hasattr(self.learner, "feature_names_in_"):
+                self.feature_names_in_ = self.learner.feature_names_in_
+            self._network = self.learner._network
+        return self
+
+    def _add(self, X: Any, y: Any, allowed: Any = None) -> None:
+        """Join labelled examples to the representation, or leave everything as it is and raise."""
+        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        y = check_labels(X, y)
+        classes, codes = encode_labels(y)
+        if allowed is not None and not np.isin(classes, allowed).all():
+            outside = classes[~np.isin(classes, allowed)]
+            raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
+        items = Representation(
+            self._network.embed(X), codes.astype(np.int64), np.ones(len(codes)), len(classes)
+        )
+        if hasattr(self, "_representation"):
+            items, classes = joined(self._representation, self.classes_, items, classes)
+        self._set(items, classes)
+
+    def _set(self, items: Representation, classes: np.ndarray) -> None:
+        self._representation = self._network.represent(items)
+        self.classes_ = classes
+        self.class_count_ = np.bincount(
+            items.code, weights=items.weight, minlength=len(classes)
+        ).astype(int)
+
+    def _score_blocks(self, X: Any) -> Iterator[np.ndarray]:
+        """Score queries a block at a time, so that memory stays bounded."""
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        batch = self._network.batch_size
+        block = max(1, SCORES_AT_A_TIME // (batch * len(self.classes_))) * batch
+        for start in range(0, len(X), block):
+            embedding = self._network.embed(X[start : start + block])
+            yield self._network.score(self._representation, embedding)
+
+    @classmethod
+    def _of_base_classes(cls, learner: Any) -> FewShotClassifier:
+        """Build the classifier of a learner's own base classes."""
+        clf = cls(learner)._start(None)
+        clf._set(learner.representation_, learner.classes_)
+        return clf
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether a support set has been given."""
+        return hasattr(self, "_representation")
+
+    def __sklearn_clone__(self) -> FewShotClassifier:
+        """Clone without the support; a fitted learner is shared, since nothing here changes it."""
+        return type(self)(learner=_shared_or_cloned(self.learner))
+
+
+def _shared_or_cloned(learner: Any) -> Any:
+    if learner is None:
+        return None
+    try:
+        check_is_fitted(learner)
+    except NotFittedError:
+        return clone(learner)
+    return learner
+
+
+def joined(
+    old: Representation, old_classes: np.ndarray, new: Representation, new_classes: np.ndarray
+) -> tuple[Representation, np.ndarray]:
+    """Join two sets of items under the union of their classes.
+
+    Labels of different kinds (numbers and strings) would silently become strings; they raise.
+    """
+    kinds = {_label_kind(old_classes), _label_kind(new_classes)}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"The new labels ({label_text(new_classes)}) and the known ones "
+            f"({label_text(old_classes)}) are of different types. Use one type for both."
+        )
+    classes = np.unique(np.concatenate([old_classes, new_classes]))
+    recoded = (
+        items.recoded(np.searchsorted(classes, labels), len(classes))
+        for items, labels in ((old, old_classes), (new, new_classes))
+    )
+    return next(recoded).joined(next(recoded)), classes
+
+
+def _label_kind(classes: np.ndarray) -> str:
+    kind = classes.dtype.kind
+    if kind == "O":
+        return "text" if isinstance(classes[0], str) else type(classes[0]).__name__
+    return {"U": "text", "b": "number", "i": "number", "u": "number", "f": "number"}.get(kind, kind)
+
+
+def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
+    """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
+
+    In a pipeline the support set passes through the fitted transformers first, which stay as they
+    are; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` would hand
+    it to the last step untransformed.
+
+    Parameters
+    ----------
+    estimator : fitted learner, Pipeline, search or FewShotClassifier
+        A pipeline's last step, or a search's best estimator, must be a learner or be adapted
+        already. It is not changed.
+    X_support : array-like of shape (n_support, ...)
+        Examples of the new classes, as the estimator's ``predict`` takes them.
+    y_support : array-like of shape (n_support,)
+        Their labels.
+
+    Returns
+    -------
+    adapted : FewShotClassifier or Pipeline
+        A :class:`FewShotClassifier`, or a pipeline of the frozen transformers that ends in one.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is nothing that can be adapted.
+    NotFittedError
+        If it is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_fewshot import ProtoNetClassifier, adapt
+    >>> X, y = load_iris(return_X_y=True)
+    >>> learner = ProtoNetClassifier(max_epochs=1, validation_fraction=0.0, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), learner).fit(X[:100], y[:100])
+    >>> clf = adapt(pipe, X[[0, 50, 100]], ["setosa", "versicolor", "virginica"])
+    >>> clf.predict(X[[10]])
+    array(['setosa'], dtype='<U10')
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return adapt(estimator.best_estimator_, X_support, y_support)
+    if isinstance(estimator, Pipeline):
+        return _adapt_pipeline(estimator, X_support, y_support)
+    return FewShotClassifier(as_learner(estimator)).fit(X_support, y_support)
+
+
+def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipeline:
+    check_is_fitted(pipeline)
+    transformed = pipeline[:-1].transform(X_support) if len(pipeline) > 1 else X_support
+    name, last = pipeline.steps[-1]
+    steps = [
+        (step, part if part is None or isinstance(part, str) else FrozenEstimator(part))
+        for step, part in pipeline.steps[:-1]
+    ]
+    return Pipeline([*steps, (name, adapt(last, transformed, y_support))])
+
+
+def as_learner(estimator: Any) -> Any:
+    """Return the learner behind a learner or an adapted classifier."""
+    if isinstance(estimator, FewShotClassifier):
+        return estimator.learner
+    if hasattr(estimator, "adapt") and hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
+        return estimator
+    raise TypeError(
+        "adapt takes a fitted learner, a Pipeline or search ending in one, or a "
+        f"FewShotClassifier. Got {type(estimator).__name__}."
+    )
+
+
+class FewShotPipeline(Pipeline):
+    """A pipeline whose prediction methods take a support set and transform it too.
+
+    ``pipe.predict(X, X_support=..., y_support=...)`` equals
+    ``adapt(pipe, X_support, y_support).predict(X)``. A plain
+    :class:`~sklearn.pipeline.Pipeline` would pass the support on untransformed.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        Transformers and a learner.
+    transform_input : list of str or None, default=None
+        As in :class:`~sklearn.pipeline.Pipeline`.
+    memory : str, joblib.Memory or None, default=None
+        As in :class:`~sklearn.pipeline.Pipeline`.
+    verbose : bool, default=False
+        As in :class:`~sklearn.pipeline.Pipeline`.
+
+    See Also
+    --------
+    make_fewshot_pipeline : Names the steps for you.
+    adapt : The same without the subclass.
+    """
+
+    def predict(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+    ) -> np.ndarray:
+        """Predict classes, of the support set if there is one.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+        **params : dict
+            As in :meth:`sklearn.pipeline.Pipeline.predict`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+        """
+        return self._call("predict", X, X_support, y_support, **params)
+
+    def predict_proba(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+    ) -> np.ndarray:
+        """Predict class probabilities; parameters as in :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+        **params : dict
+            As in :meth:`sklearn.pipeline.Pipeline.predict_proba`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+        """
+        return self._call("predict_proba", X, X_support, y_support, **params)
+
+    def decision_function(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+    ) -> np.ndarray:
+        """Score queries against classes; parameters as in :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+        **params : dict
+            As in :meth:`sklearn.pipeline.Pipeline.decision_function`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
+        """
+        return self._call("decision_function", X, X_support, y_support, **params)
+
+    def score_samples(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None
+    ) -> np.ndarray:
+        """Say how well any class explains each query; parameters as in :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+
+        Returns
+        -------
+        score : ndarray of shape (n_queries,)
+        """
+        return self._call("score_samples", X, X_support, y_support)
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_support: Any = None,
+        y_support: Any = None,
+        **params: Any,
+    ) -> float:
+        """Return the accuracy; parameters as in :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        y : array-like of shape (n_queries,)
+            True labels.
+        sample_weight : array-like of shape (n_queries,) or None, default=None
+            Weights.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+        **params : dict
+            As in :meth:`sklearn.pipeline.Pipeline.score`.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        if sample_weight is not None:
+            params["sample_weight"] = sample_weight
+        return self._call("score", X, X_support, y_support, y, **params)
+
+    def _call(
+        self, method: str, X: Any, X_support: Any, y_support: Any, *args: Any, **params: Any
+    ) -> Any:
+        check_support_pair(X_support, y_support)
+        if X_support is None:
+            return getattr(super(), method)(X, *args, **params)
+        return getattr(adapt(self, X_support, y_support), method)(X, *args, **params)
+
+
+def make_fewshot_pipeline(
+    *steps: Any, memory: Any = None, transform_input: Any = None, verbose: bool = False
+) -> FewShotPipeline:
+    """Build a :class:`FewShotPipeline`, naming the steps after their types.
+
+    Parameters
+    ----------
+    *steps : estimators
+        Transformers and a learner.
+    memory : str, joblib.Memory or None, default=None
+        As in :func:`sklearn.pipeline.make_pipeline`.
+    transform_input : list of str or None, default=None
+        As in :func:`sklearn.pipeline.make_pipeline`.
+    verbose : bool, default=False
+        As in :func:`sklearn.pipeline.make_pipeline`.
+
+    Returns
+    -------
+    pipeline : FewShotPipeline
+    """
+    from sklearn.pipeline import make_pipeline
+
+    named = make_pipeline(*steps).steps
+    return FewShotPipeline(
+        named, memory=memory, transform_input=transform_input, verbose=verbose
+    )
+
+
+def check_support_pair(X_support: Any, y_support: Any) -> None:
+    """Raise if only one half of a support set is given."""
+    if (X_support is None) != (y_support is None):
+        given, missing = ("y_support", "X_support")
+        if y_support is None:
+            given, missing = missing, given
+        raise ValueError(f"A support set needs both halves: got {given} without {missing}.")

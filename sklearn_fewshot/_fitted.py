@@ -1,0 +1,240 @@
+"""A trained network as a value: what prediction needs, and nothing of how it was trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._episodes import EpisodePlan
+from .nn import EpisodicModule, SupportSet, collate, embed, evaluating, resolve_device
+from .nn.backbones import Frozen, Identity, ResidualMLP, make_backbone
+from .nn.heads import Head
+
+SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
+
+
+class Representation(NamedTuple):
+    """Class representations, as numpy arrays.
+
+    Parameters
+    ----------
+    embedding : float64 ndarray of shape (n_items, *embedding_shape)
+        What the head keeps of the support: one prototype a class, or the examples themselves.
+    code : int64 ndarray of shape (n_items,)
+        Class of each item.
+    weight : float64 ndarray of shape (n_items,)
+        Examples that each item stands for.
+    n_classes : int
+        Number of classes.
+    """
+
+    embedding: np.ndarray
+    code: np.ndarray
+    weight: np.ndarray
+    n_classes: int
+
+    def joined(self, other: Representation) -> Representation:
+        """Return all items of both, under common class codes."""
+        pairs = zip(self[:3], other[:3], strict=True)
+        return Representation(
+            *(np.concatenate(pair) for pair in pairs), max(self.n_classes, other.n_classes)
+        )
+
+    def recoded(self, codes: np.ndarray, n_classes: int) -> Representation:
+        """Return the items with class ``k`` renamed to ``codes[k]``."""
+        return self._replace(code=codes[self.code], n_classes=n_classes)
+
+
+class Recipe(NamedTuple):
+    """How to build a network: structure without weights.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module, class or factory
+        As given to the learner.
+    input_shape : tuple of int
+        Shape of one sample.
+    backbone_options : dict
+        Options of a named backbone.
+    top_options : dict or None
+        Options of the network on top of a frozen backbone; None if the backbone is trained.
+    head : type
+        The head's class.
+    head_options : dict
+        Its parameters.
+    """
+
+    backbone: Any
+    input_shape: tuple[int, ...]
+    backbone_options: dict[str, Any]
+    top_options: dict[str, Any] | None
+    head: type[Head]
+    head_options: dict[str, Any]
+
+    def build(self) -> EpisodicModule:
+        """Build the network with fresh weights."""
+        backbone = make_backbone(self.backbone, self.input_shape, **self.backbone_options)
+        if self.top_options is not None:
+            frozen = Frozen(backbone)
+            top = ResidualMLP(frozen_shape(frozen, self.input_shape), **self.top_options)
+            backbone = nn.Sequential(frozen, top)
+        return EpisodicModule(backbone, self.head(**self.head_options))
+
+
+def frozen_shape(frozen: Frozen, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of one embedding of a frozen backbone."""
+    device = next((p.device for p in frozen.parameters()), torch.device("cpu"))
+    with evaluating(frozen):
+        return tuple(frozen(torch.zeros(2, *input_shape, device=device)).shape[1:])
+
+
+class FittedNetwork:
+    """Embeds, represents and scores. Nothing in it changes after training.
+
+    Parameters
+    ----------
+    module : EpisodicModule
+        The trained network.
+    recipe : Recipe
+        How to build it again.
+    input_scale : float
+        Factor applied to inputs.
+    device : str
+        Where predictions are computed, ``"auto"`` for cuda if there is one.
+    batch_size : int
+        Samples embedded at once.
+    autocast_dtype : torch.dtype or None
+        Lower precision of the embedding, if the user asked for it.
+    """
+
+    def __init__(
+        self,
+        module: EpisodicModule,
+        recipe: Recipe,
+        *,
+        input_scale: float,
+        device: str,
+        batch_size: int,
+        autocast_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.recipe = recipe
+        self.input_scale = input_scale
+        self.device = device
+        self.batch_size = batch_size
+        self.autocast_dtype = autocast_dtype
+
+    def embed(self, X: np.ndarray) -> np.ndarray:
+        """Embed samples of shape (n_samples, *input_shape)."""
+        if isinstance(self.module.backbone, Identity):
+            return X.reshape(len(X), -1)
+        return embed(
+            self.module.backbone,
+            X,
+            scale=self.input_scale,
+            batch_size=self.batch_size,
+            autocast_dtype=self.autocast_dtype,
+        )
+
+    def represent(self, items: Representation) -> Representation:
+        """Condense support items to class representations (the head's first verb)."""
+        with torch.inference_mode():
+            condensed = self.module.head.represent(self._as_support(items))
+        arrays = (value[0].cpu().numpy().copy() for value in condensed[:3])
+        return Representation(*arrays, items.n_classes)
+
+    def score(self, representation: Representation, embedding: np.ndarray) -> np.ndarray:
+        """Score embedded queries (the head's second verb).
+
+        Returns
+        -------
+        scores : float64 ndarray of shape (n_queries, n_classes)
+        """
+        with torch.inference_mode():
+            query = self._as_tensor(embedding).unsqueeze(0)
+            scores = self.module.head.score(self._as_support(representation), query)
+        return scores[0].double().cpu().numpy()
+
+    def score_episodes(
+        self, embedding: np.ndarray, plan: EpisodePlan
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Score many episodes over rows that are embedded already.
+
+        Parameters
+        ----------
+        embedding : ndarray of shape (n_samples, *embedding_shape)
+            Embeddings of all rows that the plan refers to.
+        plan : EpisodePlan
+            The episodes.
+
+        Yields
+        ------
+        scores : float64 ndarray of shape (n_some_episodes, n_way * n_query, n_way)
+            ``-inf`` for classes that an episode does not have.
+        target : int64 ndarray of shape (n_some_episodes, n_way * n_query)
+            Class of each query within its episode, -1 for padding.
+        """
+        n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
+        step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
+        for start in range(0, plan.n_episodes, step):
+            rows, batch, target = collate(plan.take(slice(start, start + step)))
+            with torch.inference_mode():
+                scores = self.module.score_episodes(
+                    self._as_tensor(embedding[rows]), batch._replace()
+                )
+            yield scores.double().cpu().numpy(), target.numpy()
+
+    def proba(self, scores: np.ndarray) -> np.ndarray:
+        """Turn scores into probabilities; rows sum to one."""
+        return self.module.head.proba(torch.from_numpy(scores)).numpy()
+
+    def _as_tensor(self, embedding: np.ndarray) -> torch.Tensor:
+        dtype = torch.float64 if self.module.head.exact else torch.float32
+        return torch.as_tensor(embedding).to(self._head_device(), dtype)
+
+    def _as_support(self, items: Representation) -> SupportSet:
+        device = self._head_device()
+        return SupportSet(
+            self._as_tensor(items.embedding).unsqueeze(0),
+            torch.as_tensor(items.code).to(device).unsqueeze(0),
+            torch.as_tensor(items.weight).to(device).unsqueeze(0),
+            items.n_classes,
+        )
+
+    def _head_device(self) -> torch.device:
+        return next((p.device for p in self.module.head.parameters()), torch.device("cpu"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return weights as numpy arrays: small, and free of the device that trained them."""
+        state = self.__dict__.copy()
+        del state["module"]
+        state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
+        if isinstance(self.recipe.backbone, nn.Module):
+            on_cpu = copy.deepcopy(self.recipe.backbone).cpu()
+            state["recipe"] = self.recipe._replace(backbone=on_cpu)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the network again and load the weights, on the device that is there."""
+        weights = state.pop("weights")
+        self.__dict__.update(state)
+        with torch.random.fork_rng(devices=[]):
+            module = self.recipe.build()
+        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+        wanted = torch.device("cpu") if self.device == "cpu" else resolve_device("auto")
+        self.module = module.to(wanted).eval().requires_grad_(False)
+
+
+def identity_network(n_features: int) -> FittedNetwork:
+    """Return the network of a classifier without a learner: class means of the raw rows."""
+    from .nn.heads import PrototypicalHead
+
+    recipe = Recipe("identity", (n_features,), {}, None, PrototypicalHead, {})
+    return FittedNetwork(
+        recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256
+    )

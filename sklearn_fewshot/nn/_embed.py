@@ -1,0 +1,76 @@
+"""Embedding any number of samples in bounded memory, each independent of its neighbours."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._data import as_input, as_tensor
+from ._module import autocast, evaluating
+
+LADDER = (1, 8, 64)  # batch sizes for pictures and series, below the full batch
+
+
+def embed(
+    backbone: nn.Module,
+    X: NDArray[np.generic],
+    *,
+    scale: float = 1.0,
+    batch_size: int = 256,
+    autocast_dtype: torch.dtype | None = None,
+) -> NDArray[np.float32]:
+    """Embed samples in chunks of fixed sizes.
+
+    The kernels that matrix products and convolutions pick depend on the batch size, and with them
+    the last digits. Vectors therefore always travel in full chunks, filled up with zero rows;
+    pictures and series in chunks of a few sizes, since a full chunk for one picture is dear.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        The network, in any mode.
+    X : ndarray of shape (n_samples, *input_shape)
+        Samples.
+    scale : float
+        Factor applied to the samples.
+    batch_size : int
+        Rows in a full chunk.
+    autocast_dtype : torch.dtype or None
+        Lower precision, if asked for.
+
+    Returns
+    -------
+    embedding : float32 ndarray of shape (n_samples, *embedding_shape)
+    """
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    sizes = (batch_size,) if X.ndim == 2 else (*(s for s in LADDER if s < batch_size), batch_size)
+    parts = []
+    with evaluating(backbone), autocast(device, autocast_dtype):
+        for start, stop, size in chunks(len(X), sizes):
+            rows = _pad(as_tensor(X[start:stop]).to(device), size)
+            parts.append(backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def chunks(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    """Cut ``n`` rows into (start, stop, size of the padded chunk).
+
+    A rest is padded to the next size if that is at least half full, else it is cut further.
+    """
+    start = 0
+    while start < n:
+        rest = n - start
+        upper = next((s for s in sizes if s >= rest), sizes[-1])
+        lower = max((s for s in sizes if s <= rest), default=upper)
+        size = upper if 2 * rest > upper else lower
+        stop = min(n, start + size)
+        yield start, stop, size
+        start = stop
+
+
+def _pad(rows: Tensor, size: int) -> Tensor:
+    if len(rows) == size:
+        return rows
+    return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])])

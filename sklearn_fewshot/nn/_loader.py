@@ -1,0 +1,161 @@
+"""From planned row indices to batches of tensors."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._episodes import EpisodePlan, EpisodeSampler
+from ._data import DataTensor
+from ._losses import PADDING
+from ._module import EpisodeBatch, EpisodicModule, autocast, evaluating
+
+Augment = Callable[[Tensor], Tensor]
+
+
+class EpisodeLoader:
+    """Batches of freshly drawn training episodes, one epoch an iteration.
+
+    Parameters
+    ----------
+    data : DataTensor
+        The samples.
+    sampler : EpisodeSampler
+        Draws the rows.
+    n_episodes : int
+        Episodes in an epoch.
+    meta_batch_size : int
+        Episodes in a batch.
+    rng : numpy.random.Generator
+        Source of randomness of the plans.
+    augment : callable or None
+        Applied to the inputs of each batch.
+    """
+
+    def __init__(
+        self,
+        data: DataTensor,
+        sampler: EpisodeSampler,
+        *,
+        n_episodes: int,
+        meta_batch_size: int,
+        rng: np.random.Generator,
+        augment: Augment | None = None,
+    ) -> None:
+        self.data = data
+        self.sampler = sampler
+        self.n_episodes = n_episodes
+        self.meta_batch_size = meta_batch_size
+        self.rng = rng
+        self.augment = augment
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return -(-self.n_episodes // self.meta_batch_size)
+
+    def __iter__(self) -> Iterator[tuple[EpisodeBatch, Tensor]]:
+        """Yield (batch, targets)."""
+        plan = self.sampler.plan(self.n_episodes, self.rng)
+        for start in range(0, self.n_episodes, self.meta_batch_size):
+            rows, batch, target = collate(plan.take(slice(start, start + self.meta_batch_size)))
+            inputs = self.data.take(rows)
+            if self.augment is not None:
+                inputs = self.augment(inputs)
+            yield to_device(batch._replace(inputs=inputs), target, inputs.device)
+
+
+def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
+    """Lay out episodes as positions in one stack of rows.
+
+    Returns
+    -------
+    rows : intp array of shape (n_rows,)
+        The rows to stack, padding left out.
+    batch : EpisodeBatch
+        Positions in the stack; its ``inputs`` are empty.
+    target : int64 tensor of shape (n_episodes, n_way * n_query)
+        Class of each query within its episode, -1 for padding.
+    """
+    n_episodes, n_way, n_shot = plan.support.shape
+    n_query = plan.query.shape[2]
+    planned = np.concatenate(
+        [plan.support.reshape(n_episodes, -1), plan.query.reshape(n_episodes, -1)], axis=1
+    )
+    real = planned >= 0
+    position = np.where(real, np.cumsum(real).reshape(real.shape) - 1, 0)
+    n_support = n_way * n_shot
+    code = np.broadcast_to(np.repeat(np.arange(n_way), n_shot), (n_episodes, n_support))
+    target = np.where(real[:, n_support:], np.repeat(np.arange(n_way), n_query), PADDING)
+    batch = EpisodeBatch(
+        inputs=torch.empty(0),
+        support=torch.from_numpy(position[:, :n_support]),
+        code=torch.from_numpy(code.copy()),
+        weight=torch.from_numpy(real[:, :n_support].astype(np.float32)),
+        query=torch.from_numpy(position[:, n_support:]),
+        n_classes=n_way,
+    )
+    return planned[real], batch, torch.from_numpy(target)
+
+
+def to_device(
+    batch: EpisodeBatch, target: Tensor, device: torch.device
+) -> tuple[EpisodeBatch, Tensor]:
+    """Move the index tensors of a batch to the device of its inputs."""
+    if device.type == "cpu":
+        return batch, target
+    moved = (v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in batch)
+    return EpisodeBatch(*moved), target.to(device, non_blocking=True)
+
+
+class ValidationEpisodes:
+    """Frozen episodes of held-out classes, each distinct row embedded once.
+
+    Parameters
+    ----------
+    data : DataTensor
+        The samples.
+    plan : EpisodePlan
+        The episodes, drawn once.
+    """
+
+    def __init__(self, data: DataTensor, plan: EpisodePlan) -> None:
+        rows, batch, target = collate(plan)
+        self.rows, position = np.unique(rows, return_inverse=True)
+        place = torch.from_numpy(position.astype(np.int64))
+        batch = batch._replace(support=place[batch.support], query=place[batch.query])
+        self.data = data
+        self.batch, self.target = to_device(batch, target, data.data.device)
+
+    def inputs(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield the distinct rows in order, ``batch_size`` at a time."""
+        for start in range(0, len(self.rows), batch_size):
+            yield self.data.take(self.rows[start : start + batch_size])
+
+
+def score_frozen(
+    module: EpisodicModule, episodes: ValidationEpisodes, batch_size: int = 512
+) -> Tensor:
+    """Score frozen episodes with the network in evaluation mode.
+
+    Returns
+    -------
+    scores : tensor of shape (n_episodes, n_queries, n_classes)
+    """
+    parts = []
+    with evaluating(module):
+        for inputs in episodes.inputs(batch_size):
+            with autocast(inputs.device, module.autocast_dtype):
+                parts.append(module.backbone(inputs).float())
+        return module.score_episodes(torch.cat(parts), episodes.batch)
+
+
+def evaluate(
+    module: EpisodicModule, criterion: torch.nn.Module, episodes: ValidationEpisodes
+) -> tuple[float, float]:
+    """Return mean accuracy over all queries, and loss, on frozen episodes."""
+    scores = score_frozen(module, episodes)
+    real = episodes.target != PADDING
+    hits = (scores.argmax(dim=-1) == episodes.target)[real]
+    return float(hits.double().mean()), float(criterion(scores, episodes.target))

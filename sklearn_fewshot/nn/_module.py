@@ -1,0 +1,92 @@
+"""The trained network: a backbone and a head, run on batches of episodes."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ._support import SupportSet
+from .heads import Head
+
+
+class EpisodeBatch(NamedTuple):
+    """Episodes as one stack of inputs and positions in it.
+
+    Parameters
+    ----------
+    inputs : tensor of shape (n_rows, *input_shape)
+        The rows of all episodes, padding excluded: one backbone pass serves them all.
+    support, query : int64 tensors of shape (n_episodes, n_support), (n_episodes, n_queries)
+        Positions in ``inputs``.
+    code : int64 tensor of shape (n_episodes, n_support)
+        Class of each support item within its episode.
+    weight : float tensor of shape (n_episodes, n_support)
+        1, or 0 for padding.
+    n_classes : int
+        Most classes that any of the episodes has.
+    """
+
+    inputs: Tensor
+    support: Tensor
+    code: Tensor
+    weight: Tensor
+    query: Tensor
+    n_classes: int
+
+
+class EpisodicModule(nn.Module):
+    """Scores the queries of episodes: ``score(represent(f(support)), f(query))``.
+
+    Parameters
+    ----------
+    backbone : nn.Module
+        The embedding network ``f``.
+    head : Head
+        Compares embedded queries with embedded support sets.
+    autocast_dtype : torch.dtype or None
+        Lower precision for the backbone's training; heads and losses stay float32.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, head: Head, autocast_dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.autocast_dtype = autocast_dtype
+
+    def forward(self, batch: EpisodeBatch) -> Tensor:
+        """Return scores of shape (n_episodes, n_queries, n_classes)."""
+        with autocast(batch.inputs.device, self.autocast_dtype):
+            embedding = self.backbone(batch.inputs)
+        return self.score_episodes(embedding.float(), batch)
+
+    def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Score the queries of ``batch`` given the embedding of its inputs."""
+        support = SupportSet(
+            embedding[batch.support], batch.code, batch.weight, batch.n_classes
+        )
+        return self.head.score(self.head.represent(support), embedding[batch.query])
+
+
+def autocast(
+    device: torch.device, dtype: torch.dtype | None
+) -> AbstractContextManager[object]:
+    """Autocast to ``dtype`` on ``device``; None leaves the precision alone."""
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Run a block in evaluation mode without recording gradients, then restore the mode."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(was_training)

@@ -1,0 +1,101 @@
+"""Convolutional backbones for pictures."""
+
+from torch import Tensor, nn
+
+
+class Conv4(nn.Sequential):
+    """Four blocks of 3x3 convolution, batch normalisation, max-pooling and ReLU.
+
+    The ReLU comes after the pooling. Both are monotonous, so this is the same function as the
+    paper's order, on a quarter of the elements.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width), at least 16 x 16.
+    n_filters : int
+        Filters of each block.
+
+    References
+    ----------
+    Vinyals et al. (2016), section 4.1; Snell et al. (2017), section 3.1.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
+        channels, height, width = _picture_shape(input_shape, at_least=16, owner="conv4")
+        super().__init__(
+            _conv_block(channels, n_filters),
+            _conv_block(n_filters, n_filters),
+            _conv_block(n_filters, n_filters),
+            _conv_block(n_filters, n_filters),
+            nn.Flatten(),
+        )
+
+
+def _conv_block(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),  # the batch norm has the bias
+        nn.BatchNorm2d(n_out),
+        nn.MaxPool2d(2),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ResNet12(nn.Sequential):
+    """Four residual blocks of three 3x3 convolutions each, then global average pooling.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width), at least 16 x 16.
+    widths : tuple of int
+        Filters of the blocks; the last is the embedding dimension.
+
+    References
+    ----------
+    Oreshkin, Rodriguez and Lacoste (2018), "TADAM"; widths of Lee et al. (2019), "MetaOptNet".
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        widths: tuple[int, int, int, int] = (64, 160, 320, 640),
+    ) -> None:
+        channels, height, width = _picture_shape(input_shape, at_least=16, owner="resnet12")
+        pairs = zip((channels, *widths[:-1]), widths, strict=True)
+        blocks = [_ResidualBlock(n_in, n_out) for n_in, n_out in pairs]
+        super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
+        # Pool before the activation, as in Conv4: the same function, fewer elements.
+        self.out = nn.Sequential(nn.MaxPool2d(2), nn.LeakyReLU(0.1, inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(x) + self.shortcut(x))  # (n, n_out, height // 2, width // 2)
+
+
+def _picture_shape(
+    input_shape: tuple[int, ...], *, at_least: int, owner: str
+) -> tuple[int, int, int]:
+    if len(input_shape) != 3 or min(input_shape[1:]) < at_least:
+        raise ValueError(
+            f"The backbone '{owner}' takes pictures of shape (channels, height, width) of at "
+            f"least {at_least} x {at_least}. Got samples of shape {tuple(input_shape)}. Set "
+            "input_shape if X holds flattened pictures, or choose another backbone."
+        )
+    channels, height, width = input_shape
+    return channels, height, width

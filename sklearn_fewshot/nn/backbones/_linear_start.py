@@ -1,0 +1,150 @@
+"""Backbones that start as a linear map of the input and learn what it misses.
+
+A randomly initialised network destroys features that were good from the start. These networks
+compute ``x W + f(x)`` with ``f`` zero at the start: meta-training begins where a linear method ends.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+MAX_LINEAR_FEATURES = 1024  # above, W would be the biggest part of the network: x + f(x) instead
+
+
+class LinearStart(nn.Module):
+    """Sum of a linear path and a branch that is zero at the start.
+
+    Parameters
+    ----------
+    n_features : int
+        Features of the linear path's input.
+    embedding_dim : int or None
+        Outputs; None for ``n_features``, where the path starts as the identity.
+    """
+
+    branch: nn.Module
+
+    def __init__(self, n_features: int, embedding_dim: int | None = None) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.embedding_dim = embedding_dim or n_features
+        self.linear: nn.Module
+        if embedding_dim is None and n_features > MAX_LINEAR_FEATURES:
+            self.linear = nn.Identity()
+        else:
+            self.linear = nn.Linear(n_features, self.embedding_dim, bias=False)
+            nn.init.eye_(self.linear.weight)
+
+    def start_from(self, projection: Tensor) -> None:
+        """Set ``W``, of shape (n_features, embedding_dim)."""
+        with torch.no_grad():
+            self.linear.weight.copy_(projection.mT)  # type: ignore[operator, union-attr]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the linear path sees, of shape (n, n_features)."""
+        return x.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, *input_shape) to (n, embedding_dim)."""
+        return self.linear(self.features(x)) + self.branch(x)
+
+
+class ResidualMLP(LinearStart):
+    """Linear map plus a multi-layer perceptron: the default for tables and embeddings.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one sample; flattened.
+    embedding_dim : int or None
+        Dimension of the embedding; None for as many as the input has.
+    hidden_dim : int
+        Units of the two hidden layers.
+    dropout : float
+        Share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        embedding_dim: int | None = None,
+        hidden_dim: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(math.prod(input_shape), embedding_dim)
+        self.branch = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(self.n_features, hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            _zero_linear(hidden_dim, self.embedding_dim),
+        )
+
+
+class Conv1d(LinearStart):
+    """Linear map of the series plus a convolutional branch: the default for series.
+
+    Series longer than ``max_length`` are averaged down to it for the linear path.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, length).
+    embedding_dim : int or None
+        Dimension of the embedding; None for as many as the linear path's input has.
+    n_filters : int
+        Filters of the three convolutional blocks.
+    max_length : int
+        Steps that the linear path sees.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        embedding_dim: int | None = None,
+        n_filters: int = 64,
+        max_length: int = 128,
+    ) -> None:
+        if len(input_shape) != 2:
+            raise ValueError(
+                "The backbone 'conv1d' takes series of shape (channels, length). Got samples of "
+                f"shape {tuple(input_shape)}. Set input_shape if X holds flattened series, or "
+                "choose another backbone."
+            )
+        channels, length = input_shape
+        super().__init__(channels * min(length, max_length), embedding_dim)
+        self.max_length = max_length
+        self.branch = nn.Sequential(
+            _series_block(channels, n_filters),
+            _series_block(n_filters, n_filters),
+            _series_block(n_filters, n_filters),
+            nn.AdaptiveAvgPool1d(4),
+            nn.Flatten(),
+            _zero_linear(4 * n_filters, self.embedding_dim),
+        )
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the flattened series, shortened if it is long."""
+        if x.shape[-1] > self.max_length:
+            x = nn.functional.adaptive_avg_pool1d(x, self.max_length)
+        return x.flatten(1)
+
+
+def _series_block(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv1d(n_in, n_out, 5, padding=2, bias=False),
+        nn.BatchNorm1d(n_out),
+        nn.ReLU(inplace=True),
+        nn.MaxPool1d(2, ceil_mode=True),
+    )
+
+
+def _zero_linear(n_in: int, n_out: int) -> nn.Linear:
+    layer = nn.Linear(n_in, n_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

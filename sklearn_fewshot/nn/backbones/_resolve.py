@@ -1,0 +1,111 @@
+"""From the ``backbone`` parameter to a fresh module."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._module import evaluating
+from ._conv import Conv4, ResNet12
+from ._linear_start import Conv1d, LinearStart, ResidualMLP
+from ._plain import MLP, Identity
+
+Backbone = str | nn.Module | Callable[..., nn.Module]
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "residual_mlp": ResidualMLP,
+    "conv1d": Conv1d,
+    "conv4": Conv4,
+    "resnet12": ResNet12,
+    "identity": Identity,
+}
+
+# By the number of axes of a sample: vectors, series, pictures.
+_AUTO = {1: "residual_mlp", 2: "conv1d", 3: "conv4"}
+
+
+class Frozen(nn.Module):
+    """An embedding network that is never trained: always in evaluation mode, without gradients."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map samples to flat embeddings."""
+        return self.module(x).flatten(1)
+
+
+def make_backbone(
+    backbone: Backbone, input_shape: tuple[int, ...], **kwargs: Any
+) -> nn.Module:
+    """Build a fresh backbone and try it on two zero samples.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module, class or factory
+        A name in ``BACKBONES`` or ``"auto"``; a module (copied, never trained in place); or a
+        callable that returns a module, given ``input_shape`` if it has such a parameter.
+    input_shape : tuple of int
+        Shape of one sample.
+    **kwargs
+        Passed on to named backbones.
+
+    Raises
+    ------
+    ValueError
+        If the module does not turn (n, *input_shape) into finite (n, ...).
+    """
+    if isinstance(backbone, nn.Module):
+        module = copy.deepcopy(backbone)
+    elif isinstance(backbone, str):
+        name = _AUTO[len(input_shape)] if backbone == "auto" else backbone
+        module = BACKBONES[name](input_shape, **kwargs)
+    elif "input_shape" in inspect.signature(backbone).parameters:
+        module = backbone(input_shape=input_shape)
+    else:
+        module = backbone()
+    _check_output(module, input_shape)
+    return module
+
+
+def has_linear_start(module: nn.Module) -> bool:
+    """Whether the backbone can start from a given linear projection."""
+    return isinstance(module, LinearStart) and isinstance(module.linear, nn.Linear)
+
+
+def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            "The 'backbone' parameter must be a name, a torch.nn.Module, or a class or function "
+            f"that returns one. Got something that returned {type(module).__name__}."
+        )
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    try:
+        with evaluating(module):
+            output = module(torch.zeros(2, *input_shape, device=device))
+    except RuntimeError as error:
+        raise ValueError(
+            f"The backbone {type(module).__name__} failed on samples of shape {input_shape}: "
+            f"{error}. Check its input size, or set input_shape."
+        ) from error
+    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != 2:
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"The backbone {type(module).__name__} must return one embedding a sample: a tensor "
+            f"of shape (n_samples, embedding_dim). Got {got} for two samples of shape "
+            f"{input_shape}."
+        )
+    if not output.isfinite().all():
+        raise ValueError(
+            f"The backbone {type(module).__name__} returned NaN or infinity for zero samples. "
+            "Check its weights."
+        )

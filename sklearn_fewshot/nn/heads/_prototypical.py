@@ -1,0 +1,72 @@
+"""Prototypical head (Snell, Swersky and Zemel, 2017)."""
+
+import torch
+from torch import Tensor, nn
+
+from .._distances import Metric, get_metric
+from .._support import SupportSet, class_sums
+from ._base import Head
+
+
+class PrototypicalHead(Head):
+    """Class means, scored by negative scaled distance.
+
+    Parameters
+    ----------
+    metric : str or callable
+        Distance between queries and prototypes.
+    scale : float
+        Factor of the distance.
+    learn_scale : bool
+        Whether the (logarithm of the) scale is trained.
+
+    Notes
+    -----
+    Equations 1 and 2 of the paper::
+
+        c_k      = mean of f(x) over the support examples x of class k
+        P(k | q) = softmax over k of  -scale * d(f(q), c_k)
+
+    The paper has ``scale = 1``.
+    """
+
+    def __init__(
+        self, metric: str | Metric = "sqeuclidean", scale: float = 1.0, learn_scale: bool = False
+    ) -> None:
+        super().__init__()
+        self.metric = get_metric(metric)
+        self.log_scale = nn.Parameter(
+            torch.tensor(float(scale)).log(), requires_grad=learn_scale
+        )  # ()
+
+    @property
+    def scale(self) -> Tensor:
+        """The positive factor of the distance."""
+        return self.log_scale.exp()
+
+    def represent(self, support: SupportSet) -> SupportSet:
+        """Average the examples of each class (eq. 1)."""
+        weight = support.weight.to(support.embedding.dtype)
+        shape = support.embedding.shape[2:]
+        weighted = support.embedding.flatten(2) * weight.unsqueeze(-1)
+        total = class_sums(weighted, support)  # (n_episodes, n_classes, d)
+        count = class_sums(weight.unsqueeze(-1), support)  # (n_episodes, n_classes, 1)
+        prototype = (total / count.clamp_min(1e-12)).unflatten(2, shape)
+        code = torch.arange(support.n_classes, device=count.device).expand(count.shape[:2])
+        return SupportSet(prototype, code, count.squeeze(-1), support.n_classes)
+
+    def score(self, representation: SupportSet, query: Tensor) -> Tensor:
+        """Score by the negative scaled distance to each prototype (the logits of eq. 2)."""
+        prototype = representation.embedding.flatten(2)
+        distance = self.metric(query.flatten(2), prototype)  # (n_episodes, n_queries, n_classes)
+        absent = (representation.weight == 0).unsqueeze(1)
+        return (-self.scale.to(distance.dtype) * distance).masked_fill(absent, -torch.inf)
+
+    def start_from(self, scores: Tensor) -> None:
+        """Set the scale to one over the median distance, where the softmax is neither flat nor
+        saturated.
+        """
+        with torch.no_grad():
+            typical = (-scores[scores.isfinite()] / self.scale).median()
+            if typical > 0:
+                self.log_scale.copy_(-typical.log())

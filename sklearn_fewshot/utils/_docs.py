@@ -1,0 +1,105 @@
+"""Documentation that the learners share, written once."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+COMMON_PARAMETERS = '''\
+backbone : str, torch.nn.Module, class or callable, default="auto"
+    The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "conv1d" for
+    series and "conv4" for pictures; "mlp", "resnet12" and "identity" are there too. A module is
+    copied, never trained in place. A class or function is called with ``input_shape``, if it has
+    such a parameter, and returns a module.
+n_way : int, (low, high) or "all", default=60
+    Classes in a training episode, cut to the classes there are; a pair is drawn from for each
+    episode. More ways make a better embedding.
+n_shot : int or (low, high), default=1
+    Support examples of a class in a training episode. Any number can be used later.
+n_query : int, default=5
+    Queries of a class in a training episode.
+meta_batch_size : int, default=1
+    Episodes in an optimisation step.
+episodes_per_epoch : int, default=50
+    Episodes between two validations.
+max_epochs : int, default=40
+    Most epochs to train.
+optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
+    Optimizer.
+lr : float, default=1e-3
+    Learning rate at the start.
+weight_decay : float, default=0.0
+    Weight decay of the optimizer.
+lr_schedule : {"cosine", "step", "constant"} or callable, default="cosine"
+    How the learning rate falls until ``max_epochs``: along a cosine to zero, by half at every
+    tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
+validation_fraction : float, default=0.2
+    Share of the classes held out of training, to choose the best weights by; at least two
+    classes. 0 trains on all classes and keeps the last weights.
+validation_classes : array-like of labels or None, default=None
+    The classes to hold out; wins over the fraction.
+patience : int or None, default=10
+    Epochs without improvement on the held-out classes after which training stops.
+freeze_backbone : bool, default=False
+    Whether to embed all samples once with the backbone as it is and train a small residual
+    network on top: for pretrained encoders.
+augment : callable or None, default=None
+    Maps a batch of training inputs, a float32 tensor, to a changed one of the same shape.
+callbacks : list of skorch callbacks or None, default=None
+    Further callbacks of the training; they are copied.
+input_shape : tuple of int or None, default=None
+    Shape of one sample, (channels, length) or (channels, height, width): rows of a
+    two-dimensional X are reshaped to it.
+device : str or torch.device, default="auto"
+    "auto" takes cuda if there is one, else the cpu.
+precision : {"auto", "float32", "bfloat16"}, default="auto"
+    Precision of the backbone in training; "auto" takes bfloat16 for pictures where the hardware
+    multiplies it natively. Predictions are float32 unless "bfloat16" is asked for.
+compile : bool, default=False
+    Whether to compile the backbone with :func:`torch.compile`.
+predict_batch_size : int, default=256
+    Samples embedded at once in prediction.
+warm_start : bool, default=False
+    Whether ``fit`` continues from the weights of the last ``fit``.
+random_state : int, RandomState instance or None, default=None
+    Seed of class split, weights and episodes. Results repeat exactly on the same machine with the
+    same number of threads, except for ``fit`` calls that run at once in threads of one process.
+verbose : int, default=0
+    1 shows a progress line.
+net_params : dict or None, default=None
+    Further parameters of :class:`skorch.NeuralNet`.'''
+
+COMMON_ATTRIBUTES = '''\
+classes_ : ndarray of shape (n_classes,)
+    Base classes, sorted.
+n_features_in_ : int
+    Features (channels for series and pictures).
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Column names, if X had any.
+input_shape_ : tuple of int
+    Shape of one sample.
+input_scale_ : float
+    Factor applied to inputs: 1/255 if ``fit`` got 8-bit pictures.
+n_way_ : int or (low, high)
+    Classes in a training episode, cut to what there are.
+module_ : torch.nn.Module
+    The trained network, in evaluation mode.
+net_ : skorch.NeuralNet
+    The skorch net, in the process that trained only: it is not pickled.
+history_ : list of dict
+    One row an epoch: loss, duration, validation loss and accuracy.
+best_epoch_ : int
+    Epoch of the weights that were kept; 0 is the untrained network.
+representation_ : Representation
+    Representation of the base classes, never raw rows.'''
+
+
+def with_common_parameters(cls: type) -> type:
+    """Fill the shared parts into a learner's docstring."""
+    doc = cls.__doc__ or ""
+    for name, text in (
+        ("{common_parameters}", COMMON_PARAMETERS),
+        ("{common_attributes}", COMMON_ATTRIBUTES),
+    ):
+        doc = doc.replace("    " + name, indent(text, "    "))
+    cls.__doc__ = doc
+    return cls

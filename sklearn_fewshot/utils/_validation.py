@@ -1,0 +1,144 @@
+"""Checks of arrays and labels, with errors that say what to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+
+def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...] | None) -> Any:
+    """Validate samples and bring them into the shape that a network takes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` and ``feature_names_in_`` are set (``reset``) or checked.
+    X : array-like of shape (n_samples, n_features), (n_samples, channels, length) or \
+(n_samples, channels, height, width)
+        Samples.
+    reset : bool
+        Whether this is the call that fits.
+    input_shape : tuple of int or None
+        Shape of one sample. On ``reset`` the ``input_shape`` parameter, else what was fitted.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, *input_shape)
+        Integers and float32 stay what they are, everything else becomes float32.
+    """
+    if not reset and hasattr(X, "shape") and len(X.shape) > 2:
+        _check_same_shape(estimator, X, input_shape)
+    X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    if X.ndim == 2:
+        return _reshape_rows(estimator, X, input_shape)
+    if reset:
+        check_layout(X)
+        if input_shape is not None and X.shape[1:] != tuple(input_shape):
+            raise ValueError(
+                f"The 'input_shape' parameter of {type(estimator).__name__} is "
+                f"{tuple(input_shape)}, but X has samples of shape {X.shape[1:]}. Leave "
+                "input_shape at None, or flatten X to two dimensions."
+            )
+    else:
+        _check_same_shape(estimator, X, input_shape)
+    return X
+
+
+def _reshape_rows(estimator: Any, X: np.ndarray, input_shape: Any) -> np.ndarray:
+    if input_shape is None:
+        return X
+    if math.prod(input_shape) != X.shape[1]:
+        raise ValueError(
+            f"X has rows of {X.shape[1]} features, which cannot be reshaped to the input_shape "
+            f"{tuple(input_shape)} of {type(estimator).__name__} ({math.prod(input_shape)} values "
+            "a sample)."
+        )
+    return X.reshape(len(X), *input_shape)
+
+
+def _check_same_shape(estimator: Any, X: Any, input_shape: Any) -> None:
+    if tuple(X.shape[1:]) != tuple(input_shape):
+        hint = ""
+        if sorted(X.shape[1:]) == sorted(input_shape):
+            hint = " The axes seem to be in another order: see np.moveaxis."
+        raise ValueError(
+            f"X has samples of shape {tuple(X.shape[1:])}, but {type(estimator).__name__} was "
+            f"fitted on samples of shape {tuple(input_shape)}.{hint}"
+        )
+
+
+def check_layout(X: np.ndarray) -> None:
+    """Refuse pictures whose channels stand last, or that have no channel axis."""
+    if X.ndim > 4:
+        raise ValueError(
+            f"X must have 2 dimensions (tables), 3 (series: samples, channels, length) or 4 "
+            f"(pictures: samples, channels, height, width). Got {X.ndim}: shape {X.shape}."
+        )
+    if X.ndim == 4 and X.shape[-1] in (1, 3, 4) and X.shape[1] not in (1, 3, 4):
+        raise ValueError(
+            f"X of shape {X.shape} looks like pictures with channels last. Networks here take "
+            "channels first: pass np.moveaxis(X, -1, 1)."
+        )
+    if X.ndim == 3 and (X.shape[1] == X.shape[2] or X.dtype == np.uint8):
+        raise ValueError(
+            f"X of shape {X.shape} looks like pictures without a channel axis. Pass X[:, None] "
+            "for pictures. Series have shape (n_samples, channels, length); if these are square "
+            "or uint8 series, flatten them and set input_shape."
+        )
+
+
+def input_scale(X: np.ndarray) -> float:
+    """Return the factor that brings integer pictures to about [0, 1]; 1 for everything else."""
+    if X.ndim != 4 or not np.issubdtype(X.dtype, np.integer):
+        return 1.0
+    largest = int(X.max())
+    if largest <= 1:
+        return 1.0
+    return 1.0 / 255.0 if largest <= 255 else 1.0 / largest
+
+
+def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.ndarray:
+    """Validate class labels: one a sample, of any sortable type."""
+    if y is None:
+        raise ValueError(
+            f"{names[1]} must be given: requires y to be passed, but the target y is None."
+        )
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(X, y)
+    if y.dtype.kind in "fc" and not np.isfinite(y).all():
+        raise ValueError(f"{names[1]} contains NaN or infinity. Drop or relabel those samples.")
+    check_classification_targets(y)
+    return y
+
+
+def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted classes and the code of each label."""
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in y})
+        raise TypeError(
+            f"Labels must be of one sortable type. Got a mixture of {', '.join(kinds)}. Convert "
+            "them, for example with y.astype(str)."
+        ) from error
+    return classes, codes.reshape(-1)
+
+
+def check_aligned(name: str, values: Any, n_samples: int) -> np.ndarray | None:
+    """Validate an optional array with one entry a sample."""
+    if values is None:
+        return None
+    values = column_or_1d(values)
+    if len(values) != n_samples:
+        raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {len(values)}.")
+    return values
+
+
+def label_text(labels: Any, limit: int = 5) -> str:
+    """Return a readable list of a few labels."""
+    shown = ", ".join(repr(getattr(label, "item", lambda v=label: v)()) for label in labels[:limit])
+    return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")

@@ -1,0 +1,390 @@
+"""Laws of the episode sampler."""
+
+from itertools import chain, combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_fewshot import _episodes
+from sklearn_fewshot._episodes import EpisodePlan, EpisodeSampler
+
+SIZES = st.lists(st.integers(6, 30), min_size=2, max_size=8)
+SEEDS = st.integers(0, 2**32 - 1)
+few_examples = settings(max_examples=60)
+
+
+def make_codes(sizes, seed=0):
+    """Classes of the given sizes, in mixed order."""
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def make_plan(codes, n_episodes=50, seed=0, **params):
+    return EpisodeSampler(codes, **params).plan(n_episodes, np.random.default_rng(seed))
+
+
+def drawn(indices):
+    return indices[indices >= 0]
+
+
+def check_padding_is_trailing(array):
+    is_padding = np.asarray(array) == -1
+    assert np.all(is_padding[..., 1:] >= is_padding[..., :-1])
+
+
+def check_laws(plan, codes, groups=None):
+    """Check what holds for every plan."""
+    for array in plan:
+        check_padding_is_trailing(array)
+    check_padding_is_trailing(plan.classes)
+    for support, query, classes in zip(*plan, strict=True):
+        rows = drawn(np.concatenate([support, query], axis=1))
+        assert len(set(drawn(classes))) == len(drawn(classes))
+        assert len(set(rows)) == len(rows)
+        for code, *parts in zip(classes, support, query, strict=True):
+            for part in parts:
+                assert len(drawn(part)) > 0 if code >= 0 else len(drawn(part)) == 0
+                assert np.all(codes[drawn(part)] == code)
+        if groups is not None:
+            assert not set(groups[drawn(support)]) & set(groups[drawn(query)])
+
+
+@few_examples
+@given(SIZES, st.integers(2, 8), st.integers(1, 3), st.integers(1, 3), SEEDS)
+def test_episodes_have_different_classes_and_rows(sizes, n_way, n_shot, n_query, seed):
+    codes, n_way = make_codes(sizes), min(n_way, len(sizes))
+    plan = make_plan(codes, 20, seed, n_way=n_way, n_shot=n_shot, n_query=n_query)
+    assert plan.n_episodes == 20
+    assert plan.support.shape == (20, n_way, n_shot)
+    assert plan.query.shape == (20, n_way, n_query)
+    assert plan.classes.shape == (20, n_way)
+    assert all(array.dtype == np.intp and array.min() >= 0 for array in plan)
+    check_laws(plan, codes)
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_ranges_are_drawn_for_each_episode(groups):
+    codes = make_codes([20] * 6)
+    params = {"groups": np.arange(len(codes)) // 3} if groups else {}
+    sampler = EpisodeSampler(codes, n_way=(2, 5), n_shot=(1, 3), n_query=2, **params)
+    plan = sampler.plan(2000, np.random.default_rng(0))
+    check_laws(plan.take(slice(100)), codes, params.get("groups"))
+    assert sampler.n_way_ == (2, 5)
+    assert plan.support.shape == (2000, 5, 3)
+    ways = np.sum(plan.classes >= 0, axis=1)
+    shots = np.sum(plan.support >= 0, axis=2)
+    assert np.all((shots == shots[:, :1]) | (plan.classes < 0))  # one shot an episode
+    assert np.all(np.sum(plan.query >= 0, axis=2) == 2 * (plan.classes >= 0))
+    pairs = np.bincount(4 * ways + shots[:, 0])  # number of each (way, shot)
+    check_counts(pairs[pairs > 0], 2000, np.full(12, 1 / 12))
+
+
+def test_all_takes_every_class_in_every_episode():
+    codes = make_codes([5, 9, 7])
+    sampler = EpisodeSampler(codes, n_way="all", n_shot=2, n_query=3)
+    plan = sampler.plan(30, np.random.default_rng(0))
+    assert sampler.n_way_ == 3
+    assert np.array_equal(np.sort(plan.classes, axis=1), np.tile(np.arange(3), (30, 1)))
+
+
+def test_a_class_can_be_used_up():
+    codes = make_codes([4, 4, 4])
+    plan = make_plan(codes, n_way=3, n_shot=1, n_query=3)
+    check_laws(plan, codes)
+    rows = np.concatenate([plan.support, plan.query], axis=2).reshape(50, -1)
+    assert np.array_equal(np.sort(rows, axis=1), np.tile(np.arange(12), (50, 1)))
+
+
+def check_counts(counts, n_trials, proba):
+    """Check the counts of events of known probability: five standard deviations at most."""
+    z = (counts - n_trials * proba) / np.sqrt(n_trials * proba * (1 - proba))
+    assert np.mean(z**2) < 1 + 5 * np.sqrt(2 / len(z))
+    assert np.max(np.abs(z)) < 5
+
+
+def test_classes_rows_and_their_pairs_are_equally_likely():
+    sizes, n_trials = np.array([5, 8, 30, 13, 6, 21]), 20_000
+    codes = np.repeat(np.arange(6), sizes)
+    plan = make_plan(codes, n_trials, n_way=3, n_shot=2, n_query=3)
+    for position in plan.classes.T:  # also the order in an episode is random
+        check_counts(np.bincount(position, minlength=6), n_trials, np.full(6, 1 / 6))
+    together = np.bincount(np.ravel(plan.classes[:, 0] * 6 + plan.classes[:, 1]), minlength=36)
+    check_counts(together[~np.eye(6, dtype=bool).ravel()], n_trials, np.full(30, 1 / 30))
+    for rows, n_rows in [(plan.support, 2), (plan.query, 3)]:
+        counts = np.bincount(rows.ravel(), minlength=len(codes))
+        check_counts(counts, n_trials, 3 / 6 * n_rows / sizes[codes])
+    small = plan.classes == 0
+    pairs = np.bincount(plan.support[small][:, 0] * 5 + plan.query[small][:, 0], minlength=25)
+    check_counts(pairs[~np.eye(5, dtype=bool).ravel()], small.sum(), np.full(20, 1 / 20))
+
+
+@few_examples
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=8).filter(lambda sizes: max(sizes) > 1),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    SEEDS,
+)
+def test_clamping_cuts_way_then_shot_then_queries(sizes, n_shot, n_query, seed):
+    codes, sizes = make_codes(sizes), np.array(sizes)
+    sampler = EpisodeSampler(codes, n_way=5, n_shot=n_shot, n_query=n_query, clamp=True)
+    plan = sampler.plan(20, np.random.default_rng(seed))
+    check_laws(plan, codes)
+    assert sampler.n_way_ == plan.classes.shape[1] == min(5, np.sum(sizes > 1))
+    assert sampler.n_clamped_ == np.sum(sizes < n_shot + n_query)
+    shots = np.minimum(n_shot, sizes[plan.classes] - 1)
+    queries = np.minimum(n_query, sizes[plan.classes] - shots)
+    assert np.all(sizes[plan.classes] > 1)
+    assert np.array_equal(np.sum(plan.support >= 0, axis=2), shots)
+    assert np.array_equal(np.sum(plan.query >= 0, axis=2), queries)
+
+
+def test_clamping_cuts_ranges_and_changes_nothing_where_there_is_enough():
+    codes = make_codes([9, 9, 9, 1])
+    sampler = EpisodeSampler(codes, n_way=(2, 20), n_shot=1, n_query=1, clamp=True)
+    assert sampler.n_way_ == (2, 3)
+    assert sampler.n_clamped_ == 1
+    codes = make_codes([9, 9, 9])
+    params = {"n_way": (2, 3), "n_shot": (1, 4), "n_query": 5}
+    clamped, plain = make_plan(codes, clamp=True, **params), make_plan(codes, **params)
+    assert all(map(np.array_equal, clamped, plain))
+
+
+def test_equal_seeds_give_equal_plans():
+    codes, groups = make_codes([20] * 5), np.arange(100) % 11
+    for params in [{}, {"groups": groups}]:
+        sampler = EpisodeSampler(codes, n_way=(2, 3), n_shot=2, n_query=3, **params)
+        plans = [sampler.plan(50, np.random.default_rng(seed)) for seed in (0, 1, 0)]
+        assert all(map(np.array_equal, plans[0], plans[2]))
+        assert not any(map(np.array_equal, plans[0], plans[1]))
+
+
+def test_take_keeps_some_episodes():
+    plan = make_plan(make_codes([9, 9, 9]), 10, n_way=2, n_shot=1, n_query=2)
+    for episodes in [slice(2, 5), [7, 1], np.array([0])]:
+        taken = plan.take(episodes)
+        assert isinstance(taken, EpisodePlan)
+        assert taken.n_episodes == len(np.arange(10)[episodes])
+        for some, every in zip(taken, plan, strict=True):
+            assert np.array_equal(some, every[episodes])
+
+
+@pytest.mark.parametrize("n_episodes", [0, 1, 7])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_any_number_of_episodes_in_chunks_of_any_size(monkeypatch, n_episodes, grouped):
+    codes = make_codes([9, 9, 9])
+    groups = np.arange(27) // 2 if grouped else None
+    for chunk in [1, 60, 10**6]:
+        monkeypatch.setattr(_episodes, "_CHUNK", chunk)
+        plan = make_plan(codes, n_episodes, n_way=2, n_shot=1, n_query=2, groups=groups)
+        assert plan.support.shape == (n_episodes, 2, 1)
+        assert plan.query.shape == (n_episodes, 2, 2)
+        check_laws(plan, codes, groups)
+
+
+def drawers():
+    """Alphabets of which 20 people drew every character once, like Omniglot."""
+    alphabet = np.sort(np.random.default_rng(0).integers(0, 10, size=80))
+    codes, drawer = np.repeat(np.arange(80), 20), np.tile(np.arange(20), 80)
+    groups = [f"{a}/{d}" for a, d in zip(np.repeat(alphabet, 20), drawer, strict=True)]
+    return codes, np.array(groups)
+
+
+def speakers():
+    """Each of 150 people said each of 26 letters twice, like isolet."""
+    return np.tile(np.arange(26), 300), np.repeat(np.arange(150), 52)
+
+
+def parts():
+    """The same in five parts of 30 people."""
+    codes, speaker = speakers()
+    return codes, speaker // 30
+
+
+def photographers():
+    """Classes and groups of very unequal sizes; each photographer knows some of the classes."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(30, 200, size=30)
+    codes = np.repeat(np.arange(30), sizes)
+    return codes, (np.minimum(rng.zipf(1.3, size=len(codes)), 60) + 7 * codes) % 100
+
+
+@pytest.mark.parametrize(
+    ("make_data", "n_way", "n_shot", "n_query"),
+    [
+        (drawers, 60, 1, 5),
+        (drawers, 60, 5, 15),  # every drawer is needed
+        (drawers, "all", (1, 5), 15),
+        (speakers, 5, 5, 15),
+        (speakers, 26, 1, 1),
+        (parts, 5, 5, 15),
+        (parts, 26, 100, 100),
+        (photographers, 5, 5, 15),
+        (photographers, 20, 1, 5),
+        (photographers, (2, 10), (1, 5), 15),
+    ],
+)
+def test_support_and_query_share_no_group(make_data, n_way, n_shot, n_query):
+    codes, groups = make_data()
+    plan = make_plan(codes, 60, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=groups)
+    check_laws(plan, codes, groups)
+    assert np.all((plan.query >= 0) == (plan.classes >= 0)[..., None])
+    if isinstance(n_shot, int) and not isinstance(n_way, tuple):
+        assert plan.support.min() >= 0
+
+
+@pytest.mark.parametrize(("make_data", "n_shot", "n_query"), [(drawers, 5, 15), (parts, 5, 15)])
+def test_groups_leave_every_row_reachable_and_classes_equally_likely(make_data, n_shot, n_query):
+    codes, groups = make_data()
+    n_classes, n_trials = codes.max() + 1, 10_000
+    plan = make_plan(codes, n_trials, n_way=5, n_shot=n_shot, n_query=n_query, groups=groups)
+    counts = np.bincount(plan.classes.ravel(), minlength=n_classes)
+    check_counts(counts, n_trials, np.full(n_classes, 5 / n_classes))
+    for rows in [plan.support, plan.query]:
+        counts = np.bincount(rows.ravel(), minlength=len(codes))
+        assert counts.min() > 0
+        assert counts.max() < 2 * rows.size / len(codes)
+
+
+def test_group_labels_may_be_of_any_type():
+    codes, groups = parts()
+    params = {"n_way": 5, "n_shot": 1, "n_query": 1}
+    plan = make_plan(codes, groups=groups, **params)
+    for dtype in [str, object]:
+        names = np.array(list("abcde"), dtype)[groups]
+        for renamed in [names, list(names)]:
+            assert all(map(np.array_equal, plan, make_plan(codes, groups=renamed, **params)))
+
+
+@few_examples
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=2, max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    SEEDS,
+)
+def test_clamping_never_fails_with_groups(rows, n_shot, n_query, seed):
+    # Two classes with two groups each can always go together.
+    rows += [(6, 0), (6, 1), (7, 1), (7, 2), (7, 2)]
+    codes, groups = np.array(rows).T
+    sampler = EpisodeSampler(
+        codes, n_way=(2, 6), n_shot=n_shot, n_query=n_query, groups=groups, clamp=True
+    )
+    plan = sampler.plan(10, np.random.default_rng(seed))
+    check_laws(plan, codes, groups)
+    assert np.all(np.sum(plan.classes >= 0, axis=1) >= 2)
+
+
+def can_divide(counts, n_shot, n_query):
+    """Try all subsets of the groups as the support side."""
+    subsets = chain.from_iterable(combinations(counts, r) for r in range(len(counts) + 1))
+    return any(sum(s) >= n_shot and sum(counts) - sum(s) >= n_query for s in subsets)
+
+
+@few_examples
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=7),
+    st.integers(1, 8),
+    st.integers(1, 15),
+    SEEDS,
+)
+def test_a_class_is_refused_if_and_only_if_its_groups_cannot_be_divided(
+    counts, n_shot, n_query, seed
+):
+    both = [*counts, n_shot, n_query]  # the second class just fits
+    codes = np.repeat(np.arange(2), [sum(counts), n_shot + n_query])
+    groups = np.repeat(np.arange(len(both)), both)
+    params = {"n_way": 2, "n_shot": n_shot, "n_query": n_query, "groups": groups}
+    if can_divide(counts, n_shot, n_query):
+        plan = make_plan(codes, 10, seed, **params)
+        check_laws(plan, codes, groups)
+        assert plan.support.min() >= 0
+        assert plan.query.min() >= 0
+    else:
+        with pytest.raises(ValueError, match=r"^The 'n_shot' .* Class 0 has .* drop the class\.$"):
+            make_plan(codes, 10, seed, **params)
+
+
+ODD_CYCLE = {"codes": [0, 0, 1, 1, 2, 2], "groups": [0, 1, 1, 2, 2, 0], "n_shot": 1, "n_query": 1}
+
+
+def test_classes_that_cannot_go_together_are_refused_by_name():
+    sampler = EpisodeSampler(**ODD_CYCLE, n_way=3, names=["x", "y", "z"], owner="EpisodeSplit")
+    message = r"^EpisodeSplit found no episode .* Class '[xyz]' has 2 examples in 2 groups .* lower"
+    with pytest.raises(ValueError, match=message):
+        sampler.plan(5, np.random.default_rng(0))
+
+
+def test_classes_that_cannot_go_together_are_left_out_when_clamping():
+    plan = make_plan(n_way=3, clamp=True, **ODD_CYCLE)
+    check_laws(plan, np.array(ODD_CYCLE["codes"]), np.array(ODD_CYCLE["groups"]))
+    assert np.all(np.sum(plan.classes >= 0, axis=1) == 2)
+    assert set(drawn(plan.classes)) == {0, 1, 2}
+
+
+A_RANGE = r"of at least 1 or a pair \(low, high\) of such ints\. Got "
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_way": 1}, r"'n_way' parameter of EpisodeSplit must be an int of at least 2 or a pair"),
+        ({"n_way": "some"}, r'such ints or "all"\. Got \'some\'\.$'),
+        ({"n_way": 4}, r"'n_way' .* at most the number of classes, 3\. Got 4\. Lower n_way"),
+        ({"n_way": (2, 4)}, r"at most the number of classes, 3\. Got \(2, 4\)\."),
+        ({"n_shot": 0}, r"'n_shot' parameter of EpisodeSplit must be an int " + A_RANGE + "0"),
+        ({"n_shot": (3, 2)}, A_RANGE + r"\(3, 2\)\.$"),
+        ({"n_shot": (1, 2, 3)}, A_RANGE + r"\(1, 2, 3\)\.$"),
+        ({"n_shot": 1.0}, A_RANGE + r"1\.0\.$"),
+        ({"n_shot": True}, A_RANGE + r"True\.$"),
+        ({"n_query": 0}, r"'n_query' .* must be an int of at least 1\. Got 0\.$"),
+        ({"groups": [1, 2]}, r"'groups' .* have shape \(21,\), .* Got shape \(2,\)\.$"),
+        (
+            {"n_shot": 4},
+            r"^The 'n_shot' parameter of EpisodeSplit must leave n_query=2 examples for queries in "
+            r"every class\. Got 4\. Class 'b' has 5 examples; lower n_shot \+ n_query or drop the "
+            r"class\.$",
+        ),
+        ({"n_shot": (1, 4)}, r"Got \(1, 4\)\. Class 'b' has 5 examples; lower"),
+        (
+            {"n_shot": 7},
+            r"Got 7\. Class 'b' has 5 examples, too few like those of another class; lower",
+        ),
+        (
+            {"groups": [0] * 7 + [0, 1, 1, 1, 1] + [2] * 8 + [3], "n_shot": 2},
+            r"leave n_query=2 examples of other groups for .* Class 'b' has 5 examples in 2 "
+            r"groups, too few like those of 2 other classes; lower",
+        ),
+    ],
+)
+def test_errors_say_what_is_wrong_with_which_class_and_what_to_do(params, message):
+    codes = np.repeat([0, 1, 2], [7, 5, 9])
+    params = {"n_way": 3, "n_shot": 1, "n_query": 2} | params
+    with pytest.raises(ValueError, match=message):
+        EpisodeSampler(codes, names=np.array(["a", "b", "c"]), owner="EpisodeSplit", **params)
+
+
+def test_a_named_class_without_examples_is_refused_or_never_drawn():
+    codes, params = [0, 0, 2, 2], {"n_way": 2, "n_shot": 1, "n_query": 1, "names": list("abcd")}
+    with pytest.raises(ValueError, match=r"Class 'b' has 0 examples"):
+        EpisodeSampler(codes, **params)
+    assert set(make_plan(codes, clamp=True, **params).classes.ravel()) == {0, 2}
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+def test_fewer_than_two_classes_are_refused(clamp):
+    for codes, n_present in [([], 0), ([0, 0, 0], 1)]:
+        with pytest.raises(ValueError, match=f"at least two classes. Got {n_present}."):
+            EpisodeSampler(codes, n_way=2, n_shot=1, n_query=1, clamp=clamp)
+
+
+def test_clamping_needs_one_class_that_can_have_support_and_query():
+    params = {"n_way": 2, "n_shot": 1, "n_query": 1, "clamp": True}
+    with pytest.raises(ValueError, match="needs a class with two examples"):
+        EpisodeSampler([0, 1, 2], **params)
+    with pytest.raises(ValueError, match="needs a class with examples of two groups"):
+        EpisodeSampler([0, 0, 1, 1], groups=[0, 0, 1, 1], **params)
+    sampler = EpisodeSampler([0, 0, 1], **params)
+    assert sampler.n_way_ == 1
+    assert sampler.plan(3, np.random.default_rng(0)).classes.tolist() == [[0]] * 3
