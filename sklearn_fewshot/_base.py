@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -17,14 +15,15 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.covariance import ledoit_wolf
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._episodes import EpisodeSampler
 from ._few_shot import FewShotClassifier, check_support_pair
 from ._fitted import FittedNetwork, Recipe, Representation
+from ._holdout import group_of_class, held_out_classes
 from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
+from ._start import Untrained
 from .nn import (
     METRICS,
     DataTensor,
@@ -38,19 +37,22 @@ from .nn import (
     resolve_precision,
     score_frozen,
 )
-from .nn.backbones import BACKBONES, has_linear_start
+from .nn.backbones import BACKBONES, has_linear_start, starts_from_features
 from .utils._random import draw_seed, seeded_torch
 from .utils._validation import (
     check_aligned,
     check_labels,
     check_X,
+    column_moments,
     encode_labels,
     input_scale,
     label_text,
 )
+from .utils._warnings import warn_user
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
-N_PROBE_EPISODES = 20  # training episodes that the starting scale is measured on
+N_START_EPISODES = 20  # episodes that a start is judged by, and its scale measured on
+FEW_CLASSES = 100  # with fewer, held-out classes are missed in training: train again on all
 FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
 
 
@@ -103,6 +105,7 @@ class BaseFewShotLearner(
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "validation_classes": ["array-like", None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "refit": ["boolean", StrOptions({"auto"})],
         "freeze_backbone": ["boolean"],
         "augment": [callable, None],
         "callbacks": [list, tuple, None],
@@ -222,41 +225,94 @@ class BaseFewShotLearner(
     def _meta_train(
         self, data: _TrainingData, rng: np.random.Generator, start: FittedNetwork | None
     ) -> None:
-        """Build, train and keep the network; sets the fitted attributes."""
+        """Train on the training classes, then once more on all if classes are few."""
+        self._warn_of_limits(data)
+        use_projection = self._train_once(data, rng, start, None, self.max_epochs)
+        if not self._should_refit(data, start, use_projection):
+            return
+        history, n_way, best_epoch = self.history_, self.n_way_, self.best_epoch_
+        everything = data._replace(validation=np.zeros_like(data.validation))
+        self._train_once(everything, rng, None, use_projection, best_epoch)
+        self.history_, self.n_way_, self.best_epoch_ = history, n_way, best_epoch
+
+    def _should_refit(
+        self, data: _TrainingData, start: FittedNetwork | None, use_projection: bool
+    ) -> bool:
+        if start is not None or not data.validation.any():
+            return False
+        refit = self.refit
+        if refit == "auto":
+            refit = self.validation_classes is None and len(data.classes) < FEW_CLASSES
+        # An untrained network without a projection would come out as it is.
+        return bool(refit) and (self.best_epoch_ > 0 or use_projection)
+
+    def _train_once(
+        self,
+        data: _TrainingData,
+        rng: np.random.Generator,
+        start: FittedNetwork | None,
+        use_projection: bool | None,
+        max_epochs: int,
+    ) -> bool:
+        """Build, train and keep the network; sets the fitted attributes.
+
+        Parameters
+        ----------
+        data : _TrainingData
+            Samples, classes and which of them are held out.
+        rng : numpy.random.Generator
+            Source of randomness of the plans.
+        start : FittedNetwork or None
+            What to continue from.
+        use_projection : bool or None
+            Whether the linear path starts as the discriminant projection; None to find out.
+        max_epochs : int
+            Epochs to train.
+
+        Returns
+        -------
+        use_projection : bool
+            What was decided.
+        """
         device = resolve_device(self.device)
-        train_sampler, valid_sampler = self._samplers(data)
+        train_sampler = self._sampler(data, ~data.validation)
+        self.n_way_ = train_sampler.n_way_
+        valid_sampler = self._sampler(data, data.validation) if data.validation.any() else None
         recipe, module = self._untrained(start)
         module.to(device)
         trained, store = self._trained_part(module, data, device)
         valid = self._validation_episodes(store, valid_sampler, rng)
-        probe = ValidationEpisodes(store, train_sampler.plan(N_PROBE_EPISODES, rng))
         if start is None:
-            recipe, module, trained = self._best_start(recipe, module, trained, data, probe, valid)
+            network = Untrained(recipe, module, trained)
+            if use_projection is None:
+                use_projection = self._prefers_projection(network, data, store, rng)
+            if use_projection:
+                rows = np.flatnonzero(~data.validation[data.codes])
+                network = network.with_projection(store, rows, data.codes)
+            self._start_scale(network.trained, store, train_sampler, rng)
+            recipe, module, trained = network
         task = EpisodicTask(self._loader(store, train_sampler, rng), valid)
-        self.net_, self.best_epoch_ = self._train(trained, task, device)
+        self.net_, self.best_epoch_ = self._train(trained, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
         self._keep(module, recipe, data)
+        return bool(use_projection)
 
-    def _samplers(self, data: _TrainingData) -> tuple[EpisodeSampler, EpisodeSampler | None]:
-        """Return samplers over the training classes and over the validation classes."""
-        training = self._sampler(data, ~data.validation)
-        self.n_way_ = training.n_way_
+    def _warn_of_limits(self, data: _TrainingData) -> None:
+        """Say once what the data do not allow."""
         name = type(self).__name__
-        if training.n_clamped_:
-            _warn(
-                f"{training.n_clamped_} of the {int((~data.validation).sum())} training classes "
-                f"of {name} have too few examples for n_shot={self.n_shot} and "
-                f"n_query={self.n_query}: they take part with fewer, or, with a single example, "
-                "not at all."
+        n_clamped = self._sampler(data, ~data.validation).n_clamped_
+        if n_clamped:
+            warn_user(
+                f"{n_clamped} of the {int((~data.validation).sum())} training classes of {name} "
+                f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
+                "take part with fewer, or, with a single example, not at all."
             )
-        if data.validation.any():
-            return training, self._sampler(data, data.validation)
-        _warn(
-            f"{name} has no validation classes ({len(data.classes)} classes in all, "
-            f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-            f"{self.max_epochs} and keeps the last weights."
-        )
-        return training, None
+        if not data.validation.any():
+            warn_user(
+                f"{name} has no validation classes ({len(data.classes)} classes in all, "
+                f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
+                f"{self.max_epochs} and keeps the last weights."
+            )
 
     def _sampler(self, data: _TrainingData, drawn: np.ndarray) -> EpisodeSampler:
         """Return a sampler over the rows of the ``drawn`` classes."""
@@ -314,45 +370,48 @@ class BaseFewShotLearner(
         n_episodes = -(-N_VALIDATION_QUERIES // (n_way * self.n_query))
         return ValidationEpisodes(store, sampler.plan(int(n_episodes), rng))
 
-    def _best_start(
+    def _prefers_projection(
         self,
-        recipe: Recipe,
-        module: EpisodicModule,
-        trained: EpisodicModule,
-        data: _TrainingData,
-        probe: ValidationEpisodes,
-        valid: ValidationEpisodes | None,
-    ) -> tuple[Recipe, EpisodicModule, EpisodicModule]:
-        """Choose where a backbone with a linear path starts: whichever held-out classes prefer."""
-        candidates = [(recipe, module, trained)]
-        for projection in self._projections(trained.backbone, data, probe.data, valid):
-            candidates.append(_with_projection(recipe, module, trained, projection))
-        if getattr(self, "scale", None) == "auto":
-            for _, _, candidate in candidates:
-                candidate.head.start_from(score_frozen(candidate, probe))
-        if len(candidates) == 1:
-            return candidates[0]
-        criterion = self._criterion()
-
-        def quality(candidate: tuple[Recipe, EpisodicModule, EpisodicModule]) -> tuple[float, float]:
-            accuracy, loss = evaluate(candidate[2], criterion, valid)
-            return accuracy, -loss
-
-        return max(candidates, key=quality)
-
-    def _projections(
-        self,
-        backbone: torch.nn.Module,
+        network: Untrained,
         data: _TrainingData,
         store: DataTensor,
-        valid: ValidationEpisodes | None,
-    ) -> list[np.ndarray]:
-        """Return linear maps that the backbone could start from, besides the identity."""
-        training = np.flatnonzero(~data.validation[data.codes])
-        if valid is None or not has_linear_start(backbone):
-            return []
-        features = linear_features(backbone, store, training)
-        return [discriminant_projection(features, data.codes[training])]
+        rng: np.random.Generator,
+    ) -> bool:
+        """Whether the linear discriminant projection is a better start than the identity.
+
+        Decided by cross-validation over the training classes: each fold's classes are recognised
+        through the projection of the others. Nothing is trained, so this is cheap.
+        """
+        classes = np.flatnonzero(~data.validation)
+        if not has_linear_start(network.trained.backbone) or len(classes) < 6:
+            return False
+        rows = np.flatnonzero(~data.validation[data.codes])
+        gain = []
+        for fold in np.array_split(rng.permutation(classes), min(5, len(classes) // 2)):
+            inside = np.zeros(len(data.classes), dtype=bool)
+            inside[fold] = True
+            sampler = self._sampler(data, inside)
+            episodes = ValidationEpisodes(store, sampler.plan(N_START_EPISODES, rng))
+            others = rows[~inside[data.codes[rows]]]
+            projected = network.with_projection(store, others, data.codes)
+            accuracy = [
+                evaluate(candidate.trained, self._criterion(), episodes)[0]
+                for candidate in (projected, network)
+            ]
+            gain.append(accuracy[0] - accuracy[1])
+        return float(np.mean(gain)) > 0
+
+    def _start_scale(
+        self,
+        module: EpisodicModule,
+        store: DataTensor,
+        sampler: EpisodeSampler,
+        rng: np.random.Generator,
+    ) -> None:
+        """Measure the starting scale where the untrained distances mean something."""
+        if getattr(self, "scale", None) == "auto" and starts_from_features(module.backbone):
+            episodes = ValidationEpisodes(store, sampler.plan(N_START_EPISODES, rng))
+            module.head.start_from(score_frozen(module, episodes))
 
     def _loader(
         self, store: DataTensor, sampler: EpisodeSampler, rng: np.random.Generator
@@ -367,7 +426,7 @@ class BaseFewShotLearner(
         )
 
     def _train(
-        self, module: EpisodicModule, task: EpisodicTask, device: torch.device
+        self, module: EpisodicModule, task: EpisodicTask, device: torch.device, max_epochs: int
     ) -> tuple[Any, int]:
         """Train in place; returns the skorch net and the epoch whose weights were kept."""
         if self.compile:
@@ -381,7 +440,8 @@ class BaseFewShotLearner(
             lr=self.lr,
             weight_decay=self.weight_decay,
             lr_factor=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
-            max_epochs=self.max_epochs,
+            max_epochs=max_epochs,
+            schedule_epochs=self.max_epochs,
             patience=self.patience,
             device=device,
             callbacks=copy.deepcopy(list(self.callbacks or ())),
@@ -410,7 +470,7 @@ class BaseFewShotLearner(
         )
         self.representation_ = self._network.represent(items)
         flat = data.X.reshape(len(data.X), -1)
-        self._base_mean, self._base_std = moments(flat)
+        self._base_mean, self._base_std = column_moments(flat)
 
     # ------------------------------------------------------------------ adaptation and prediction
 
@@ -460,7 +520,7 @@ class BaseFewShotLearner(
         varies = self._base_std > 0
         deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
         if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
-            _warn(
+            warn_user(
                 f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
                 f"deviations from what {type(self).__name__} was fitted on. If the learner stands "
                 "behind transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
@@ -634,147 +694,3 @@ class BaseFewShotLearner(
 
 def _is_fitted_name(name: str) -> bool:
     return name.endswith("_") or name in {"_network", "_base_mean", "_base_std"}
-
-
-def _warn(message: str) -> None:
-    """Warn at the line that called the public method, however deep the check is."""
-    warnings.warn(message, UserWarning, stacklevel=_depth_of_caller())
-
-
-def _depth_of_caller() -> int:
-    """Return the number of frames up to the first outside this package, seen from ``_warn``."""
-    package = __name__.partition(".")[0]
-    frame, depth = sys._getframe(1), 1
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
-        frame, depth = frame.f_back, depth + 1
-    return depth
-
-
-def held_out_classes(
-    n_classes: int, fraction: float, owners: np.ndarray | None, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw the validation classes, whole groups at a time.
-
-    Parameters
-    ----------
-    n_classes : int
-        Number of classes.
-    fraction : float
-        Share of the classes to hold out.
-    owners : ndarray of shape (n_classes,) or None
-        Group of each class.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    held_out : bool ndarray of shape (n_classes,)
-        All False if two classes on each side are not to be had.
-    """
-    nobody = np.zeros(n_classes, dtype=bool)
-    if fraction == 0.0:
-        return nobody
-    wanted = max(2, round(fraction * n_classes))
-    owners = np.arange(n_classes) if owners is None else np.unique(owners, return_inverse=True)[1]
-    held_out = nobody.copy()
-    for owner in rng.permutation(owners.max() + 1):
-        if held_out.sum() >= wanted:
-            break
-        if n_classes - held_out.sum() - (owners == owner).sum() >= 2:
-            held_out |= owners == owner
-    return held_out if held_out.sum() >= 2 else nobody
-
-
-def group_of_class(
-    codes: np.ndarray, class_groups: np.ndarray, classes: np.ndarray
-) -> np.ndarray:
-    """Return the group of each class, which must be one."""
-    names, group_codes = np.unique(class_groups, return_inverse=True)
-    pairs = np.unique(np.stack([codes, group_codes.reshape(-1)], axis=1), axis=0)
-    n_groups = np.bincount(pairs[:, 0])
-    if (n_groups > 1).any():
-        torn = np.flatnonzero(n_groups > 1)[0]
-        torn_groups = names[pairs[pairs[:, 0] == torn, 1]]
-        raise ValueError(
-            f"class_groups must give every class one group. Class {label_text(classes[[torn]])} "
-            f"is in {label_text(torn_groups)}. For who drew or spoke a sample, use groups."
-        )
-    return names[pairs[:, 1]]
-
-
-def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the linear discriminant projection of the base classes.
-
-    The within-class covariance is shrunk (Ledoit and Wolf, 2004) and whitened; then the principal
-    axes of the class means are kept.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_samples, n_features)
-        Samples.
-    codes : int ndarray of shape (n_samples,)
-        Classes.
-
-    Returns
-    -------
-    projection : ndarray of shape (n_features, n_components)
-        At most one component fewer than there are classes.
-    """
-    members, codes = np.unique(codes, return_inverse=True)
-    count = np.bincount(codes)
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
-    means = np.add.reduceat(features[order], starts) / count[:, None]
-    deviation = features - means[codes]
-    spread = np.sqrt(np.mean(deviation**2, axis=0))
-    spread[spread <= 1e-6 * spread.max(initial=0.0)] = max(spread.max(initial=0.0), 1e-12)
-    covariance, _ = ledoit_wolf(deviation / spread, assume_centered=True)
-    variance, axes = np.linalg.eigh(covariance)
-    whitening = axes / np.sqrt(np.maximum(variance, 1e-6 * variance[-1])) / spread[:, None]
-    between = (means - means.mean(axis=0)) @ whitening
-    _, strength, directions = np.linalg.svd(between, full_matrices=False)
-    n_components = max(1, int((strength > 1e-6 * strength[0]).sum()))
-    return whitening @ directions[:n_components].T
-
-
-def linear_features(
-    backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray, limit: int = 50_000
-) -> np.ndarray:
-    """Return what a backbone's linear path sees of the rows (evenly thinned to ``limit``)."""
-    rows = rows[:: -(-len(rows) // limit)]
-    with torch.inference_mode():
-        return backbone.features(store.take(rows)).double().cpu().numpy()
-
-
-def moments(rows: np.ndarray, at_a_time: int = 4096) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column, in bounded memory."""
-    total = np.zeros(rows.shape[1])
-    squares = np.zeros(rows.shape[1])
-    shift = rows[:1].astype(np.float64)
-    for start in range(0, len(rows), at_a_time):
-        block = rows[start : start + at_a_time] - shift
-        total += block.sum(axis=0)
-        squares += np.einsum("ij,ij->j", block, block)
-    mean = total / len(rows)
-    variance = np.maximum(squares / len(rows) - mean**2, 0.0)
-    return mean + shift[0], np.sqrt(variance)
-
-
-def _with_projection(
-    recipe: Recipe, module: EpisodicModule, trained: EpisodicModule, projection: np.ndarray
-) -> tuple[Recipe, EpisodicModule, EpisodicModule]:
-    """Return copies whose linear path is the projection."""
-    options = {"embedding_dim": projection.shape[1]}
-    if recipe.top_options is None:
-        recipe = recipe._replace(backbone_options=options)
-    else:
-        recipe = recipe._replace(top_options=options)
-    device = next(trained.parameters()).device
-    fresh = recipe.build().to(device)
-    start = fresh.backbone if recipe.top_options is None else fresh.backbone[1]
-    start.start_from(torch.from_numpy(projection).float())
-    if recipe.top_options is None:
-        fresh.autocast_dtype = trained.autocast_dtype
-        return recipe, fresh, fresh
-    fresh.backbone[0] = module.backbone[0]
-    return recipe, fresh, EpisodicModule(start, fresh.head)

@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitted import SCORES_AT_A_TIME, FittedNetwork, Representation, identity_network
+from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
 from .utils._validation import check_labels, check_X, encode_labels, label_text
 
 
@@ -253,8 +253,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _start(self, X: Any) -> FewShotClassifier:
         """Take over the network and what it says of its input."""
         if self.learner is None:
-            check_X(self, X, reset=True, input_shape=None)
-            self.input_shape_ = tuple(np.shape(X)[1:])
+            self.input_shape_ = check_X(self, X, reset=True, input_shape=None).shape[1:]
             self._network = identity_network(int(np.prod(self.input_shape_)))
         else:
             check_is_fitted(self.learner)
@@ -508,9 +507,7 @@ class FewShotPipeline(Pipeline):
         """
         return self._call("decision_function", X, X_support, y_support, **params)
 
-    def score_samples(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None
-    ) -> np.ndarray:
+    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
         """Say how well any class explains each query; parameters as in :meth:`predict`.
 
         Parameters
@@ -591,9 +588,7 @@ def make_fewshot_pipeline(
     from sklearn.pipeline import make_pipeline
 
     named = make_pipeline(*steps).steps
-    return FewShotPipeline(
-        named, memory=memory, transform_input=transform_input, verbose=verbose
-    )
+    return FewShotPipeline(named, memory=memory, transform_input=transform_input, verbose=verbose)
 
 
 def check_support_pair(X_support: Any, y_support: Any) -> None:

@@ -235,6 +235,4 @@ def identity_network(n_features: int) -> FittedNetwork:
     from .nn.heads import PrototypicalHead
 
     recipe = Recipe("identity", (n_features,), {}, None, PrototypicalHead, {})
-    return FittedNetwork(
-        recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256
-    )
+    return FittedNetwork(recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256)

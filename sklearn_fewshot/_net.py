@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,10 +75,8 @@ class EpisodicNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        try:
+        with suppress(_StopTraining):
             self.fit_loop(X, y)
-        except _StopTraining:
-            pass
         self.notify("on_train_end", X=X, y=y)
         return self
 
@@ -214,6 +213,7 @@ def train(
     weight_decay: float,
     lr_factor: Any,
     max_epochs: int,
+    schedule_epochs: int,
     patience: int | None,
     device: torch.device,
     callbacks: list[Any],
@@ -236,6 +236,8 @@ def train(
         Factor of the learning rate as a function of the training's progress in [0, 1).
     max_epochs, patience : int
         Length of training.
+    schedule_epochs : int
+        Epochs in which the learning rate goes through its schedule.
     device : torch.device
         Where to train.
     callbacks : list
@@ -255,7 +257,7 @@ def train(
     best = BestWeights(patience)
     ours: list[Any] = [("best_weights", best)]
     if lr_factor is not None:
-        n_steps = max_epochs * len(task.train)
+        n_steps = max(1, schedule_epochs * len(task.train))
         ours.append(("lr_schedule", _per_batch_schedule(lr_factor, n_steps)))
     if verbose:
         ours.insert(0, ("progress", ProgressLine()))
@@ -276,7 +278,10 @@ def train(
 
 def _per_batch_schedule(lr_factor: Any, n_steps: int) -> LRScheduler:
     return LRScheduler(
-        policy=LambdaLR, step_every="batch", event_name=None, lr_lambda=lambda step: lr_factor(step / n_steps)
+        policy=LambdaLR,
+        step_every="batch",
+        event_name=None,
+        lr_lambda=lambda step: lr_factor(step / n_steps),
     )
 
 

@@ -11,7 +11,7 @@ from .utils._docs import with_common_parameters
 
 @with_common_parameters
 class ProtoNetClassifier(BaseFewShotLearner):
-    """Prototypical Network: the class whose mean embedding is nearest.
+    r"""Prototypical Network: the class whose mean embedding is nearest.
 
     Meta-train once on many old classes; then a handful of examples makes a classifier of new ones,
     in milliseconds and without training.
@@ -24,8 +24,9 @@ default="sqeuclidean"
         (..., n_queries, d) and (..., n_classes, d), is differentiable, and returns
         (..., n_queries, n_classes).
     scale : float or "auto", default="auto"
-        Factor of the distance in the softmax. "auto" starts from one over the median distance
-        within training episodes.
+        Factor of the distance in the softmax. "auto" starts at 1, as in the paper, for networks
+        with random weights, and at one over the median distance within training episodes for those
+        that start from the input itself ("residual_mlp", "conv1d", "identity").
     learn_scale : bool, default=True
         Whether training adjusts the scale. The paper has ``scale=1, learn_scale=False``.
     {common_parameters}
@@ -49,8 +50,8 @@ default="sqeuclidean"
 
     .. math::
 
-        c_k = \\frac{1}{|S_k|} \\sum_{x \\in S_k} f(x), \\qquad
-        P(k \\mid q) = \\frac{\\exp(-s\\, d(f(q), c_k))}{\\sum_{k'} \\exp(-s\\, d(f(q), c_{k'}))}
+        c_k = \frac{1}{|S_k|} \sum_{x \in S_k} f(x), \qquad
+        P(k \mid q) = \frac{\exp(-s\, d(f(q), c_k))}{\sum_{k'} \exp(-s\, d(f(q), c_{k'}))}
 
     with squared Euclidean distance ``d``. Training minimises the mean cross-entropy of the queries.
     Differences from the paper: the scale ``s`` is learned (1 in the paper), the learning rate falls
@@ -81,11 +82,11 @@ default="sqeuclidean"
         learn_scale: bool = True,
         backbone: Any = "auto",
         n_way: Any = 60,
-        n_shot: Any = 1,
+        n_shot: Any = (1, 5),
         n_query: int = 5,
         meta_batch_size: int = 1,
         episodes_per_epoch: int = 50,
-        max_epochs: int = 40,
+        max_epochs: int = 30,
         optimizer: Any = "adam",
         lr: float = 1e-3,
         weight_decay: float = 0.0,
@@ -93,6 +94,7 @@ default="sqeuclidean"
         validation_fraction: float = 0.2,
         validation_classes: Any = None,
         patience: int | None = 10,
+        refit: Any = "auto",
         freeze_backbone: bool = False,
         augment: Any = None,
         callbacks: Any = None,
@@ -123,6 +125,7 @@ default="sqeuclidean"
         self.validation_fraction = validation_fraction
         self.validation_classes = validation_classes
         self.patience = patience
+        self.refit = refit
         self.freeze_backbone = freeze_backbone
         self.augment = augment
         self.callbacks = callbacks

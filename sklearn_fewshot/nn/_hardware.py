@@ -15,9 +15,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
-def resolve_precision(
-    precision: str, device: torch.device, input_ndim: int
-) -> torch.dtype | None:
+def resolve_precision(precision: str, device: torch.device, input_ndim: int) -> torch.dtype | None:
     """Return the autocast dtype of training, None for float32.
 
     ``"auto"`` takes bfloat16 where the device multiplies it natively and samples are pictures;

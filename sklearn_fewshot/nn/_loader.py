@@ -105,8 +105,9 @@ def to_device(
     """Move the index tensors of a batch to the device of its inputs."""
     if device.type == "cpu":
         return batch, target
-    moved = (v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in batch)
-    return EpisodeBatch(*moved), target.to(device, non_blocking=True)
+    names = ("inputs", "support", "code", "weight", "query")
+    moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in names}
+    return batch._replace(**moved), target.to(device, non_blocking=True)
 
 
 class ValidationEpisodes:

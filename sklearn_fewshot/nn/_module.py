@@ -65,15 +65,11 @@ class EpisodicModule(nn.Module):
 
     def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
         """Score the queries of ``batch`` given the embedding of its inputs."""
-        support = SupportSet(
-            embedding[batch.support], batch.code, batch.weight, batch.n_classes
-        )
+        support = SupportSet(embedding[batch.support], batch.code, batch.weight, batch.n_classes)
         return self.head.score(self.head.represent(support), embedding[batch.query])
 
 
-def autocast(
-    device: torch.device, dtype: torch.dtype | None
-) -> AbstractContextManager[object]:
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Autocast to ``dtype`` on ``device``; None leaves the precision alone."""
     if dtype is None:
         return nullcontext()

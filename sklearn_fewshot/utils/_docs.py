@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textwrap import indent
 
-COMMON_PARAMETERS = '''\
+COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "conv1d" for
     series and "conv4" for pictures; "mlp", "resnet12" and "identity" are there too. A module is
@@ -13,7 +13,7 @@ backbone : str, torch.nn.Module, class or callable, default="auto"
 n_way : int, (low, high) or "all", default=60
     Classes in a training episode, cut to the classes there are; a pair is drawn from for each
     episode. More ways make a better embedding.
-n_shot : int or (low, high), default=1
+n_shot : int or (low, high), default=(1, 5)
     Support examples of a class in a training episode. Any number can be used later.
 n_query : int, default=5
     Queries of a class in a training episode.
@@ -21,7 +21,7 @@ meta_batch_size : int, default=1
     Episodes in an optimisation step.
 episodes_per_epoch : int, default=50
     Episodes between two validations.
-max_epochs : int, default=40
+max_epochs : int, default=30
     Most epochs to train.
 optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
     Optimizer.
@@ -39,6 +39,10 @@ validation_classes : array-like of labels or None, default=None
     The classes to hold out; wins over the fraction.
 patience : int or None, default=10
     Epochs without improvement on the held-out classes after which training stops.
+refit : bool or "auto", default="auto"
+    Whether to train once more on all classes, the held-out ones too, for as many epochs as scored
+    best. "auto" does so with fewer than 100 classes, where each one counts, unless
+    ``validation_classes`` are given.
 freeze_backbone : bool, default=False
     Whether to embed all samples once with the backbone as it is and train a small residual
     network on top: for pretrained encoders.
@@ -66,9 +70,9 @@ random_state : int, RandomState instance or None, default=None
 verbose : int, default=0
     1 shows a progress line.
 net_params : dict or None, default=None
-    Further parameters of :class:`skorch.NeuralNet`.'''
+    Further parameters of :class:`skorch.NeuralNet`."""
 
-COMMON_ATTRIBUTES = '''\
+COMMON_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
     Base classes, sorted.
 n_features_in_ : int
@@ -90,7 +94,7 @@ history_ : list of dict
 best_epoch_ : int
     Epoch of the weights that were kept; 0 is the untrained network.
 representation_ : Representation
-    Representation of the base classes, never raw rows.'''
+    Representation of the base classes, never raw rows."""
 
 
 def with_common_parameters(cls: type) -> type:

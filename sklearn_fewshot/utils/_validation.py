@@ -142,3 +142,17 @@ def label_text(labels: Any, limit: int = 5) -> str:
     """Return a readable list of a few labels."""
     shown = ", ".join(repr(getattr(label, "item", lambda v=label: v)()) for label in labels[:limit])
     return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")
+
+
+def column_moments(rows: np.ndarray, at_a_time: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column, in bounded memory."""
+    total = np.zeros(rows.shape[1])
+    squares = np.zeros(rows.shape[1])
+    shift = rows[:1].astype(np.float64)
+    for start in range(0, len(rows), at_a_time):
+        block = rows[start : start + at_a_time] - shift
+        total += block.sum(axis=0)
+        squares += np.einsum("ij,ij->j", block, block)
+    mean = total / len(rows)
+    variance = np.maximum(squares / len(rows) - mean**2, 0.0)
+    return mean + shift[0], np.sqrt(variance)

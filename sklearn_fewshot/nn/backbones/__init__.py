@@ -3,7 +3,13 @@
 from ._conv import Conv4, ResNet12
 from ._linear_start import Conv1d, ResidualMLP
 from ._plain import MLP, Identity
-from ._resolve import BACKBONES, Frozen, has_linear_start, make_backbone
+from ._resolve import (
+    BACKBONES,
+    Frozen,
+    has_linear_start,
+    make_backbone,
+    starts_from_features,
+)
 
 __all__ = [
     "BACKBONES",
@@ -16,4 +22,5 @@ __all__ = [
     "ResidualMLP",
     "has_linear_start",
     "make_backbone",
+    "starts_from_features",
 ]

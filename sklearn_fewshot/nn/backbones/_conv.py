@@ -22,7 +22,7 @@ class Conv4(nn.Sequential):
     """
 
     def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
-        channels, height, width = _picture_shape(input_shape, at_least=16, owner="conv4")
+        channels = _n_channels(input_shape, at_least=16, owner="conv4")
         super().__init__(
             _conv_block(channels, n_filters),
             _conv_block(n_filters, n_filters),
@@ -61,7 +61,7 @@ class ResNet12(nn.Sequential):
         input_shape: tuple[int, ...],
         widths: tuple[int, int, int, int] = (64, 160, 320, 640),
     ) -> None:
-        channels, height, width = _picture_shape(input_shape, at_least=16, owner="resnet12")
+        channels = _n_channels(input_shape, at_least=16, owner="resnet12")
         pairs = zip((channels, *widths[:-1]), widths, strict=True)
         blocks = [_ResidualBlock(n_in, n_out) for n_in, n_out in pairs]
         super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -88,14 +88,11 @@ class _ResidualBlock(nn.Module):
         return self.out(self.body(x) + self.shortcut(x))  # (n, n_out, height // 2, width // 2)
 
 
-def _picture_shape(
-    input_shape: tuple[int, ...], *, at_least: int, owner: str
-) -> tuple[int, int, int]:
+def _n_channels(input_shape: tuple[int, ...], *, at_least: int, owner: str) -> int:
     if len(input_shape) != 3 or min(input_shape[1:]) < at_least:
         raise ValueError(
             f"The backbone '{owner}' takes pictures of shape (channels, height, width) of at "
             f"least {at_least} x {at_least}. Got samples of shape {tuple(input_shape)}. Set "
             "input_shape if X holds flattened pictures, or choose another backbone."
         )
-    channels, height, width = input_shape
-    return channels, height, width
+    return input_shape[0]

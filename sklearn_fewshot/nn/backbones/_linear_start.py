@@ -1,7 +1,7 @@
 """Backbones that start as a linear map of the input and learn what it misses.
 
 A randomly initialised network destroys features that were good from the start. These networks
-compute ``x W + f(x)`` with ``f`` zero at the start: meta-training begins where a linear method ends.
+compute ``x W + f(x)`` with ``f`` zero at first: meta-training begins where a linear method ends.
 """
 
 import math
@@ -39,7 +39,7 @@ class LinearStart(nn.Module):
     def start_from(self, projection: Tensor) -> None:
         """Set ``W``, of shape (n_features, embedding_dim)."""
         with torch.no_grad():
-            self.linear.weight.copy_(projection.mT)  # type: ignore[operator, union-attr]
+            self.get_parameter("linear.weight").copy_(projection.mT)
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the linear path sees, of shape (n, n_features)."""
@@ -70,7 +70,7 @@ class ResidualMLP(LinearStart):
         input_shape: tuple[int, ...],
         embedding_dim: int | None = None,
         hidden_dim: int = 256,
-        dropout: float = 0.1,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__(math.prod(input_shape), embedding_dim)
         self.branch = nn.Sequential(

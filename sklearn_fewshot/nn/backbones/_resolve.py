@@ -44,9 +44,7 @@ class Frozen(nn.Module):
         return self.module(x).flatten(1)
 
 
-def make_backbone(
-    backbone: Backbone, input_shape: tuple[int, ...], **kwargs: Any
-) -> nn.Module:
+def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
     """Build a fresh backbone and try it on two zero samples.
 
     Parameters
@@ -80,6 +78,11 @@ def make_backbone(
 def has_linear_start(module: nn.Module) -> bool:
     """Whether the backbone can start from a given linear projection."""
     return isinstance(module, LinearStart) and isinstance(module.linear, nn.Linear)
+
+
+def starts_from_features(module: nn.Module) -> bool:
+    """Whether the untrained embedding is the input's, so that its distances mean something."""
+    return isinstance(module, LinearStart | Identity)
 
 
 def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:

@@ -63,8 +63,9 @@ class PrototypicalHead(Head):
         return (-self.scale.to(distance.dtype) * distance).masked_fill(absent, -torch.inf)
 
     def start_from(self, scores: Tensor) -> None:
-        """Set the scale to one over the median distance, where the softmax is neither flat nor
-        saturated.
+        """Set the scale to one over the median distance.
+
+        There the softmax is neither flat nor saturated.
         """
         with torch.no_grad():
             typical = (-scores[scores.isfinite()] / self.scale).median()

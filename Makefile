@@ -1,0 +1,82 @@
+# Each target sets up what it needs: on a fresh machine make, Python 3.11 or newer and a package
+# index are enough. Stamp files in the environments make the second call instant. What is set on the
+# command line reaches the programs as environment variables, as in make demo DATA=folder.
+
+PYTHON ?= python3
+PYTHON_OLDEST ?= python3.11
+
+VENV := .venv
+OLDEST := .venv-oldest
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+.NOTPARALLEL: # two installations into one environment would collide
+.PHONY: help demo test lint test-oldest bench clean
+
+help:
+	@echo "make demo         meta-train a small learner and adapt it to new classes"
+	@echo "make test         run the tests"
+	@echo "make lint         check style, formatting, import rules and types"
+	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
+	@echo "make bench        run the benchmarks"
+	@echo "make clean        remove environments, caches and builds"
+
+demo: $(VENV)/.with-plot
+	$(VENV)/bin/python examples/plot_quickstart.py
+
+test: $(VENV)/.with-test
+	$(VENV)/bin/python -m pytest -n 2
+
+lint: $(VENV)/.with-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+
+test-oldest: $(OLDEST)/.with-test
+	$(OLDEST)/bin/python -m pytest -n 2
+
+bench: $(VENV)/.with-plot
+	set -e; for script in benchmarks/[!_]*.py; do \
+	    $(VENV)/bin/python -m benchmarks.$$(basename $$script .py); done
+
+clean:
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov docs/_build
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- environments -------------------------------------------------------------------------------
+
+# $(call make_venv,python,test of its version,the version in words)
+define make_venv
+	@$(1) -c 'import sys; sys.exit(not $(2))' 2>/dev/null || { \
+	    echo "$(3) is needed and '$(1)' is not that: put one on the PATH or name it, see PYTHON and" \
+	    "PYTHON_OLDEST in the Makefile." >&2; exit 1; }
+	@$(1) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(1)' lacks its venv module: install it (python3-venv on Debian and Ubuntu)." >&2; \
+	    exit 1; }
+	$(1) -m venv $(@D)
+	@touch $@
+endef
+
+$(VENV)/.made:
+	$(call make_venv,$(PYTHON),sys.hexversion >= 0x30B0000,Python 3.11 or newer)
+
+$(OLDEST)/.made:
+	$(call make_venv,$(PYTHON_OLDEST),sys.hexversion >> 16 == 0x30B,Python 3.11)
+
+# torch comes first and alone, so that the pin picks the CPU build where one is at hand.
+$(VENV)/.with-torch: constraints.txt | $(VENV)/.made
+	$(VENV)/bin/python $(PIP_INSTALL) --constraint $< torch
+	@touch $@
+
+$(OLDEST)/.with-torch: constraints-oldest.txt | $(OLDEST)/.made
+	$(OLDEST)/bin/python $(PIP_INSTALL) --constraint $< torch
+	@touch $@
+
+$(VENV)/.with-%: constraints.txt pyproject.toml $(VENV)/.with-torch
+	$(VENV)/bin/python $(PIP_INSTALL) --constraint $< --editable '.[$*]'
+	@touch $@
+
+$(OLDEST)/.with-%: constraints-oldest.txt pyproject.toml $(OLDEST)/.with-torch
+	$(OLDEST)/bin/python $(PIP_INSTALL) --constraint $< --editable '.[$*]'
+	@touch $@

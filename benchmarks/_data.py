@@ -1,0 +1,101 @@
+"""The data sets of the benchmarks, as arrays. Found by the variable SKLEARN_FEWSHOT_DATA."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DataSet(NamedTuple):
+    """Samples, labels, and what the benchmarks need to know of them."""
+
+    X: np.ndarray
+    y: np.ndarray
+    class_split: np.ndarray  # by class code: 0 train, 1 validation, 2 test
+    standardise: bool  # whether a StandardScaler belongs in front
+
+
+def data_dir() -> Path:
+    """Return the folder of the data sets, or stop with what to do."""
+    folder = os.environ.get("SKLEARN_FEWSHOT_DATA")
+    if not folder:
+        raise SystemExit("Set SKLEARN_FEWSHOT_DATA to the folder that holds the data sets.")
+    return Path(folder)
+
+
+def _read(name: str) -> dict[str, np.ndarray]:
+    with np.load(data_dir() / name) as file:
+        return dict(file)
+
+
+def letter() -> DataSet:
+    """Printed letters, 16 features."""
+    f = _read("letter/letter.npz")
+    return DataSet(f["X"].astype(np.float32), f["y"], f["class_split"], True)
+
+
+def isolet() -> DataSet:
+    """Spoken letters, 617 features."""
+    f = _read("isolet/isolet.npz")
+    return DataSet(f["X_1e4"].astype(np.float32) / 1e4, f["y"], f["class_split"], True)
+
+
+def grocery_features() -> DataSet:
+    """Photos of groceries, 414 colour and gradient features."""
+    f = _read("grocery/grocery_features.npz")
+    return DataSet(f["X"].astype(np.float32), f["y"], f["class_split"], True)
+
+
+def clinc150() -> DataSet:
+    """Sentences of 150 intents, 384-dimensional embeddings; out-of-scope queries left out."""
+    f = _read("clinc150/clinc150_minilm.npz")
+    known = f["y"] >= 0
+    return DataSet(f["X"][known].astype(np.float32), f["y"][known], f["class_split"], False)
+
+
+def libras() -> DataSet:
+    """Hand movements, series of 45 steps in 2 channels; exact duplicates left out."""
+    f = _read("libras/libras.npz")
+    _, first = np.unique(f["X"].reshape(len(f["X"]), -1), axis=0, return_index=True)
+    first.sort()
+    X = np.ascontiguousarray(f["X"][first].transpose(0, 2, 1))
+    return DataSet(X, f["y"][first], f["class_split"], False)
+
+
+def qazaq() -> DataSet:
+    """Hand-drawn Kazakh letters, 28 x 28."""
+    f = _read("qazaq/qazaq_28.npz")
+    return DataSet(f["images"][:, None], f["y"], f["class_split"], False)
+
+
+def grocery_pixels() -> DataSet:
+    """Photos of groceries, 32 x 32 in colour."""
+    f = _read("grocery/grocery_32.npz")
+    X = np.ascontiguousarray(np.moveaxis(f["images"], -1, 1))
+    return DataSet(X, f["y"], f["class_split"], False)
+
+
+def omniglot(*splits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return pictures and class codes of parts of the Vinyals split, every rotation a class.
+
+    Parameters
+    ----------
+    *splits : int
+        Parts to join: 0 train, 1 validation, 2 test.
+
+    Returns
+    -------
+    X : uint8 ndarray of shape (n_classes * 20, 1, 28, 28)
+        Pictures.
+    y : ndarray of shape (n_classes * 20,)
+        Four times the character's number, plus the quarter turns.
+    """
+    f = _read("omniglot/omniglot_28.npz")
+    characters = np.flatnonzero(np.isin(f["split_vinyals"], splits))
+    images = f["images"][characters]
+    turned = np.stack([np.rot90(images, k, axes=(-2, -1)) for k in range(4)], axis=1)
+    y = np.repeat(4 * characters[:, None] + np.arange(4), 20)
+    return turned.reshape(-1, 1, 28, 28), y
