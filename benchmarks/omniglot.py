@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.model_selection import episodic_score
@@ -28,7 +29,15 @@ SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 # By learner: the recipe of the main table, which may take 40 minutes on two cores.
 RECIPES: dict[str, Callable[..., Any]] = {
     "protonet": lambda **kw: ProtoNetClassifier(
-        n_way=60, n_shot=1, n_query=5, episodes_per_epoch=250, max_epochs=36, patience=None, **kw
+        n_way=60,
+        n_shot=1,
+        n_query=5,
+        scale=1.0,
+        learn_scale=False,
+        episodes_per_epoch=250,
+        max_epochs=28,
+        patience=None,
+        **kw,
     ),
 }
 DEFAULTS: dict[str, Callable[..., Any]] = {"protonet": ProtoNetClassifier}
@@ -42,7 +51,9 @@ def main() -> None:
     parser.add_argument("--learner", choices=sorted(RECIPES), default="protonet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--default", action="store_true", help="the estimator without arguments")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     if args.default:
         remembered(f"omniglot-{args.learner}-default", lambda: run_default(args.learner))
     else:

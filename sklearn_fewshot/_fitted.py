@@ -181,12 +181,12 @@ class FittedNetwork:
         """
         n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
         step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
+        device = self._head_device()
         for start in range(0, plan.n_episodes, step):
             rows, batch, target = collate(plan.take(slice(start, start + step)))
+            batch = batch._replace(code=batch.code.to(device), weight=batch.weight.to(device))
             with torch.inference_mode():
-                scores = self.module.score_episodes(
-                    self._as_tensor(embedding[rows]), batch._replace()
-                )
+                scores = self.module.score_episodes(self._as_tensor(embedding[rows]), batch)
             yield scores.double().cpu().numpy(), target.numpy()
 
     def proba(self, scores: np.ndarray) -> np.ndarray:

@@ -45,9 +45,16 @@ def as_tensor(X: NDArray[np.generic]) -> Tensor:
 
 def as_input(rows: Tensor, scale: float) -> Tensor:
     """Convert gathered rows to float32 and apply the input scale."""
-    if rows.ndim == 4:
-        # Going through NHWC also marks one-channel pictures as channels-last, which
-        # ``contiguous(memory_format=...)`` does not.
-        rows = rows.movedim(1, -1).contiguous().movedim(-1, 1)
-    rows = rows.float()
+    rows = (channels_last(rows) if rows.ndim == 4 else rows).float()
     return rows if scale == 1.0 else rows * scale
+
+
+def channels_last(pictures: Tensor) -> Tensor:
+    """Lay out pictures of shape (n, channels, height, width) with their channels last in memory.
+
+    Convolutions go by the strides, and ``contiguous(memory_format=...)`` leaves those of
+    one-channel pictures as they are: they would be convolved the slow way.
+    """
+    _, channels, height, width = pictures.shape
+    strides = (height * width * channels, 1, width * channels, channels)
+    return pictures.movedim(1, -1).contiguous().as_strided(pictures.shape, strides)

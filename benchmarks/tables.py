@@ -1,0 +1,146 @@
+"""Default arguments on tables, embeddings, series and small pictures, beside both floors.
+
+Random class splits, about a fifth of the classes tested; on each, ``ProtoNetClassifier`` without
+arguments but the seed is trained on the other classes. 5-way episodes of test classes, 200 a split
+and shot; floors on the same episodes and behind the same scaler. *Support floor*: the best, on each
+data set and shot, of nearest centroid, 1-nearest neighbour, logistic regression and (5-shot)
+shrinkage LDA fitted on the support set alone. *Base floor*: nearest centroid behind the shrinkage
+LDA of the base classes.
+
+    python -m benchmarks.tables [--data letter isolet ...] [--splits 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_fewshot import ProtoNetClassifier
+from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
+from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+
+from . import _data
+from ._report import RESULTS, markdown_table, remembered, write_page
+
+DATA = ("letter", "isolet", "grocery_features", "clinc150", "libras", "qazaq", "grocery_pixels")
+SHOTS = (1, 5)
+MAX_FEATURES_OF_FLOOR = 1024  # the discriminant of 3,072 pixels takes longer than the training
+
+
+def main() -> None:
+    """Run what the command line asks for and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name in args.data:
+        for split in range(args.splits):
+            result = remembered(f"tables-{name}-{split}", lambda n=name, s=split: run(n, s))
+            print(name, split, {k: round(v, 1) for k, v in result.items() if "shot" in k})
+    write()
+
+
+def run(name: str, split: int) -> dict[str, Any]:
+    """Train on one class split and score learner and floors on the same episodes."""
+    data = getattr(_data, name)()
+    n_test = max(5, len(np.unique(data.y)) // 5)
+    splitter = ClassShuffleSplit(1, test_size=n_test, random_state=split)
+    base, test = next(splitter.split(data.X, data.y))
+    learner = ProtoNetClassifier(random_state=split)
+    steps = [StandardScaler(), learner] if data.standardise else [learner]
+    start = time.perf_counter()
+    model = make_pipeline(*steps).fit(data.X[base], data.y[base])
+    result: dict[str, Any] = {
+        "seconds": round(time.perf_counter() - start, 1),
+        "best_epoch": learner.best_epoch_,
+        "epochs": len(learner.history_),
+    }
+    scaler = model[0] if data.standardise else None
+    X_base, X_test = (flat(data.X[rows], scaler) for rows in (base, test))
+    behind = None
+    if X_base.shape[1] <= MAX_FEATURES_OF_FLOOR:
+        behind = discriminant_floor(X_base, data.y[base])
+    smallest = np.unique(data.y[test], return_counts=True)[1].min()
+    for n_shot in SHOTS:
+        episodes = {
+            "n_shot": n_shot,
+            "n_query": int(min(15, smallest - n_shot)),
+            "n_episodes": 200,
+            "random_state": split,
+        }
+        y = data.y[test]
+        scores = {"learner": episodic_score(model, data.X[test], y, **episodes)}
+        for floor, classifier in support_floors(n_shot).items():
+            scores[floor] = episodic_score(classifier, X_test, y, **episodes)
+        if behind is not None:
+            scores["base"] = episodic_score(
+                NearestCentroid(), X_test, y, preprocess=behind, **episodes
+            )
+        result |= {f"{n_shot}-shot {who}": 100 * score.mean for who, score in scores.items()}
+    return result
+
+
+def flat(X: np.ndarray, scaler: StandardScaler | None) -> np.ndarray:
+    """Return rows as the floors take them."""
+    X = X.reshape(len(X), -1).astype(np.float32)
+    return X if scaler is None else scaler.transform(X)
+
+
+def write() -> None:
+    """Write the table of everything measured so far."""
+    header = ["data", "splits", "shot", "learner", "support floor", "difference"]
+    header += ["base floor", "difference", "seconds"]
+    rows, loads, machine = [], [], ""
+    for name in DATA:
+        files = sorted(RESULTS.glob(f"tables-{name}-*.json"))
+        runs = [remembered(path.stem, dict) for path in files]
+        rows += [row(name, runs, n_shot) for n_shot in SHOTS if runs]
+        loads += [run["load_before"] for run in runs]
+        machine = runs[0]["machine"] if runs else machine
+    write_page(
+        "tables",
+        "Default arguments on tables, embeddings, series and small pictures",
+        " ".join(__doc__.split("\n\n")[1].split())
+        + " Accuracy in %; differences are paired over the class splits, with their 95 % "
+        "t-interval over splits.",
+        markdown_table(header, rows),
+        "python -m benchmarks.tables",
+        f"Machine: {machine}. Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.",
+    )
+
+
+def row(name: str, runs: list[dict[str, Any]], n_shot: int) -> list[str]:
+    """Lay out one data set and shot."""
+    column = {
+        who.removeprefix(f"{n_shot}-shot "): np.array([run[who] for run in runs])
+        for who in runs[0]
+        if who.startswith(f"{n_shot}-shot")
+    }
+    learner, base = column.pop("learner"), column.pop("base", None)
+    best = max(column, key=lambda floor: column[floor].mean())
+    seconds = np.mean([run["seconds"] for run in runs])
+    cells = [name, str(len(runs)), str(n_shot), f"{learner.mean():.1f}"]
+    cells += [f"{column[best].mean():.1f} ({best})", paired(learner - column[best])]
+    if base is None:
+        return [*cells, "", "", f"{seconds:.0f}"]
+    return [*cells, f"{base.mean():.1f}", paired(learner - base), f"{seconds:.0f}"]
+
+
+def paired(difference: np.ndarray) -> str:
+    """Return mean and half-width of the 95 % interval over splits."""
+    half_width = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+    return f"{difference.mean():+.1f} ± {half_width:.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
+
+from ._episodic import EpisodicResult, EpisodicScorer, episodic_score
+from ._split import ClassKFold, ClassShuffleSplit, EpisodeSplit
+
+__all__ = [
+    "ClassKFold",
+    "ClassShuffleSplit",
+    "EpisodeSplit",
+    "EpisodicResult",
+    "EpisodicScorer",
+    "episodic_score",
+]

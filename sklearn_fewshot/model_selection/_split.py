@@ -1,0 +1,378 @@
+"""Splits whose two sides share no class, and splits into support and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator, GroupKFold, GroupShuffleSplit
+from sklearn.utils import check_random_state
+
+from .._episodes import EpisodePlan, EpisodeSampler
+from ..utils._random import draw_seed
+from ..utils._validation import check_aligned, check_labels, encode_labels, label_text
+
+
+class ClassKFold(GroupKFold):
+    """K folds of classes: the classes of a test fold are in no training fold.
+
+    For learners that will meet new classes: ``cross_val_score(learner, X, y, cv=ClassKFold(5),
+    scoring=EpisodicScorer())``. Every class is in one test fold, and the folds have about equally
+    many classes.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    shuffle : bool, default=False
+        Whether classes go to folds in random order instead of that of their labels.
+    random_state : int, RandomState instance or None, default=None
+        Seed of that order; only with ``shuffle``.
+
+    See Also
+    --------
+    ClassShuffleSplit : Random class splits, any number of them.
+    sklearn.model_selection.GroupKFold : The same for groups that are not the classes.
+
+    Notes
+    -----
+    ``groups`` given to :meth:`split` are groups of classes (alphabets, genera), which a learner's
+    ``fit`` takes as ``class_groups``: classes of one group stay on one side. Under metadata routing
+    ``ClassKFold().set_split_request(groups="class_groups")`` gives both the same array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import ClassKFold
+    >>> y = np.array(["ant", "bee", "cat", "ant", "bee", "cat"])
+    >>> for train, test in ClassKFold(n_splits=3).split(y, y):
+    ...     print(y[train], y[test])
+    ['bee' 'cat' 'bee' 'cat'] ['ant' 'ant']
+    ['ant' 'cat' 'ant' 'cat'] ['bee' 'bee']
+    ['ant' 'bee' 'ant' 'bee'] ['cat' 'cat']
+    >>> groups = ["insect", "insect", "mammal"] * 2
+    >>> for train, test in ClassKFold(n_splits=2).split(y, y, groups):
+    ...     print(y[train], y[test])
+    ['cat' 'cat'] ['ant' 'bee' 'ant' 'bee']
+    ['ant' 'bee' 'ant' 'bee'] ['cat' 'cat']
+    """
+
+    def __init__(
+        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
+    ) -> None:
+        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the rows of both sides.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of classes that stay together.
+
+        Yields
+        ------
+        train, test : ndarray
+            Rows of the two sides.
+        """
+        yield from super().split(X, y, groups)
+
+    def _iter_test_indices(self, X: Any, y: Any, groups: Any) -> Iterator[np.ndarray]:
+        unit, n_classes = _class_units(self, X, y, groups)
+        if self.n_splits > len(n_classes):
+            raise ValueError(
+                f"The 'n_splits' parameter of {type(self).__name__} must be at most the number of "
+                f"{_unit_name(groups)}, {len(n_classes)}. Got {self.n_splits}."
+            )
+        fold = self._fold_of_unit(n_classes)[unit]
+        for number in range(self.n_splits):
+            yield np.flatnonzero(fold == number)
+
+    def _fold_of_unit(self, n_classes: np.ndarray) -> np.ndarray:
+        """Put each unit into the fold that has fewest classes by then, big units first.
+
+        Random order stands in for big-first, else units of different sizes would always go to the
+        same folds.
+        """
+        if self.shuffle:
+            order = check_random_state(self.random_state).permutation(len(n_classes))
+        else:
+            order = np.argsort(-n_classes, kind="stable")
+        filled = np.zeros(self.n_splits, dtype=np.intp)
+        fold = np.empty(len(n_classes), dtype=np.intp)
+        for unit in order:
+            fold[unit] = np.argmin(filled)
+            filled[fold[unit]] += n_classes[unit]
+        return fold
+
+
+class ClassShuffleSplit(GroupShuffleSplit):
+    """Random splits of the classes: no class is on both sides.
+
+    With few classes the choice of the test classes decides more than anything else. Ten random
+    splits, with the learner trained anew on each, show how much.
+
+    Parameters
+    ----------
+    n_splits : int, default=10
+        Number of splits.
+    test_size : float, int or None, default=None
+        Share (rounded up) or number of the classes to test on. None: what ``train_size`` leaves,
+        or 0.2.
+    train_size : float, int or None, default=None
+        Share (rounded down) or number of the classes to train on. None: what is left.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the splits.
+
+    See Also
+    --------
+    ClassKFold : Every class is tested once.
+    sklearn.model_selection.GroupShuffleSplit : The same for groups that are not the classes.
+
+    Notes
+    -----
+    ``groups`` given to :meth:`split` are groups of classes (alphabets, genera), which a learner's
+    ``fit`` takes as ``class_groups``: classes of one group stay on one side, and the sizes count
+    groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import ClassShuffleSplit
+    >>> y = np.repeat(np.arange(10), 3)
+    >>> for train, test in ClassShuffleSplit(n_splits=2, test_size=3, random_state=0).split(y, y):
+    ...     print(np.unique(y[train]), np.unique(y[test]))
+    [0 1 3 5 6 7 9] [2 4 8]
+    [0 2 4 6 7 8 9] [1 3 5]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 10,
+        *,
+        test_size: Any = None,
+        train_size: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            n_splits, test_size=test_size, train_size=train_size, random_state=random_state
+        )
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the rows of both sides.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups of classes that stay together.
+
+        Yields
+        ------
+        train, test : ndarray
+            Rows of the two sides.
+        """
+        yield from super().split(X, y, groups)
+
+    def _iter_indices(self, X: Any, y: Any, groups: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        unit, n_classes = _class_units(self, X, y, groups)
+        try:
+            yield from super()._iter_indices(X, y, unit)
+        except ValueError as error:
+            raise ValueError(
+                f"{type(self).__name__} splits {_unit_name(groups)}, of which there are "
+                f"{len(n_classes)}; they are what test_size and train_size count. Got "
+                f"test_size={self.test_size!r}, train_size={self.train_size!r}."
+            ) from error
+
+
+class EpisodeSplit(BaseCrossValidator):
+    """Few-shot episodes as splits: each trains on a support set and tests on queries.
+
+    ``cross_val_score(FewShotClassifier(learner), X, y, cv=EpisodeSplit())`` is few-shot evaluation
+    by scikit-learn itself, and any other classifier can stand in for the first one.
+    :func:`episodic_score` computes the same much faster for learners: it embeds X once.
+
+    Parameters
+    ----------
+    n_episodes : int, default=600
+        Number of splits.
+    n_way : int, (low, high) or "all", default=5
+        Classes in an episode; a pair is drawn from for each episode.
+    n_shot : int or (low, high), default=1
+        Support examples of each class.
+    n_query : int, default=15
+        Queries of each class.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the episodes. Equal integers give the episodes of :func:`episodic_score`.
+
+    See Also
+    --------
+    episodic_score : The same evaluation in one call, with an interval.
+    ClassKFold : Splits whose two sides share no class, to meta-train on.
+
+    Notes
+    -----
+    ``groups`` given to :meth:`split` (who drew, spoke or photographed) are never in the support
+    and the queries of one episode. Every class must be able to fill an episode: classes that are
+    too small raise instead of being cut short.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import EpisodeSplit
+    >>> y = np.repeat(["ant", "bee", "cat"], 3)
+    >>> split = EpisodeSplit(n_episodes=2, n_way=2, n_shot=1, n_query=1, random_state=0)
+    >>> for support, query in split.split(y, y):
+    ...     print(y[support], y[query])
+    ['ant' 'cat'] ['ant' 'cat']
+    ['ant' 'bee'] ['ant' 'bee']
+    """
+
+    __metadata_request__split = {"groups": True}
+
+    def __init__(
+        self,
+        n_episodes: int = 600,
+        *,
+        n_way: Any = 5,
+        n_shot: Any = 1,
+        n_query: int = 15,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_episodes = n_episodes
+        self.n_way = n_way
+        self.n_shot = n_shot
+        self.n_query = n_query
+        self.random_state = random_state
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the rows of support and queries.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups that support and queries of an episode never share.
+
+        Yields
+        ------
+        support, query : ndarray
+            Rows of the two sides, class by class.
+        """
+        _, plan = self._plan(X, y, groups, owner=type(self).__name__)
+        yield from episode_rows(plan)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of episodes.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return self.n_episodes
+
+    def _plan(self, X: Any, y: Any, groups: Any, owner: str) -> tuple[np.ndarray, EpisodePlan]:
+        """Draw the episodes, or raise if one could not be filled.
+
+        Parameters
+        ----------
+        X, y, groups : array-like
+            As in :meth:`split`.
+        owner : str
+            Whose parameters these are, for error messages.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, validated.
+        plan : EpisodePlan
+            The classes of each episode are sorted.
+        """
+        if not isinstance(self.n_episodes, Integral) or self.n_episodes < 1:
+            raise ValueError(
+                f"The 'n_episodes' parameter of {owner} must be an int of at least 1. Got "
+                f"{self.n_episodes!r}."
+            )
+        y = check_labels(X, y)
+        classes, codes = encode_labels(y)
+        sampler = EpisodeSampler(
+            codes,
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            groups=check_aligned("groups", groups, len(y)),
+            names=classes,
+            owner=owner,
+        )
+        rng = np.random.default_rng(draw_seed(self.random_state))
+        return y, _sorted_by_class(sampler.plan(self.n_episodes, rng))
+
+
+def episode_rows(plan: EpisodePlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Iterate over the rows of support and queries, class by class and without padding."""
+    for support, query in zip(plan.support, plan.query, strict=True):
+        yield support[support >= 0], query[query >= 0]
+
+
+def _sorted_by_class(plan: EpisodePlan) -> EpisodePlan:
+    """Order classes as in ``classes_``, so that ties fall as in a classifier of the episode."""
+    padding_last = np.where(plan.classes < 0, np.iinfo(np.intp).max, plan.classes)
+    order = np.argsort(padding_last, axis=1)  # (n_episodes, n_way)
+    episode = np.arange(plan.n_episodes)[:, None]
+    return EpisodePlan(*(rows[episode, order] for rows in plan))
+
+
+def _class_units(splitter: Any, X: Any, y: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return what stays together: classes, or groups of classes.
+
+    Returns
+    -------
+    unit : ndarray of shape (n_samples,)
+        Number of each row's unit.
+    n_classes : ndarray of shape (n_units,)
+        Classes in each unit.
+    """
+    classes, codes = encode_labels(check_labels(X, y))
+    groups = check_aligned("groups", groups, len(codes))
+    if groups is None:
+        return codes, np.ones(len(classes), dtype=np.intp)
+    names, unit = encode_labels(groups)
+    pairs = np.unique(np.stack([codes, unit], axis=1), axis=0)  # (n_pairs, 2)
+    torn = np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
+    if len(torn):
+        raise ValueError(
+            f"The groups of {type(splitter).__name__} are groups of classes, one for each class. "
+            f"Class {label_text(classes[torn[:1]])} is in the groups "
+            f"{label_text(names[pairs[pairs[:, 0] == torn[0], 1]])}. Groups of samples (who drew "
+            "or spoke) belong to fit and to EpisodicScorer; under metadata routing "
+            "set_split_request(groups=False) keeps them away from here."
+        )
+    return unit, np.bincount(pairs[:, 1])
+
+
+def _unit_name(groups: Any) -> str:
+    return "classes" if groups is None else "groups of classes"
