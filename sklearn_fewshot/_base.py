@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._episodes import EpisodeSampler
 from ._few_shot import FewShotClassifier, check_support_pair
 from ._fitted import FittedNetwork, Recipe, Representation
-from ._holdout import group_of_class, held_out_classes
+from ._holdout import drawable_classes, held_out_classes
 from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
 from ._start import Untrained
 from .nn import (
@@ -38,6 +38,7 @@ from .nn import (
     score_frozen,
 )
 from .nn.backbones import BACKBONES, has_linear_start, starts_from_features
+from .utils._fresh import unfitted_copy
 from .utils._random import draw_seed, seeded_torch
 from .utils._validation import (
     check_aligned,
@@ -45,6 +46,7 @@ from .utils._validation import (
     check_X,
     column_moments,
     encode_labels,
+    group_of_class,
     input_scale,
     label_text,
 )
@@ -54,6 +56,12 @@ N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90
 N_START_EPISODES = 20  # episodes that a start is judged by, and its scale measured on
 FEW_CLASSES = 100  # with fewer, held-out classes are missed in training: train again on all
 FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
+
+
+TORN_CLASS = (
+    "class_groups must give every class one group. {torn}. For who drew or spoke a sample, use "
+    "groups."
+)
 
 
 def cosine_schedule(progress: float) -> float:
@@ -170,8 +178,7 @@ class BaseFewShotLearner(
             has two examples.
         """
         self._validate_params()
-        fresh = object.__new__(type(self))
-        fresh.__dict__.update({k: v for k, v in self.__dict__.items() if not _is_fitted_name(k)})
+        fresh = unfitted_copy(self)
         seed = draw_seed(self.random_state)
         start = getattr(self, "_network", None) if self.warm_start else None
         with seeded_torch(seed, resolve_device(self.device)):
@@ -198,12 +205,15 @@ class BaseFewShotLearner(
         self.input_scale_ = input_scale(X)
         groups = check_aligned("groups", groups, len(X))
         class_groups = check_aligned("class_groups", class_groups, len(X))
-        owners = None if class_groups is None else group_of_class(codes, class_groups, classes)
+        owners = None
+        if class_groups is not None:
+            owners = group_of_class(codes, class_groups, classes, TORN_CLASS)
         rng = np.random.default_rng([seed, 1])
         if self.validation_classes is not None:
             validation = self._given_validation(classes)
         else:
-            validation = held_out_classes(len(classes), self.validation_fraction, owners, rng)
+            drawable = drawable_classes(codes, groups)
+            validation = held_out_classes(drawable, self.validation_fraction, owners, rng)
         return _TrainingData(X, codes, classes, groups, validation)
 
     def _given_validation(self, classes: np.ndarray) -> np.ndarray:
@@ -294,7 +304,7 @@ class BaseFewShotLearner(
         task = EpisodicTask(self._loader(store, train_sampler, rng), valid)
         self.net_, self.best_epoch_ = self._train(trained, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
-        self._keep(module, recipe, data)
+        self._keep(module, recipe, data, store)
         return bool(use_projection)
 
     def _warn_of_limits(self, data: _TrainingData) -> None:
@@ -307,7 +317,7 @@ class BaseFewShotLearner(
                 f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
                 "take part with fewer, or, with a single example, not at all."
             )
-        if not data.validation.any():
+        if not data.validation.any() and self.validation_fraction > 0:
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
@@ -430,7 +440,8 @@ class BaseFewShotLearner(
     ) -> tuple[Any, int]:
         """Train in place; returns the skorch net and the epoch whose weights were kept."""
         if self.compile:
-            module.backbone.compile()
+            compiled = torch.compile(module.backbone)
+            module = EpisodicModule(compiled, module.head, module.autocast_dtype)
         schedule = self.lr_schedule
         return train(
             module,
@@ -449,7 +460,9 @@ class BaseFewShotLearner(
             net_params=self.net_params or {},
         )
 
-    def _keep(self, module: EpisodicModule, recipe: Recipe, data: _TrainingData) -> None:
+    def _keep(
+        self, module: EpisodicModule, recipe: Recipe, data: _TrainingData, store: DataTensor
+    ) -> None:
         """Set what prediction needs."""
         module.autocast_dtype = None
         self._network = FittedNetwork(
@@ -463,7 +476,7 @@ class BaseFewShotLearner(
         if hasattr(module.head, "scale"):
             self.scale_ = float(module.head.scale)
         items = Representation(
-            self._network.embed(data.X),
+            self._embed_again(data, store),
             data.codes.astype(np.int64),
             np.ones(len(data.codes)),
             len(data.classes),
@@ -471,6 +484,13 @@ class BaseFewShotLearner(
         self.representation_ = self._network.represent(items)
         flat = data.X.reshape(len(data.X), -1)
         self._base_mean, self._base_std = column_moments(flat)
+
+    def _embed_again(self, data: _TrainingData, store: DataTensor) -> np.ndarray:
+        """Embed the training data with the trained network, a frozen part of it only once."""
+        if not self.freeze_backbone:
+            return self._network.embed(data.X)
+        _, top = self.module_.backbone
+        return embed(top, store.data.cpu().numpy(), batch_size=self.predict_batch_size)
 
     # ------------------------------------------------------------------ adaptation and prediction
 
@@ -516,7 +536,14 @@ class BaseFewShotLearner(
         return adapted
 
     def _warn_if_far(self, X_support: Any) -> None:
-        support = np.asarray(X_support, dtype=np.float64).reshape(len(X_support), -1)
+        support = np.asarray(X_support)
+        if self.input_scale_ != 1.0 and support.dtype.kind == "f" and support.max() <= 1.0:
+            warn_user(
+                f"The support set has no value above 1, but {type(self).__name__} was fitted on "
+                f"integer pictures and multiplies its input by {self.input_scale_:.4g}. Pass "
+                "pictures in the range that fit got."
+            )
+        support = support.astype(np.float64).reshape(len(support), -1)
         varies = self._base_std > 0
         deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
         if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
@@ -690,7 +717,3 @@ class BaseFewShotLearner(
         if isinstance(state.get("backbone"), torch.nn.Module):
             state["backbone"] = copy.deepcopy(state["backbone"]).cpu()
         return state
-
-
-def _is_fitted_name(name: str) -> bool:
-    return name.endswith("_") or name in {"_network", "_base_mean", "_base_std"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
+from .utils._fresh import unfitted_copy
 from .utils._validation import check_labels, check_X, encode_labels, label_text
 
 
@@ -80,9 +82,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the arrays are malformed or do not fit the learner.
         """
-        fresh = type(self)(self.learner)._start(X)
+        fresh = unfitted_copy(self)._start(X)
         fresh._add(X, y)
-        self.__dict__.update(fresh.__dict__)
+        self.__dict__ = fresh.__dict__
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
@@ -101,12 +103,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         -------
         self : FewShotClassifier
         """
-        if not self.__sklearn_is_fitted__():
-            fresh = type(self)(self.learner)._start(X)
-            fresh._add(X, y, allowed=classes)
-            self.__dict__.update(fresh.__dict__)
-        else:
+        if self.__sklearn_is_fitted__():
             self._add(X, y, allowed=classes)
+            return self
+        fresh = unfitted_copy(self)._start(X)
+        fresh._add(X, y, allowed=classes)
+        self.__dict__ = fresh.__dict__
         return self
 
     def drop_classes(self, labels: Any) -> FewShotClassifier:
@@ -256,13 +258,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.input_shape_ = check_X(self, X, reset=True, input_shape=None).shape[1:]
             self._network = identity_network(int(np.prod(self.input_shape_)))
         else:
-            check_is_fitted(self.learner)
+            check_learner(self.learner)
             self.input_shape_ = self.learner.input_shape_
             self.n_features_in_ = self.learner.n_features_in_
             if hasattr(self.learner, "feature_names_in_"):
                 self.feature_names_in_ = self.learner.feature_names_in_
             self._network = self.learner._network
         return self
+
+    def _readapted(self, X: Any, y: Any) -> FewShotClassifier:
+        """Return a classifier of another support set, through the same network."""
+        check_is_fitted(self)
+        other = copy.copy(self)
+        del other._representation
+        other._add(X, y)
+        return other
 
     def _add(self, X: Any, y: Any, allowed: Any = None) -> None:
         """Join labelled examples to the representation, or leave everything as it is and raise."""
@@ -392,11 +402,16 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
     >>> clf.predict(X[[10]])
     array(['setosa'], dtype='<U10')
     """
+    if isinstance(estimator, FrozenEstimator):
+        return adapt(estimator.estimator, X_support, y_support)
     if hasattr(estimator, "best_estimator_"):
         return adapt(estimator.best_estimator_, X_support, y_support)
     if isinstance(estimator, Pipeline):
         return _adapt_pipeline(estimator, X_support, y_support)
-    return FewShotClassifier(as_learner(estimator)).fit(X_support, y_support)
+    if isinstance(estimator, FewShotClassifier):
+        return estimator._readapted(X_support, y_support)
+    check_learner(estimator)
+    return estimator.adapt(X_support, y_support)
 
 
 def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipeline:
@@ -410,17 +425,17 @@ def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipel
     return Pipeline([*steps, (name, adapt(last, transformed, y_support))])
 
 
-def as_learner(estimator: Any) -> Any:
-    """Return the learner behind a learner or an adapted classifier."""
-    if isinstance(estimator, FewShotClassifier):
-        return estimator.learner
-    if hasattr(estimator, "adapt") and hasattr(estimator, "fit"):
-        check_is_fitted(estimator)
-        return estimator
-    raise TypeError(
-        "adapt takes a fitted learner, a Pipeline or search ending in one, or a "
-        f"FewShotClassifier. Got {type(estimator).__name__}."
-    )
+def check_learner(estimator: Any) -> None:
+    """Raise unless the estimator is a fitted learner."""
+    if not (hasattr(estimator, "adapt") and hasattr(estimator, "fit")):
+        hint = ""
+        if isinstance(estimator, Pipeline) or hasattr(estimator, "best_estimator_"):
+            hint = " For pipelines and searches use sklearn_fewshot.adapt, which gives the same."
+        raise TypeError(
+            "A fitted learner is needed here, such as ProtoNetClassifier().fit(X, y). Got "
+            f"{type(estimator).__name__}.{hint}"
+        )
+    check_is_fitted(estimator)
 
 
 class FewShotPipeline(Pipeline):

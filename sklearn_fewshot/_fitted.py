@@ -132,14 +132,17 @@ class FittedNetwork:
     def embed(self, X: np.ndarray) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
         if isinstance(self.module.backbone, Identity):
-            return X.reshape(len(X), -1)
-        return embed(
+            rows = X.reshape(len(X), -1)
+            return rows if self.input_scale == 1.0 else rows * self.input_scale
+        embedding = embed(
             self.module.backbone,
             X,
             scale=self.input_scale,
             batch_size=self.batch_size,
             autocast_dtype=self.autocast_dtype,
         )
+        check_embedding(embedding)
+        return embedding
 
     def represent(self, items: Representation) -> Representation:
         """Condense support items to class representations (the head's first verb)."""
@@ -194,8 +197,9 @@ class FittedNetwork:
         return self.module.head.proba(torch.from_numpy(scores)).numpy()
 
     def _as_tensor(self, embedding: np.ndarray) -> torch.Tensor:
-        dtype = torch.float64 if self.module.head.exact else torch.float32
-        return torch.as_tensor(embedding).to(self._head_device(), dtype)
+        dtype = np.float64 if self.module.head.exact else np.float32
+        array = np.require(embedding, dtype, ["C", "W"])
+        return torch.from_numpy(array).to(self._head_device())
 
     def _as_support(self, items: Representation) -> SupportSet:
         device = self._head_device()
@@ -228,6 +232,17 @@ class FittedNetwork:
         module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
         wanted = torch.device("cpu") if self.device == "cpu" else resolve_device("auto")
         self.module = module.to(wanted).eval().requires_grad_(False)
+
+
+def check_embedding(embedding: np.ndarray) -> None:
+    """Refuse embeddings that are not finite: every comparison with them would be meaningless."""
+    finite = np.isfinite(embedding).reshape(len(embedding), -1).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"The network returned NaN or infinity for {int((~finite).sum())} of "
+            f"{len(embedding)} samples, first for row {int(np.argmin(finite))}. Check the scale of "
+            "X and the weights of the backbone."
+        )
 
 
 def identity_network(n_features: int) -> FittedNetwork:

@@ -4,54 +4,58 @@ from __future__ import annotations
 
 import numpy as np
 
-from .utils._validation import label_text
+
+def drawable_classes(codes: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return which classes can have support and queries: two rows, of two groups if there are.
+
+    Parameters
+    ----------
+    codes : int ndarray of shape (n_samples,)
+        Class codes.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each sample.
+
+    Returns
+    -------
+    drawable : bool ndarray of shape (n_classes,)
+    """
+    if groups is None:
+        return np.bincount(codes) >= 2
+    group_codes = np.unique(groups, return_inverse=True)[1]
+    pairs = np.unique(np.stack([codes, group_codes], axis=1), axis=0)
+    return np.bincount(pairs[:, 0]) >= 2
 
 
 def held_out_classes(
-    n_classes: int, fraction: float, owners: np.ndarray | None, rng: np.random.Generator
+    drawable: np.ndarray, fraction: float, owners: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw the validation classes, whole groups at a time.
 
     Parameters
     ----------
-    n_classes : int
-        Number of classes.
+    drawable : bool ndarray of shape (n_classes,)
+        Classes that episodes can be drawn from: only these are held out.
     fraction : float
-        Share of the classes to hold out.
-    owners : ndarray of shape (n_classes,) or None
-        Group of each class.
+        Share of them to hold out.
+    owners : int ndarray of shape (n_classes,) or None
+        Code of each class's group.
     rng : numpy.random.Generator
         Source of randomness.
 
     Returns
     -------
     held_out : bool ndarray of shape (n_classes,)
-        All False if two classes on each side are not to be had.
+        All False if two such classes on each side are not to be had.
     """
-    nobody = np.zeros(n_classes, dtype=bool)
+    held_out = np.zeros(len(drawable), dtype=bool)
     if fraction == 0.0:
-        return nobody
-    wanted = max(2, round(fraction * n_classes))
-    owners = np.arange(n_classes) if owners is None else np.unique(owners, return_inverse=True)[1]
-    held_out = nobody.copy()
+        return held_out
+    wanted = max(2, round(fraction * drawable.sum()))
+    owners = np.arange(len(drawable)) if owners is None else owners
     for owner in rng.permutation(owners.max() + 1):
         if held_out.sum() >= wanted:
             break
-        if n_classes - held_out.sum() - (owners == owner).sum() >= 2:
-            held_out |= owners == owner
-    return held_out if held_out.sum() >= 2 else nobody
-
-
-def group_of_class(codes: np.ndarray, class_groups: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the group of each class, which must be one."""
-    names, group_codes = np.unique(class_groups, return_inverse=True)
-    pairs = np.unique(np.stack([codes, group_codes.reshape(-1)], axis=1), axis=0)
-    n_groups = np.bincount(pairs[:, 0])
-    if (n_groups > 1).any():
-        torn = np.flatnonzero(n_groups > 1)[0]
-        torn_groups = names[pairs[pairs[:, 0] == torn, 1]]
-        raise ValueError(
-            f"class_groups must give every class one group. Class {label_text(classes[[torn]])} "
-            f"is in {label_text(torn_groups)}. For who drew or spoke a sample, use groups."
-        )
-    return names[pairs[:, 1]]
+        with_owner = held_out | ((owners == owner) & drawable)
+        if (drawable & ~with_owner & (owners != owner)).sum() >= 2:
+            held_out = with_owner
+    return held_out if held_out.sum() >= 2 else np.zeros(len(drawable), dtype=bool)

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from .._episodes import EpisodePlan, EpisodeSampler
 from ..utils._random import draw_seed
-from ..utils._validation import check_aligned, check_labels, encode_labels, label_text
+from ..utils._validation import check_aligned, check_labels, encode_labels, group_of_class
 
 
 class ClassKFold(GroupKFold):
@@ -346,6 +346,13 @@ def _sorted_by_class(plan: EpisodePlan) -> EpisodePlan:
     return EpisodePlan(*(rows[episode, order] for rows in plan))
 
 
+TORN_CLASS = (
+    "The groups of {} are groups of classes, one for each class. {{torn}}. Groups of samples (who "
+    "drew or spoke) belong to fit and to EpisodicScorer; under metadata routing "
+    "set_split_request(groups=False) keeps them away from here."
+)
+
+
 def _class_units(splitter: Any, X: Any, y: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return what stays together: classes, or groups of classes.
 
@@ -360,18 +367,8 @@ def _class_units(splitter: Any, X: Any, y: Any, groups: Any) -> tuple[np.ndarray
     groups = check_aligned("groups", groups, len(codes))
     if groups is None:
         return codes, np.ones(len(classes), dtype=np.intp)
-    names, unit = encode_labels(groups)
-    pairs = np.unique(np.stack([codes, unit], axis=1), axis=0)  # (n_pairs, 2)
-    torn = np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
-    if len(torn):
-        raise ValueError(
-            f"The groups of {type(splitter).__name__} are groups of classes, one for each class. "
-            f"Class {label_text(classes[torn[:1]])} is in the groups "
-            f"{label_text(names[pairs[pairs[:, 0] == torn[0], 1]])}. Groups of samples (who drew "
-            "or spoke) belong to fit and to EpisodicScorer; under metadata routing "
-            "set_split_request(groups=False) keeps them away from here."
-        )
-    return unit, np.bincount(pairs[:, 1])
+    owners = group_of_class(codes, groups, classes, TORN_CLASS.format(type(splitter).__name__))
+    return owners[codes], np.bincount(owners)
 
 
 def _unit_name(groups: Any) -> str:

@@ -28,11 +28,17 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
     Returns
     -------
     X : ndarray of shape (n_samples, *input_shape)
-        Integers and float32 stay what they are, everything else becomes float32.
+        In the dtype it came in.
+
+    Raises
+    ------
+    ValueError
+        If the array is malformed, or has values beyond the range of float32.
     """
     if not reset and hasattr(X, "shape") and len(X.shape) > 2:
         _check_same_shape(estimator, X, input_shape)
     X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    _check_float32_range(X)
     if X.ndim == 2:
         return _reshape_rows(estimator, X, input_shape)
     if reset:
@@ -46,6 +52,14 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
     else:
         _check_same_shape(estimator, X, input_shape)
     return X
+
+
+def _check_float32_range(X: np.ndarray) -> None:
+    if X.dtype == np.float64 and max(-X.min(), X.max()) > np.finfo(np.float32).max:
+        raise ValueError(
+            f"X has values beyond the range of float32, in which networks compute (largest "
+            f"{np.abs(X).max():.3g}). Scale X first, for example with StandardScaler."
+        )
 
 
 def _reshape_rows(estimator: Any, X: np.ndarray, input_shape: Any) -> np.ndarray:
@@ -136,6 +150,37 @@ def check_aligned(name: str, values: Any, n_samples: int) -> np.ndarray | None:
     if len(values) != n_samples:
         raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {len(values)}.")
     return values
+
+
+def group_of_class(
+    codes: np.ndarray, groups: np.ndarray, classes: np.ndarray, message: str
+) -> np.ndarray:
+    """Return the code of each class's group, which must be one.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples,)
+        Class codes.
+    groups : ndarray of shape (n_samples,)
+        Group of each sample.
+    classes : ndarray of shape (n_classes,)
+        Labels.
+    message : str
+        What the error says; ``{torn}`` stands for the class and its groups.
+
+    Returns
+    -------
+    owners : ndarray of shape (n_classes,)
+        Group codes, 0 to n_groups - 1.
+    """
+    names, owner = encode_labels(groups)
+    pairs = np.unique(np.stack([codes, owner], axis=1), axis=0)  # (n_pairs, 2)
+    torn = np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
+    if len(torn):
+        in_groups = label_text(names[pairs[pairs[:, 0] == torn[0], 1]])
+        where = f"Class {label_text(classes[torn[:1]])} is in the groups {in_groups}"
+        raise ValueError(message.format(torn=where))
+    return pairs[:, 1]
 
 
 def label_text(labels: Any, limit: int = 5) -> str:

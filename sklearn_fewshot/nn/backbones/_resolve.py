@@ -24,8 +24,11 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "identity": Identity,
 }
 
-# By the number of axes of a sample: vectors, series, pictures.
-_AUTO = {1: "residual_mlp", 2: "conv1d", 3: "conv4"}
+
+def _auto(input_shape: tuple[int, ...]) -> str:
+    """Choose by what a sample is: a vector (or tiny picture), a series, a picture."""
+    is_picture = len(input_shape) == 3 and min(input_shape[1:]) >= 16
+    return "conv4" if is_picture else "conv1d" if len(input_shape) == 2 else "residual_mlp"
 
 
 class Frozen(nn.Module):
@@ -65,7 +68,7 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
     if isinstance(backbone, nn.Module):
         module = copy.deepcopy(backbone)
     elif isinstance(backbone, str):
-        name = _AUTO[len(input_shape)] if backbone == "auto" else backbone
+        name = _auto(input_shape) if backbone == "auto" else backbone
         module = BACKBONES[name](input_shape, **kwargs)
     elif "input_shape" in inspect.signature(backbone).parameters:
         module = backbone(input_shape=input_shape)
