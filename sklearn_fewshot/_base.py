@@ -178,6 +178,11 @@ class BaseFewShotLearner(
             has two examples.
         """
         self._validate_params()
+        if self.freeze_backbone and self.augment is not None:
+            raise ValueError(
+                f"{type(self).__name__} has augment and freeze_backbone=True, which embeds every "
+                "sample once, as it is. Augment the samples before fit, or leave one of them out."
+            )
         fresh = unfitted_copy(self)
         seed = draw_seed(self.random_state)
         start = getattr(self, "_network", None) if self.warm_start else None
@@ -348,7 +353,9 @@ class BaseFewShotLearner(
                     f"{type(self).__name__} has warm_start=True and was fitted on samples of "
                     f"shape {start.recipe.input_shape}. Got samples of shape {self.input_shape_}."
                 )
-            return start.recipe, copy.deepcopy(start.module).requires_grad_(True)
+            module = start.recipe.build()
+            module.load_state_dict(start.module.state_dict())
+            return start.recipe, module
         scale = getattr(self, "scale", "auto")
         head, options = self._head(1.0 if scale == "auto" else float(scale))
         top = {} if self.freeze_backbone else None
@@ -392,7 +399,8 @@ class BaseFewShotLearner(
         Decided by cross-validation over the training classes: each fold's classes are recognised
         through the projection of the others. Nothing is trained, so this is cheap.
         """
-        classes = np.flatnonzero(~data.validation)
+        drawable = drawable_classes(data.codes, data.groups)
+        classes = np.flatnonzero(drawable & ~data.validation)
         if not has_linear_start(network.trained.backbone) or len(classes) < 6:
             return False
         rows = np.flatnonzero(~data.validation[data.codes])

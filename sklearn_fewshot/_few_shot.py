@@ -319,7 +319,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_clone__(self) -> FewShotClassifier:
         """Clone without the support; a fitted learner is shared, since nothing here changes it."""
-        return type(self)(learner=_shared_or_cloned(self.learner))
+        unfitted = unfitted_copy(self)
+        unfitted.learner = _shared_or_cloned(self.learner)
+        return unfitted
 
 
 def _shared_or_cloned(learner: Any) -> Any:

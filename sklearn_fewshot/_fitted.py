@@ -197,16 +197,17 @@ class FittedNetwork:
         return self.module.head.proba(torch.from_numpy(scores)).numpy()
 
     def _as_tensor(self, embedding: np.ndarray) -> torch.Tensor:
-        dtype = np.float64 if self.module.head.exact else np.float32
-        array = np.require(embedding, dtype, ["C", "W"])
-        return torch.from_numpy(array).to(self._head_device())
+        return self._on_head(embedding, np.float64 if self.module.head.exact else np.float32)
+
+    def _on_head(self, values: np.ndarray, dtype: Any) -> torch.Tensor:
+        # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
+        return torch.from_numpy(np.require(values, dtype, ["C", "W"])).to(self._head_device())
 
     def _as_support(self, items: Representation) -> SupportSet:
-        device = self._head_device()
         return SupportSet(
             self._as_tensor(items.embedding).unsqueeze(0),
-            torch.as_tensor(items.code).to(device).unsqueeze(0),
-            torch.as_tensor(items.weight).to(device).unsqueeze(0),
+            self._on_head(items.code, np.int64).unsqueeze(0),
+            self._on_head(items.weight, np.float64).unsqueeze(0),
             items.n_classes,
         )
 

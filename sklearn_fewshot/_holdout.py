@@ -56,6 +56,6 @@ def held_out_classes(
         if held_out.sum() >= wanted:
             break
         with_owner = held_out | ((owners == owner) & drawable)
-        if (drawable & ~with_owner & (owners != owner)).sum() >= 2:
+        if (drawable & ~with_owner).sum() >= 2:
             held_out = with_owner
     return held_out if held_out.sum() >= 2 else np.zeros(len(drawable), dtype=bool)

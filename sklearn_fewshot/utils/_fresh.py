@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 FITTED = {"_network", "_representation", "_base_mean", "_base_std"}  # besides names ending in _
 
 
