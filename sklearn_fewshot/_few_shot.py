@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import HasMethods, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
@@ -44,6 +45,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Features (channels for series and pictures).
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, if X had any.
+    input_shape_ : tuple of int
+        Shape of one sample.
 
     See Also
     --------
@@ -57,6 +60,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     >>> clf.partial_fit([[9.0, 0.0]], ["right"]).predict([[8.0, 1.0], [1.0, 0.0]])
     array(['right', 'near'], dtype='<U5')
     """
+
+    # Checked in `fit` by `check_learner`, which says more.
+    _parameter_constraints: dict[str, list[Any]] = {"learner": [HasMethods(["adapt", "fit"]), None]}
 
     def __init__(self, learner: Any = None) -> None:
         self.learner = learner
@@ -258,7 +264,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self.input_shape_ = check_X(self, X, reset=True, input_shape=None).shape[1:]
             self._network = identity_network(int(np.prod(self.input_shape_)))
         else:
-            check_learner(self.learner)
+            check_learner(self.learner, f"The 'learner' parameter of {type(self).__name__}")
             self.input_shape_ = self.learner.input_shape_
             self.n_features_in_ = self.learner.n_features_in_
             if hasattr(self.learner, "feature_names_in_"):
@@ -412,7 +418,7 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
         return _adapt_pipeline(estimator, X_support, y_support)
     if isinstance(estimator, FewShotClassifier):
         return estimator._readapted(X_support, y_support)
-    check_learner(estimator)
+    check_learner(estimator, "The estimator that is adapted, or its last step,")
     return estimator.adapt(X_support, y_support)
 
 
@@ -427,15 +433,15 @@ def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipel
     return Pipeline([*steps, (name, adapt(last, transformed, y_support))])
 
 
-def check_learner(estimator: Any) -> None:
-    """Raise unless the estimator is a fitted learner."""
+def check_learner(estimator: Any, what: str) -> None:
+    """Raise unless the estimator, named ``what`` in the error, is a fitted learner."""
     if not (hasattr(estimator, "adapt") and hasattr(estimator, "fit")):
         hint = ""
         if isinstance(estimator, Pipeline) or hasattr(estimator, "best_estimator_"):
             hint = " For pipelines and searches use sklearn_fewshot.adapt, which gives the same."
-        raise TypeError(
-            "A fitted learner is needed here, such as ProtoNetClassifier().fit(X, y). Got "
-            f"{type(estimator).__name__}.{hint}"
+        raise InvalidParameterError(
+            f"{what} must be a fitted learner, such as ProtoNetClassifier().fit(X, y). Got "
+            f"{type(estimator).__name__} instead.{hint}"
         )
     check_is_fitted(estimator)
 
@@ -462,6 +468,18 @@ class FewShotPipeline(Pipeline):
     --------
     make_fewshot_pipeline : Names the steps for you.
     adapt : The same without the subclass.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_fewshot import FewShotPipeline, ProtoNetClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> learner = ProtoNetClassifier(max_epochs=1, validation_fraction=0.0, random_state=0)
+    >>> pipe = FewShotPipeline([("scale", StandardScaler()), ("learn", learner)])
+    >>> support = {"X_support": X[[0, 50, 100]], "y_support": ["setosa", "versicolor", "virginica"]}
+    >>> pipe.fit(X[:100], y[:100]).predict(X[[10]], **support)
+    array(['setosa'], dtype='<U10')
     """
 
     def predict(

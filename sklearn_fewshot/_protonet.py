@@ -18,11 +18,10 @@ class ProtoNetClassifier(BaseFewShotLearner):
 
     Parameters
     ----------
-    metric : {"sqeuclidean", "euclidean", "cosine", "cityblock"} or callable, \
-default="sqeuclidean"
-        Distance between queries and prototypes. A callable takes torch tensors of shape
-        (..., n_queries, d) and (..., n_classes, d), is differentiable, and returns
-        (..., n_queries, n_classes).
+    metric : str or callable, default="sqeuclidean"
+        Distance between queries and prototypes: "sqeuclidean", "euclidean", "cosine" or
+        "cityblock", as in scipy. A callable takes torch tensors of shape (..., n_queries, d) and
+        (..., n_classes, d), is differentiable, and returns (..., n_queries, n_classes).
     scale : float or "auto", default="auto"
         Factor of the distance in the softmax. "auto" starts at 1, as in the paper, for networks
         with random weights, and at one over the median distance within training episodes for those

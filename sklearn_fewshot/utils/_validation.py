@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import _num_samples, column_or_1d, validate_data
+
+# What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
+REMEDIES = {
+    "string": "Encode strings as numbers first, for example with OneHotEncoder.",
+    "infinity": "Drop those samples, or clip or impute the values first.",
+}
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...] | None) -> Any:
@@ -35,9 +41,9 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
     ValueError
         If the array is malformed, or has values beyond the range of float32.
     """
-    if not reset and hasattr(X, "shape") and len(X.shape) > 2:
-        _check_same_shape(estimator, X, input_shape)
-    X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    if not reset and hasattr(X, "shape"):
+        _check_like_fitted(estimator, tuple(X.shape[1:]), input_shape)
+    X = _check_numbers(estimator, X, reset)
     _check_float32_range(X)
     if X.ndim == 2:
         return _reshape_rows(estimator, X, input_shape)
@@ -50,7 +56,25 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
                 "input_shape at None, or flatten X to two dimensions."
             )
     else:
-        _check_same_shape(estimator, X, input_shape)
+        _check_like_fitted(estimator, X.shape[1:], input_shape)
+    return X
+
+
+def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
+    """Validate as scikit-learn does, and say what to do where it does not."""
+    owner = type(estimator).__name__
+    try:
+        X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    except ValueError as error:
+        remedy = next((text for word, text in REMEDIES.items() if word in str(error)), None)
+        if remedy is None:
+            raise
+        raise ValueError(f"X of {owner} must hold finite numbers. {error} {remedy}") from error
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X of {owner} must hold finite numbers. Got an array of dtype {X.dtype}. Convert it "
+            "first, for example with X.astype(float)."
+        )
     return X
 
 
@@ -74,15 +98,29 @@ def _reshape_rows(estimator: Any, X: np.ndarray, input_shape: Any) -> np.ndarray
     return X.reshape(len(X), *input_shape)
 
 
-def _check_same_shape(estimator: Any, X: Any, input_shape: Any) -> None:
-    if tuple(X.shape[1:]) != tuple(input_shape):
-        hint = ""
-        if sorted(X.shape[1:]) == sorted(input_shape):
-            hint = " The axes seem to be in another order: see np.moveaxis."
+def _check_like_fitted(
+    estimator: Any, shape: tuple[int, ...], input_shape: tuple[int, ...]
+) -> None:
+    """Compare the shape of a sample with what was fitted; tables are left to scikit-learn."""
+    owner, n_values = type(estimator).__name__, math.prod(input_shape)
+    is_row, fitted_on_rows = len(shape) < 2, estimator.n_features_in_ == n_values
+    is_same = shape == tuple(input_shape)
+    if (is_row and fitted_on_rows) or (is_same and shape[0] == estimator.n_features_in_):
+        return
+    if is_same:
         raise ValueError(
-            f"X has samples of shape {tuple(X.shape[1:])}, but {type(estimator).__name__} was "
-            f"fitted on samples of shape {tuple(input_shape)}.{hint}"
+            f"X has samples of shape {shape}, but {owner} was fitted on rows of {n_values} values, "
+            f"reshaped to input_shape={shape}. Pass X.reshape(len(X), -1)."
         )
+    hint = ""
+    if sorted(shape) == sorted(input_shape):
+        hint = " The axes seem to be in another order: see np.moveaxis."
+    elif math.prod(shape) == n_values:
+        hint = f" Pass X.reshape(len(X), {', '.join(map(str, input_shape))})."
+    raise ValueError(
+        f"X has samples of shape {shape}, but {owner} was fitted on samples of shape "
+        f"{tuple(input_shape)}.{hint}"
+    )
 
 
 def check_layout(X: np.ndarray) -> None:
@@ -122,22 +160,29 @@ def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.n
             f"{names[1]} must be given: requires y to be passed, but the target y is None."
         )
     y = column_or_1d(y, warn=True)
-    check_consistent_length(X, y)
+    n_samples = _num_samples(X)
+    if len(y) != n_samples:
+        raise ValueError(
+            f"{names[0]} and {names[1]} have inconsistent numbers of samples: {n_samples} and "
+            f"{len(y)}. Pass one label a sample."
+        )
+    if y.dtype.kind == "O":
+        encode_labels(y, names[1])  # says more of labels that cannot be sorted than the last line
     if y.dtype.kind in "fc" and not np.isfinite(y).all():
         raise ValueError(f"{names[1]} contains NaN or infinity. Drop or relabel those samples.")
     check_classification_targets(y)
     return y
 
 
-def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarray]:
     """Return sorted classes and the code of each label."""
     try:
         classes, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in y})
         raise TypeError(
-            f"Labels must be of one sortable type. Got a mixture of {', '.join(kinds)}. Convert "
-            "them, for example with y.astype(str)."
+            f"{name} must hold labels of one sortable type. Got a mixture of {', '.join(kinds)}. "
+            f"Convert them, for example with {name}.astype(str)."
         ) from error
     return classes, codes.reshape(-1)
 
@@ -146,9 +191,13 @@ def check_aligned(name: str, values: Any, n_samples: int) -> np.ndarray | None:
     """Validate an optional array with one entry a sample."""
     if values is None:
         return None
+    shape = np.shape(values)
+    if shape not in ((n_samples,), (n_samples, 1)):
+        got = len(values) if len(shape) == 1 else f"shape {shape}"
+        raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {got}.")
     values = column_or_1d(values)
-    if len(values) != n_samples:
-        raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {len(values)}.")
+    if values.dtype.kind == "O":
+        encode_labels(values, name)  # raises where they cannot be sorted
     return values
 
 

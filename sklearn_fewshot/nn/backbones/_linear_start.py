@@ -13,7 +13,10 @@ MAX_LINEAR_FEATURES = 1024  # above, W would be the biggest part of the network:
 
 
 class LinearStart(nn.Module):
-    """Sum of a linear path and a branch that is zero at the start.
+    """Sum of a linear path and a tenth of a branch that is zero at the start.
+
+    The factor makes the branch learn more slowly than the linear path: with few base classes a
+    quick branch fits those and forgets the rest.
 
     Parameters
     ----------
@@ -24,6 +27,7 @@ class LinearStart(nn.Module):
     """
 
     branch: nn.Module
+    branch_factor = 0.1
 
     def __init__(self, n_features: int, embedding_dim: int | None = None) -> None:
         super().__init__()
@@ -47,7 +51,7 @@ class LinearStart(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, *input_shape) to (n, embedding_dim)."""
-        return self.linear(self.features(x)) + self.branch(x)
+        return self.linear(self.features(x)) + self.branch_factor * self.branch(x)
 
 
 class ResidualMLP(LinearStart):
