@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._episodes import EpisodeSampler
 from ._few_shot import FewShotClassifier, check_support_pair
-from ._fitted import FittedNetwork, Recipe, Representation
+from ._fitted import FittedNetwork, Recipe, Representation, on_cpu
 from ._holdout import drawable_classes, held_out_classes
 from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
 from ._start import Untrained
@@ -723,5 +723,5 @@ class BaseFewShotLearner(
         state = super().__getstate__().copy()
         state.pop("net_", None)
         if isinstance(state.get("backbone"), torch.nn.Module):
-            state["backbone"] = copy.deepcopy(state["backbone"]).cpu()
+            state["backbone"] = on_cpu(state["backbone"])
         return state

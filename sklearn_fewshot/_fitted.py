@@ -220,8 +220,7 @@ class FittedNetwork:
         del state["module"]
         state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
         if isinstance(self.recipe.backbone, nn.Module):
-            on_cpu = copy.deepcopy(self.recipe.backbone).cpu()
-            state["recipe"] = self.recipe._replace(backbone=on_cpu)
+            state["recipe"] = self.recipe._replace(backbone=on_cpu(self.recipe.backbone))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -233,6 +232,13 @@ class FittedNetwork:
         module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
         wanted = torch.device("cpu") if self.device == "cpu" else resolve_device("auto")
         self.module = module.to(wanted).eval().requires_grad_(False)
+
+
+def on_cpu(module: nn.Module) -> nn.Module:
+    """Return the module itself if it is on the CPU (pickled once, then), else a copy that is."""
+    if all(value.device.type == "cpu" for value in module.state_dict().values()):
+        return module
+    return copy.deepcopy(module).cpu()
 
 
 def check_embedding(embedding: np.ndarray) -> None:

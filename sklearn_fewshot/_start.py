@@ -11,6 +11,8 @@ from sklearn.covariance import ledoit_wolf
 from ._fitted import Recipe
 from .nn import DataTensor, EpisodicModule
 
+MAX_ROWS = 50_000  # that a projection is computed from; more are thinned evenly
+
 
 class Untrained(NamedTuple):
     """A network before training: how it is built, all of it, and the part that is trained."""
@@ -21,6 +23,7 @@ class Untrained(NamedTuple):
 
     def with_projection(self, store: DataTensor, rows: np.ndarray, codes: np.ndarray) -> Untrained:
         """Return a copy whose linear path is the discriminant projection of some rows."""
+        rows = rows[:: -(-len(rows) // MAX_ROWS)]
         features = linear_features(self.trained.backbone, store, rows)
         projection = discriminant_projection(features, codes[rows])
         options = {"embedding_dim": projection.shape[1]}
@@ -62,20 +65,21 @@ def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarr
     means = np.add.reduceat(features[order], starts) / count[:, None]
     deviation = features - means[codes]
     spread = np.sqrt(np.mean(deviation**2, axis=0))
-    spread[spread <= 1e-6 * spread.max(initial=0.0)] = max(spread.max(initial=0.0), 1e-12)
+    widest, total = spread.max(), features.std(axis=0).max()
+    if widest <= 1e-6 * total:  # each class is one point: there is nothing to whiten
+        widest = total or 1.0
+    spread[spread <= 1e-6 * widest] = widest
     covariance, _ = ledoit_wolf(deviation / spread, assume_centered=True)
     variance, axes = np.linalg.eigh(covariance)
-    whitening = axes / np.sqrt(np.maximum(variance, 1e-6 * variance[-1])) / spread[:, None]
+    variance = np.maximum(variance, 1e-6 * max(variance[-1], 1.0))
+    whitening = axes / np.sqrt(variance) / spread[:, None]
     between = (means - means.mean(axis=0)) @ whitening
     _, strength, directions = np.linalg.svd(between, full_matrices=False)
     n_components = max(1, int((strength > 1e-6 * strength[0]).sum()))
     return whitening @ directions[:n_components].T
 
 
-def linear_features(
-    backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray, limit: int = 50_000
-) -> np.ndarray:
-    """Return what a backbone's linear path sees of the rows (evenly thinned to ``limit``)."""
-    rows = rows[:: -(-len(rows) // limit)]
+def linear_features(backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray) -> np.ndarray:
+    """Return what a backbone's linear path sees of the rows."""
     with torch.inference_mode():
         return backbone.features(store.take(rows)).double().cpu().numpy()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from sklearn_fewshot import ProtoNetClassifier
+from sklearn_fewshot import ProtoNetClassifier, _net
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -50,6 +50,12 @@ def load_data(data_dir):
             return archives.enter_context(np.load(data_dir / name))
 
         yield load
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Give the networks that tests make for themselves the same weights in every run."""
+    torch.manual_seed(0)
 
 
 class Toy(NamedTuple):
@@ -103,8 +109,9 @@ def series():
 
 @pytest.fixture(scope="session")
 def make_learner():
-    """Make a learner that trains in a fraction of a second."""
+    """Make a learner that trains once, in a fraction of a second."""
     budget = {"n_way": 5, "n_shot": 1, "n_query": 3, "episodes_per_epoch": 5, "max_epochs": 2}
+    budget["refit"] = False
 
     def make(**params):
         return ProtoNetClassifier(**{**budget, "random_state": 0, **params})
@@ -122,3 +129,17 @@ def learner(make_learner, table):
 def picture_learner(make_learner, pictures):
     """A learner fitted on the base classes of the pictures. Shared: nobody may refit it."""
     return make_learner(max_epochs=1).fit(pictures.X, pictures.y)
+
+
+@pytest.fixture
+def script_validation(monkeypatch):
+    """Make up the validation results of the untrained network and of the epochs that follow.
+
+    A result is an accuracy, or accuracy and loss.
+    """
+
+    def script(*results):
+        made_up = iter([(r, 1.0) if np.isscalar(r) else r for r in results])
+        monkeypatch.setattr(_net, "evaluate", lambda *args: next(made_up))
+
+    return script

@@ -1,0 +1,94 @@
+"""scikit-learn's own checks: those for all estimators, and those it keeps for its own."""
+
+import warnings
+from importlib.util import find_spec
+from unittest import SkipTest
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier, make_fewshot_pipeline
+
+BUDGETED = ProtoNetClassifier(max_epochs=2, episodes_per_epoch=5, n_way=5, random_state=0)
+
+# The checks train on a handful of rows, of two or three classes, and transform arrays after frames.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* training classes of .* too few examples:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.* has no validation classes:UserWarning"),
+    pytest.mark.filterwarnings("ignore:X .* feature names, but .* was fitted with:UserWarning"),
+]
+
+OWN_CHECKS = [
+    "check_param_validation",
+    "check_get_feature_names_out_error",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_global_output_transform_pandas",
+    "check_dataframe_column_names_consistency",
+]
+POLARS_CHECKS = ["check_set_output_transform_polars", "check_global_set_output_transform_polars"]
+FOR_CLASSIFIERS = ["check_param_validation", "check_dataframe_column_names_consistency"]
+
+
+@pytest.fixture(autouse=True)
+def array_api(monkeypatch):
+    """Let the checks that ask for this variable run; read when they run."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+
+def run(check, estimator):
+    """Run a check; one that skips itself has not been passed."""
+    try:
+        check(estimator)
+    except SkipTest as skip:
+        pytest.fail(f"skipped: {skip}")
+
+
+@parametrize_with_checks([FewShotClassifier(), BUDGETED])
+def test_estimators_pass_every_check(estimator, check):
+    run(check, estimator)
+
+
+def passes(check, estimator):
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            check(estimator)
+    except (Exception, SkipTest):
+        return False
+    return True
+
+
+@parametrize_with_checks(
+    [make_fewshot_pipeline(StandardScaler(), last) for last in (FewShotClassifier(), BUDGETED)]
+)
+def test_fewshot_pipelines_pass_what_pipelines_pass(estimator, check):
+    try:
+        check(estimator)
+    except (Exception, SkipTest):
+        if passes(check, make_pipeline(StandardScaler(), LogisticRegression())):
+            raise
+
+
+@pytest.mark.parametrize("name", OWN_CHECKS + POLARS_CHECKS * bool(find_spec("polars")))
+@pytest.mark.parametrize(
+    "estimator",
+    [BUDGETED, make_fewshot_pipeline(StandardScaler(), BUDGETED)],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_learners_pass_the_checks_of_scikit_learns_own_estimators(estimator, name):
+    with warnings.catch_warnings():
+        if name == "check_dataframe_column_names_consistency":  # as scikit-learn runs it
+            warnings.filterwarnings("error", message=".*fitted without feature names")
+        run(lambda it: getattr(estimator_checks, name)(type(it).__name__, it), estimator)
+
+
+@pytest.mark.parametrize("name", FOR_CLASSIFIERS)
+def test_classifiers_pass_the_checks_of_scikit_learns_own_estimators(name):
+    estimator = FewShotClassifier()
+    run(lambda it: getattr(estimator_checks, name)(type(it).__name__, it), estimator)
