@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-CANVAS = 64  # pixels of a rendered letter's square
-INK = 48  # pixels of its longer side: three quarters of the square
-SAME = 0.985  # letters whose regular renderings correlate more look alike
-SUPERSAMPLING = 2  # points per pixel and axis of the final picture
+REGULAR = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")
+EM = 512  # pixels; so large that hinting, the fitting to whole pixels, changes nothing
+FILL = (0.55, 0.8)  # least and greatest share of the picture that a letter's longer side takes
+MARGIN = 0.03  # of the picture, on each side, which ink keeps free
+ALIKE = 0.1  # distance of two pictures, over the norm of the fuller, below which they look alike
+ALIKE_SIZE = 32  # pixels of the pictures compared
+CANVAS = 2**22  # pixels that are drawn at a time
+LETTER_NAME = re.compile(r"(\w+)\b.*\b(?:LETTER|LIGATURE|SYLLABICS|SYMBOL)\b")
 
 DESCR = """\
-Letters of the Latin, Greek, Cyrillic, Armenian and Georgian scripts, rendered in the twelve
-DejaVu typefaces that matplotlib ships (sans, sans mono and serif, each regular, bold, slanted and
-both), under random affine distortions. Letters that look alike once they fill the picture, of one
-script or several, are one class under the first letter's name. Ink is 255 on 0.
+Letters of several scripts, drawn in the twelve DejaVu typefaces that matplotlib ships (Sans, Sans
+Mono and Serif, each regular, bold, slanted, and bold and slanted), under random affine
+distortions. Ink is 255 on 0. The target is the letter itself; letters that look alike, of one
+script or of several (A in Latin, Greek and Cyrillic), are one class under the first of them in
+Unicode's order. Letters with marks (é) are classes, and so are small letters and capitals.
+
+The typefaces are free; their licence comes with matplotlib:
+https://dejavu-fonts.github.io/License.html
 """
 
 
 @validate_params(
     {
-        "scripts": ["array-like", None],
+        "scripts": ["array-like", str, None],
+        "n_classes": [Interval(Integral, 1, None, closed="left"), None],
         "n_per_class": [Interval(Integral, 1, None, closed="left")],
+        "min_faces": [Interval(Integral, 1, 12, closed="both")],
         "size": [Interval(Integral, 8, None, closed="left")],
         "distortion": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
@@ -40,43 +49,56 @@ script or several, are one class under the first letter's name. Ink is 255 on 0.
 def make_glyphs(
     *,
     scripts: Any = None,
+    n_classes: int | None = None,
     n_per_class: int = 20,
+    min_faces: int = 12,
     size: int = 28,
     distortion: float = 1.0,
     random_state: Any = None,
     return_X_y: bool = False,
 ) -> Any:
-    """Make pictures of letters: about a thousand classes, without a download.
+    """Draw letters of several scripts: about 1,200 classes without a download.
+
+    A task like Omniglot for examples, tests and first trials: many classes, a few pictures of
+    each, known "writers". It needs matplotlib, whose typefaces it draws.
 
     Parameters
     ----------
-    scripts : list of str or None, default=None
-        Of "Latin", "Greek", "Cyrillic", "Armenian", "Georgian"; None for all.
+    scripts : str, list of str or None, default=None
+        Scripts to draw letters of, such as "Greek" or ["Latin", "Georgian"]; None for all that
+        have letters in ``min_faces`` typefaces.
+    n_classes : int or None, default=None
+        Number of letters, drawn at random; None for all.
     n_per_class : int, default=20
-        Pictures of each letter. The first twelve are in different typefaces.
+        Pictures of each letter.
+    min_faces : int, default=12
+        Draw letters that at least this many of the twelve typefaces have. With 12 the scripts are
+        Latin, Greek, Cyrillic, Armenian and Georgian; 4 adds Arabic, Canadian (syllabics), Coptic,
+        Hebrew, Lao, Lisu and Old (Italic), and many Latin letters; 1 adds Nko, Ogham, Tifinagh.
     size : int, default=28
         Height and width of the pictures.
     distortion : float, default=1.0
-        Strength of the distortions; at 1, rotations up to 12 degrees, shear up to 0.2, scale 0.8
-        to 1.15, shifts up to 7 % of the size. 0 for none.
+        Strength of the affine distortions. At 1: rotation by up to 12 degrees, shear by up to 0.2,
+        height and width each scaled by 0.85 to 1.18, shift by up to 8 % of the picture. All grow in
+        proportion, but the letter stays inside the picture. 0 for none.
     random_state : int, RandomState instance or None, default=None
-        Seed of typefaces and distortions.
+        Seed of letters, typefaces and distortions.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` alone.
 
     Returns
     -------
-    data : :class:`~sklearn.utils.Bunch`
+    glyphs : :class:`~sklearn.utils.Bunch`
         With the attributes
 
         images : uint8 ndarray of shape (n_samples, 1, size, size)
-            Pictures.
+            Pictures, ink 255 on 0; those of one letter follow each other.
         target : ndarray of str of shape (n_samples,)
             The letter.
         script : ndarray of str of shape (n_samples,)
-            Its script, for ``class_groups``, or to hold out whole scripts.
+            Its script; may serve as ``class_groups``.
         face : ndarray of str of shape (n_samples,)
-            Typeface, for ``groups``.
+            Typeface, such as "DejaVuSans-Bold"; may serve as ``groups``.
         DESCR : str
             Description.
     (images, target) : tuple of ndarray
@@ -85,161 +107,231 @@ def make_glyphs(
     Raises
     ------
     ImportError
-        If matplotlib, which has the typefaces, is not installed.
+        If matplotlib is not installed.
     ValueError
-        If a script is not among those there are.
+        If a script, or so many letters, cannot be had.
 
     See Also
     --------
     fetch_omniglot : Handwritten characters of fifty alphabets.
 
+    Notes
+    -----
+    Each letter takes the typefaces in a random order of its own and starts over when all had their
+    turn, so the first ``min_faces`` pictures of a letter are in different ones.
+
+    The letter is in the middle before distortion, its longer side 55 to 80 % of the picture: a
+    little smaller for small letters than for capitals, which keeps c and C apart.
+
+    Letters look alike, and only the first of them is drawn, if their pictures are nearly the same
+    in a regular typeface (sans, mono or serif). This is settled among the letters of the chosen
+    scripts, so draw both sides of a split by script in one call: Greek alone has an Alpha, which
+    together with Latin is an A.
+
     Examples
     --------
     >>> from sklearn_fewshot.datasets import make_glyphs
-    >>> glyphs = make_glyphs(scripts=["Georgian"], n_per_class=12, random_state=0)
-    >>> glyphs.images.shape[1:]
-    (1, 28, 28)
-    >>> len(set(glyphs.face))
-    12
+    >>> glyphs = make_glyphs(scripts="Georgian", n_per_class=12, random_state=0)
+    >>> glyphs.images.shape
+    (516, 1, 28, 28)
+    >>> len(set(glyphs.target)), len(set(glyphs.face))
+    (43, 12)
     """
     rng = check_random_state(random_state)
-    letters, faces, pictures = _alphabet()
-    script_of = np.array([_script(letter) for letter in letters])
-    chosen = np.flatnonzero(_chosen(script_of, scripts))
-    code = np.repeat(chosen, n_per_class)
-    face = _draw_faces(len(chosen), n_per_class, len(faces), rng)
-    maps = _draw_maps(len(code), distortion, rng)
-    images = _warp(pictures, code, face, maps, size)
-    target = letters[code]
+    pen = _Pen()
+    letters = _choose_letters(pen, scripts, min_faces)
+    letters = letters[_first_of_look_alikes(pen, letters)]
+    if n_classes is not None:
+        letters = _draw_letters(letters, n_classes, rng)
+    target = np.repeat(letters, n_per_class)
+    face = pen.faces[_deal_faces(pen, letters, n_per_class, rng)].ravel()
+    images = pen.draw(target, face, _draw_maps(len(target), distortion, rng), size)[:, None]
     if return_X_y:
         return images, target
-    return Bunch(
-        images=images, target=target, script=script_of[code], face=faces[face], DESCR=DESCR
-    )
+    script = np.repeat([_script(letter) for letter in letters], n_per_class)
+    return Bunch(images=images, target=target, script=script, face=face, DESCR=DESCR)
 
 
-def _chosen(script_of: np.ndarray, scripts: Any) -> np.ndarray:
-    available = np.unique(script_of)
-    wanted = available if scripts is None else np.asarray(scripts)
-    unknown = wanted[~np.isin(wanted, available)]
-    if len(unknown):
-        raise ValueError(
-            f"The 'scripts' parameter of make_glyphs must name scripts of {available.tolist()}. "
-            f"Got {unknown.tolist()}."
-        )
-    return np.isin(script_of, wanted)
+def _script(character: str) -> str | None:
+    """Return the script of a letter, None if the character is not a letter of a script.
 
-
-def _script(letter: str) -> str:
-    return unicodedata.name(letter).split()[0].capitalize()
-
-
-@lru_cache(maxsize=1)
-def _alphabet() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Render every letter that all faces have, look-alikes once.
-
-    Returns
-    -------
-    letters : ndarray of str of shape (n_letters,)
-        Classes.
-    faces : ndarray of str of shape (12,)
-        Typefaces.
-    pictures : uint8 ndarray of shape (n_letters, 12, CANVAS, CANVAS)
-        Undistorted letters.
+    Unicode names start with the script. Modifiers and marks are left out, and so are forms of
+    other letters that Unicode has for compatibility only (Kelvin sign, Arabic final forms).
     """
-    fonts = _fonts()
-    codepoints = sorted(set.intersection(*(set(font.get_charmap()) for font in fonts.values())))
-    letters = np.array([chr(c) for c in codepoints if _is_letter(chr(c))])
-    faces = np.array(sorted(fonts))
-    regular = np.stack([_render(fonts["DejaVuSans"], letter) for letter in letters])
-    kept = _first_of_look_alikes(regular)
-    pictures = np.stack(
-        [[_render(fonts[face], letter) for face in faces] for letter in letters[kept]]
-    )
-    return letters[kept], faces, pictures
+    name = LETTER_NAME.match(unicodedata.name(character, ""))
+    is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lt", "Lo")
+    if not name or not is_letter or unicodedata.normalize("NFKC", character) != character:
+        return None
+    return name[1].capitalize()
 
 
-def _fonts() -> dict[str, Any]:
-    """Open the twelve DejaVu faces."""
-    try:
-        import matplotlib
-        from matplotlib.ft2font import FT2Font
-    except ImportError as error:
-        raise ImportError(
-            "make_glyphs needs the typefaces of matplotlib, which is not installed. Install it, "
-            "for example as the extra sklearn-fewshot[plot]."
-        ) from error
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    paths = [path for path in folder.glob("DejaVu*.ttf") if "Display" not in path.name]
-    return {path.stem: FT2Font(str(path)) for path in sorted(paths)}
+def _choose_letters(pen: _Pen, scripts: Any, min_faces: int) -> np.ndarray:
+    """Return the letters of the scripts that enough typefaces have, in Unicode's order."""
+    characters, n_faces = np.unique(np.concatenate(list(pen.letters.values())), return_counts=True)
+    script_of = np.array([_script(character) or "" for character in characters])
+    enough = (n_faces >= min_faces) & (script_of != "")
+    if scripts is None:
+        return characters[enough]
+    wanted = np.atleast_1d(np.asarray(scripts, dtype=str))
+    missing = wanted[~np.isin(wanted, script_of[enough])]
+    if len(wanted) == 0 or len(missing):
+        raise ValueError(
+            "The 'scripts' parameter of make_glyphs must name scripts that have letters in "
+            f"min_faces={min_faces} typefaces: {np.unique(script_of[enough]).tolist()}. "
+            f"Got {wanted.tolist()}. A lower min_faces gives more scripts."
+        )
+    return characters[enough & np.isin(script_of, wanted)]
 
 
-def _is_letter(character: str) -> bool:
-    if unicodedata.category(character) not in ("Lu", "Ll", "Lo"):
-        return False
-    return _script(character) in ("Latin", "Greek", "Cyrillic", "Armenian", "Georgian")
+def _first_of_look_alikes(pen: _Pen, letters: np.ndarray) -> np.ndarray:
+    """Mark the letters that look like no letter marked before."""
+    is_alike = np.zeros((len(letters), len(letters)), dtype=bool)
+    for face in REGULAR:
+        has = np.flatnonzero(np.isin(letters, pen.letters[face]))
+        undistorted = np.tile(np.eye(2, 3), (len(has), 1, 1))
+        pictures = pen.draw(letters[has], np.repeat(face, len(has)), undistorted, ALIKE_SIZE)
+        is_alike[np.ix_(has, has)] |= _distances(pictures) < ALIKE
+    is_first = np.ones(len(letters), dtype=bool)
+    for i, alike in enumerate(is_alike):
+        is_first[i + 1 :] &= ~(is_first[i] & alike[i + 1 :])
+    return is_first
 
 
-def _render(font: Any, letter: str) -> np.ndarray:
-    """Draw a letter in the middle of the canvas, its longer side ``INK`` pixels."""
-    rough = _bitmap(font, letter, 48.0)
-    glyph = _bitmap(font, letter, 48.0 * INK / max(rough.shape))[:CANVAS, :CANVAS]
-    canvas = np.zeros((CANVAS, CANVAS), dtype=np.uint8)
-    top, left = (CANVAS - glyph.shape[0]) // 2, (CANVAS - glyph.shape[1]) // 2
-    canvas[top : top + glyph.shape[0], left : left + glyph.shape[1]] = glyph
-    return canvas
+def _distances(pictures: np.ndarray) -> np.ndarray:
+    """Euclidean distances of pictures, over the norm of the one with more ink."""
+    flat = pictures.reshape(-1, ALIKE_SIZE**2).astype(np.float32) / 255  # (n_letters, n_pixels)
+    ink = (flat**2).sum(axis=1)
+    squared = ink[:, None] + ink - 2 * flat @ flat.T  # (n_letters, n_letters)
+    return np.sqrt(np.maximum(squared, 0) / np.maximum(ink[:, None], ink))
 
 
-def _bitmap(font: Any, letter: str, points: float) -> np.ndarray:
-    font.set_size(points, 72)
-    font.set_text(letter)
-    font.draw_glyphs_to_bitmap(antialiased=True)
-    bitmap = np.array(font.get_image())
-    rows, columns = np.flatnonzero(bitmap.any(axis=1)), np.flatnonzero(bitmap.any(axis=0))
-    return bitmap[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _draw_letters(letters: np.ndarray, n: int, rng: np.random.RandomState) -> np.ndarray:
+    if n > len(letters):
+        raise ValueError(
+            f"The 'n_classes' parameter of make_glyphs must be at most the number of letters that "
+            f"look different, {len(letters)}. Got {n}. More scripts or a lower min_faces give more."
+        )
+    return letters[np.sort(rng.choice(len(letters), n, replace=False))]
 
 
-def _first_of_look_alikes(pictures: np.ndarray) -> np.ndarray:
-    """Return the letters that look like none before them."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    alike = np.tril(flat @ flat.T > SAME, k=-1)
-    return np.flatnonzero(~alike.any(axis=1))
-
-
-def _draw_faces(
-    n_classes: int, n_per_class: int, n_faces: int, rng: np.random.RandomState
+def _deal_faces(
+    pen: _Pen, letters: np.ndarray, n_per_class: int, rng: np.random.RandomState
 ) -> np.ndarray:
-    """Deal the faces to each class in a random order, again and again."""
-    n_rounds = -(-n_per_class // n_faces)
-    keys = rng.uniform(size=(n_classes, n_rounds, n_faces))
-    return keys.argsort(axis=2).reshape(n_classes, -1)[:, :n_per_class].reshape(-1)
+    """Deal each letter's typefaces in random order, again and again: (n_letters, n_per_class)."""
+    has = np.stack([np.isin(letters, pen.letters[face]) for face in pen.faces], axis=1)
+    order = np.where(has, rng.uniform(size=has.shape), np.inf).argsort(axis=1)
+    turns = np.arange(n_per_class) % has.sum(axis=1)[:, None]
+    return np.take_along_axis(order, turns, axis=1)
 
 
 def _draw_maps(n: int, strength: float, rng: np.random.RandomState) -> np.ndarray:
-    """Draw affine maps from picture to letter, of shape (n, 2, 3), both in units of the size."""
-    angle, shear, log_scale, down, right = strength * rng.uniform(-1, 1, size=(5, n))
+    """Draw affine maps of shape (n, 2, 3) about the middle; the unit of the shift is the picture.
+
+    The y axis points upwards.
+    """
+    angle, shear, wide, high, right, up = strength * rng.uniform(-1, 1, size=(6, n))
     angle, shear = np.deg2rad(12) * angle, 0.2 * shear
-    scale = np.exp(0.18 * log_scale - 0.04 * strength)
-    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
-    linear = np.array([[cos, -sin + shear * cos], [sin, cos + shear * sin]])  # (2, 2, n)
-    shift = 0.07 * np.array([down, right])[:, None]  # (2, 1, n)
-    return np.moveaxis(np.concatenate([linear, shift], axis=1), -1, 0)
+    wide, high = 1.18**wide, 1.18**high
+    cos, sin = np.cos(angle), np.sin(angle)
+    maps = [
+        [cos * wide, (cos * shear - sin) * high, 0.08 * right],
+        [sin * wide, (sin * shear + cos) * high, 0.08 * up],
+    ]
+    return np.moveaxis(np.array(maps), -1, 0)
 
 
-def _warp(
-    pictures: np.ndarray, code: np.ndarray, face: np.ndarray, maps: np.ndarray, size: int
-) -> np.ndarray:
-    """Sample every distorted letter on a finer grid and average to pixels."""
-    fine = size * SUPERSAMPLING
-    centre = (np.arange(fine) + 0.5) / fine - 0.5
-    grid = np.stack([*np.meshgrid(centre, centre, indexing="ij"), np.ones((fine, fine))])
-    places = np.einsum("nij,jab->niab", maps.astype(np.float32), grid.astype(np.float32))
-    places = (places + 0.5) * CANVAS - 0.5
-    images = np.empty((len(code), 1, size, size), dtype=np.uint8)
-    for i, place in enumerate(places):
-        sampled = map_coordinates(pictures[code[i], face[i]].astype(np.float32), place, order=1)
-        pooled = sampled.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).mean(axis=(1, 3))
-        images[i, 0] = np.rint(pooled)
-    return images
+class _Pen:
+    """The twelve DejaVu typefaces and matplotlib's antialiased rasteriser.
+
+    Attributes
+    ----------
+    faces : ndarray of str of shape (12,)
+        Typefaces.
+    letters : dict of str to ndarray of str
+        The characters that each typeface has.
+    """
+
+    def __init__(self) -> None:
+        self._matplotlib = _import_matplotlib()
+        folder = Path(self._matplotlib.get_data_path()) / "fonts" / "ttf"
+        paths = sorted(path for path in folder.glob("DejaVu*.ttf") if "Display" not in path.stem)
+        self._fonts = {path.stem: self._matplotlib.ft2font.FT2Font(str(path)) for path in paths}
+        self._outlines: dict[tuple[str, str], tuple[Any, np.ndarray]] = {}
+        self.faces = np.array(list(self._fonts))
+        self.letters = {
+            face: np.array([chr(code) for code in font.get_charmap()])
+            for face, font in self._fonts.items()
+        }
+
+    def draw(
+        self, letters: np.ndarray, faces: np.ndarray, maps: np.ndarray, size: int
+    ) -> np.ndarray:
+        """Draw n letters: uint8 pictures of shape (n, size, size)."""
+        images = np.empty((len(letters), size, size), dtype=np.uint8)
+        step = max(1, CANVAS // size**2)
+        for start in range(0, len(letters), step):
+            part = slice(start, start + step)
+            outlines = map(self._outline, letters[part].tolist(), faces[part].tolist())
+            images[part] = self._draw_grid(list(outlines), maps[part], size)
+        return images
+
+    def _outline(self, letter: str, face: str) -> tuple[Any, np.ndarray]:
+        """Return the outline of an undistorted letter, and the points between which its ink is.
+
+        The origin is the middle of the letter, the unit the picture.
+        """
+        if (letter, face) not in self._outlines:
+            Path = self._matplotlib.path.Path
+            self._fonts[face].set_size(EM, 72)
+            self._fonts[face].load_char(ord(letter))
+            vertices, codes = self._fonts[face].get_path()
+            is_point = codes != Path.CLOSEPOLY  # whose vertex is not on the outline
+            low, high = vertices[is_point].min(axis=0), vertices[is_point].max(axis=0)
+            longer = (high - low).max()
+            vertices = (vertices - (low + high) / 2) * np.clip(longer / EM, *FILL) / longer
+            self._outlines[letter, face] = Path(vertices, codes), vertices[is_point]
+        return self._outlines[letter, face]
+
+    def _draw_grid(
+        self, outlines: list[tuple[Any, np.ndarray]], maps: np.ndarray, size: int
+    ) -> np.ndarray:
+        """Draw letters into the cells of one canvas and cut it up."""
+        n_columns = int(np.ceil(np.sqrt(len(outlines))))
+        n_rows = -(-len(outlines) // n_columns)
+        agg = self._matplotlib.backends.backend_agg.RendererAgg(n_columns * size, n_rows * size, 72)
+        pencil = agg.new_gc()
+        pencil.set_linewidth(0)
+        pencil.set_snap(False)  # snapping moves straight strokes to whole pixels
+        for i, ((outline, points), affine) in enumerate(zip(outlines, maps, strict=True)):
+            matrix = np.eye(3)
+            matrix[:2] = _place(points, affine)
+            matrix[:2, 2] += i % n_columns, n_rows - 1 - i // n_columns
+            matrix[:2] *= size
+            agg.draw_path(pencil, outline, self._matplotlib.transforms.Affine2D(matrix), (0, 0, 0))
+        opacity = np.asarray(agg.buffer_rgba())[..., 3]
+        cells = opacity.reshape(n_rows, size, n_columns, size).swapaxes(1, 2)
+        return cells.reshape(-1, size, size)[: len(outlines)]
+
+
+def _place(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Move a map to the middle of the unit square, and shrink or shift it until all points fit."""
+    mapped = points @ affine[:, :2].T
+    low, high = mapped.min(axis=0), mapped.max(axis=0)
+    shrink = min(1.0, (1 - 2 * MARGIN) / (high - low).max())
+    room = 0.5 - MARGIN - shrink * (high - low) / 2
+    middle = 0.5 + np.clip(affine[:, 2], -room, room)
+    return np.column_stack([shrink * affine[:, :2], middle - shrink * (low + high) / 2])
+
+
+def _import_matplotlib() -> Any:
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.ft2font
+        import matplotlib.path
+        import matplotlib.transforms
+    except ImportError as error:
+        raise ImportError(
+            "make_glyphs draws the typefaces of matplotlib, which is not installed. Install it, "
+            "for example with: pip install 'sklearn-fewshot[plot]'"
+        ) from error
+    return matplotlib

@@ -166,11 +166,11 @@ def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.n
             f"{names[0]} and {names[1]} have inconsistent numbers of samples: {n_samples} and "
             f"{len(y)}. Pass one label a sample."
         )
-    if y.dtype.kind == "O":
-        encode_labels(y, names[1])  # says more of labels that cannot be sorted than the last line
     if y.dtype.kind in "fc" and not np.isfinite(y).all():
         raise ValueError(f"{names[1]} contains NaN or infinity. Drop or relabel those samples.")
-    check_classification_targets(y)
+    classes, _ = encode_labels(y, names[1])
+    # Each class twice: scikit-learn takes many classes of few samples for a regression problem.
+    check_classification_targets(np.repeat(classes, 2))
     return y
 
 

@@ -44,8 +44,8 @@ def served(archives, monkeypatch):
     """Archives that are downloaded from the folder, with right checksums."""
     for subset, archive in _omniglot.ARCHIVES.items():
         path = archives / archive.filename
-        md5 = hashlib.md5(path.read_bytes()).hexdigest()
-        local = archive._replace(url=path.as_uri(), md5=md5)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        local = archive._replace(url=path.as_uri(), sha256=sha256)
         monkeypatch.setitem(_omniglot.ARCHIVES, subset, local)
     return archives
 
@@ -76,16 +76,16 @@ def test_from_an_unpacked_folder(archives, tmp_path):
 
 def test_download_is_cached(served, tmp_path, monkeypatch):
     check(fetch_omniglot(data_home=tmp_path / "home"))
-    monkeypatch.setattr(_omniglot, "urlopen", lambda url: pytest.fail("downloaded twice"))
+    monkeypatch.setattr(_omniglot, "_download", lambda archive: pytest.fail("downloaded twice"))
     check(fetch_omniglot(data_home=tmp_path / "home", download_if_missing=False))
 
 
 def test_wrong_checksum_leaves_nothing(served, tmp_path, monkeypatch):
-    archive = _omniglot.ARCHIVES["background"]._replace(md5="0" * 32)
+    archive = _omniglot.ARCHIVES["background"]._replace(sha256="0" * 64)
     monkeypatch.setitem(_omniglot.ARCHIVES, "background", archive)
-    with pytest.raises(OSError, match=r"MD5 checksum .* Try again, or pass folder="):
+    with pytest.raises(OSError, match=r"SHA-256 checksum .* Try again, or pass folder="):
         fetch_omniglot(data_home=tmp_path / "home", subset="background")
-    assert not list((tmp_path / "home" / "omniglot").iterdir())
+    assert not list((tmp_path / "home").rglob("*.*"))
 
 
 def test_offline_says_what_to_do(served, tmp_path, monkeypatch):
@@ -119,9 +119,71 @@ def test_size_subset_and_return_X_y(archives):
     assert y[0] == "Gamma/character01"
 
 
+def test_rows_are_in_one_order_whatever_the_source(archives, served, tmp_path):
+    shuffled = tmp_path / "shuffled"
+    shuffled.mkdir()
+    for path in archives.glob("*.zip"):
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(shuffled / path.name, "w") as new:
+            for name in reversed(old.namelist()):
+                new.writestr(name, old.read(name))
+    one = fetch_omniglot(folder=archives)
+    for other in (fetch_omniglot(folder=shuffled), fetch_omniglot(data_home=tmp_path / "home")):
+        for name in ("images", "target", "alphabet", "character", "drawer", "subset"):
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_files_that_are_no_pictures_are_passed_over(archives):
+    with zipfile.ZipFile(archives / "images_background.zip", "a") as file:
+        file.writestr("__MACOSX/images_background/Alpha/character01/._0000_01.png", b"junk")
+        file.writestr("images_background/.DS_Store", b"junk")
+    check(fetch_omniglot(folder=archives))
+
+
+def test_other_pictures_are_named(archives, tmp_path):
+    small = BytesIO()
+    Image.new("1", (28, 28)).save(small, format="png")
+    with zipfile.ZipFile(archives / "images_background.zip", "a") as file:
+        file.writestr("images_background/Alpha/character09/0009_01.png", small.getvalue())
+    with pytest.raises(ValueError, match=r"105 x 105 pixels, but .*0009_01\.png has 28 x 28"):
+        fetch_omniglot(folder=archives)
+    (tmp_path / "empty" / "images_background").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="no picture Alphabet/characterNN"):
+        fetch_omniglot(folder=tmp_path / "empty", subset="background")
+
+
+def test_broken_connection_says_what_to_do(served, tmp_path, monkeypatch):
+    def broken(url, timeout):
+        raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setattr(_omniglot, "urlopen", broken)
+    with pytest.raises(OSError, match=r"could not be downloaded .*reset by peer.* Pass folder="):
+        fetch_omniglot(data_home=tmp_path / "home")
+
+
+def test_resampling_keeps_the_mean_and_the_original():
+    rng = np.random.default_rng(0)
+    ink = rng.random((4, 105, 105)) < 0.3
+    bits = np.packbits(ink.reshape(4, -1), axis=1)
+    np.testing.assert_array_equal(_omniglot._unpacked(bits, 105), 255 * ink)
+    fifth = 255 * ink.reshape(4, 21, 5, 21, 5).mean(axis=(2, 4))
+    np.testing.assert_allclose(_omniglot._unpacked(bits, 21), fifth, atol=1)
+
+
+def test_characters_group_their_rotations(archives):
+    data = fetch_omniglot(folder=archives, rotations=True)
+    np.testing.assert_array_equal(data.character, [name.split("@")[0] for name in data.target])
+
+
 def test_prepared_file(data_dir):
     data = fetch_omniglot(folder=data_dir / "omniglot")
     assert data.images.shape == (32460, 1, 28, 28)
     assert len(set(data.target)) == 1623
     assert len(set(data.target[data.split == "test"])) == 423
     assert len(set(data.alphabet[data.subset == "background"])) == 30
+
+
+def test_prepared_files_agree_on_the_pictures(load_data):
+    images = load_data("omniglot/omniglot_28.npz")["images"][::50]
+    bits = load_data("omniglot/omniglot_105_bits.npz")["bits"][::50]
+    resampled = _omniglot._unpacked(bits.reshape(-1, bits.shape[-1]), 28)
+    np.testing.assert_array_equal(resampled, images.reshape(-1, 28, 28))
