@@ -11,6 +11,7 @@ best on the split's own validation characters. ``--default`` times the estimator
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -137,14 +138,16 @@ def write(learner: str) -> None:
         "and the test classes.",
         markdown_table(header, rows),
         f"python -m benchmarks.omniglot --learner {learner}",
-        f"Machine: {runs[0]['machine']}. Load average before each run: {loads}.",
+        f"Machine: {runs[0]['machine']}. Load average before each run: {loads}; the minutes are "
+        "those of a machine with other work on it.",
     )
 
 
 def result_row(label: str, run: dict[str, Any], names: list[str]) -> list[str]:
     """Lay out one run."""
     cells = [f"{run[name]:.2f} ± {run[name + '_half_width']:.2f}" for name in names]
-    return [label, *cells, f"{run['seconds'] / 60:.1f}"]
+    threads = re.search(r"\d+ thread", run["machine"])[0]
+    return [label, *cells, f"{run['seconds'] / 60:.1f} ({threads})"]
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ def row(name: str, runs: list[dict[str, Any]], n_shot: int) -> list[str]:
 
 def paired(difference: np.ndarray) -> str:
     """Return mean and half-width of the 95 % interval over splits."""
+    if len(difference) == 1:
+        return f"{difference[0]:+.1f}"
     half_width = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
     return f"{difference.mean():+.1f} ± {half_width:.1f}"
 

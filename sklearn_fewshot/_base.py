@@ -353,6 +353,12 @@ class BaseFewShotLearner(
                     f"{type(self).__name__} has warm_start=True and was fitted on samples of "
                     f"shape {start.recipe.input_shape}. Got samples of shape {self.input_shape_}."
                 )
+            if start.recipe.backbone != self.backbone:
+                raise ValueError(
+                    f"{type(self).__name__} has warm_start=True and was fitted with backbone="
+                    f"{start.recipe.backbone!r}. Got backbone={self.backbone!r}: set it back, or "
+                    "fit with warm_start=False."
+                )
             module = start.recipe.build()
             module.load_state_dict(start.module.state_dict())
             return start.recipe, module

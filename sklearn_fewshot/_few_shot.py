@@ -430,7 +430,8 @@ def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipel
         (step, part if part is None or isinstance(part, str) else FrozenEstimator(part))
         for step, part in pipeline.steps[:-1]
     ]
-    return Pipeline([*steps, (name, adapt(last, transformed, y_support))])
+    kind = FewShotPipeline if isinstance(pipeline, FewShotPipeline) else Pipeline
+    return kind([*steps, (name, adapt(last, transformed, y_support))])
 
 
 def check_learner(estimator: Any, what: str) -> None:

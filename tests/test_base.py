@@ -560,3 +560,11 @@ def test_support_pictures_that_look_scaled_already_warn(picture_learner, picture
 def test_a_support_set_like_the_base_data_does_not_warn(learner, picture_learner, table, pictures):
     learner.adapt(table.X_new * 2, table.y_new)
     picture_learner.adapt(pictures.X_new, pictures.y_new)
+
+
+def test_a_warm_start_refuses_another_backbone(make_learner, table):
+    learner = make_learner(backbone="mlp", warm_start=True).fit(table.X, table.y)
+    before = learner.predict_proba(table.X)
+    with pytest.raises(ValueError, match=r"fitted with backbone='mlp'\. Got backbone='identity'"):
+        learner.set_params(backbone="identity").fit(table.X, table.y)
+    np.testing.assert_array_equal(learner.predict_proba(table.X), before)

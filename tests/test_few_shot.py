@@ -496,3 +496,14 @@ def test_groups_are_routed_to_fit_on_request(make_learner, table):
         pipeline.fit(table.X, table.y, groups=writer, class_groups=family)
         with pytest.raises(UnsetMetadataPassedError, match="groups"):
             make_pipeline(StandardScaler(), make_learner()).fit(table.X, table.y, groups=writer)
+
+
+def test_an_adapted_fewshot_pipeline_takes_support_sets_still(make_learner, table):
+    pipe = make_fewshot_pipeline(StandardScaler(), make_learner()).fit(table.X, table.y)
+    first, second = np.arange(len(table.y_new)) % 2 == 0, np.arange(len(table.y_new)) % 2 == 1
+    adapted = adapt(pipe, table.X_new[first], table.y_new[first])
+    assert isinstance(adapted, FewShotPipeline)
+    support = {"X_support": table.X_new[second], "y_support": table.y_new[second]}
+    np.testing.assert_array_equal(
+        adapted.predict(table.X_new, **support), pipe.predict(table.X_new, **support)
+    )
