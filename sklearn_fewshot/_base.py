@@ -48,6 +48,7 @@ from .utils._validation import (
     encode_labels,
     group_of_class,
     input_scale,
+    is_known,
     label_text,
 )
 from .utils._warnings import warn_user
@@ -223,13 +224,13 @@ class BaseFewShotLearner(
 
     def _given_validation(self, classes: np.ndarray) -> np.ndarray:
         wanted = np.unique(np.asarray(self.validation_classes))
-        unknown = wanted[~np.isin(wanted, classes)]
+        unknown = wanted[~is_known(wanted, classes)]
         if len(unknown):
             raise ValueError(
                 f"The 'validation_classes' parameter of {type(self).__name__} must hold labels "
                 f"of y. Got {label_text(unknown)}, which y does not have."
             )
-        held_out = np.isin(classes, wanted)
+        held_out = is_known(classes, wanted)
         if min(held_out.sum(), (~held_out).sum()) < 2:
             raise ValueError(
                 f"The 'validation_classes' parameter of {type(self).__name__} must leave at least "

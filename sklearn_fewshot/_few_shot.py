@@ -17,7 +17,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
 from .utils._fresh import unfitted_copy
-from .utils._validation import check_labels, check_X, encode_labels, label_text
+from .utils._validation import (
+    check_labels,
+    check_X,
+    encode_labels,
+    is_known,
+    label_kind,
+    label_text,
+)
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -136,13 +143,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         labels = np.atleast_1d(np.asarray(labels))
-        unknown = labels[~np.isin(labels, self.classes_)]
+        unknown = labels[~is_known(labels, self.classes_)]
         if len(unknown):
             raise ValueError(
                 f"drop_classes got labels that this classifier does not know: "
                 f"{label_text(unknown)}. It knows {label_text(self.classes_)}."
             )
-        keep = ~np.isin(self.classes_, labels)
+        keep = ~is_known(self.classes_, labels)
         if not keep.any():
             raise ValueError("drop_classes would leave no class. Fit a new classifier instead.")
         items = self._representation
@@ -242,7 +249,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_known(self, y: np.ndarray) -> None:
         present = np.unique(y)
-        unknown = present[~np.isin(present, self.classes_)]
+        unknown = present[~is_known(present, self.classes_)]
         if len(unknown) == len(present):
             raise ValueError(
                 f"No label of y is known here: y has {label_text(present)}, classes_ has "
@@ -285,8 +292,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         y = check_labels(X, y)
         classes, codes = encode_labels(y)
-        if allowed is not None and not np.isin(classes, allowed).all():
-            outside = classes[~np.isin(classes, allowed)]
+        if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
+            outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
         items = Representation(
             self._network.embed(X), codes.astype(np.int64), np.ones(len(codes)), len(classes)
@@ -347,7 +354,7 @@ def joined(
 
     Labels of different kinds (numbers and strings) would silently become strings; they raise.
     """
-    kinds = {_label_kind(old_classes), _label_kind(new_classes)}
+    kinds = {label_kind(old_classes), label_kind(new_classes)}
     if len(kinds) > 1:
         raise ValueError(
             f"The new labels ({label_text(new_classes)}) and the known ones "
@@ -359,13 +366,6 @@ def joined(
         for items, labels in ((old, old_classes), (new, new_classes))
     )
     return next(recoded).joined(next(recoded)), classes
-
-
-def _label_kind(classes: np.ndarray) -> str:
-    kind = classes.dtype.kind
-    if kind == "O":
-        return "text" if isinstance(classes[0], str) else type(classes[0]).__name__
-    return {"U": "text", "b": "number", "i": "number", "u": "number", "f": "number"}.get(kind, kind)
 
 
 def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,23 @@ def group_of_class(
         where = f"Class {label_text(classes[torn[:1]])} is in the groups {in_groups}"
         raise ValueError(message.format(torn=where))
     return pairs[:, 1]
+
+
+def label_kind(classes: np.ndarray) -> str:
+    """Return "text", "number" or the name of another type of labels."""
+    kind = classes.dtype.kind
+    if kind == "O" and isinstance(classes[0], Number | np.number):
+        return "number"
+    if kind == "O":
+        return "text" if isinstance(classes[0], str) else type(classes[0]).__name__
+    return {"U": "text", "b": "number", "i": "number", "u": "number", "f": "number"}.get(kind, kind)
+
+
+def is_known(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return which labels are among the classes; a number is no string of digits."""
+    if len(labels) and len(classes) and label_kind(labels) != label_kind(classes):
+        return np.zeros(len(labels), dtype=bool)
+    return np.isin(labels, classes)
 
 
 def label_text(labels: Any, limit: int = 5) -> str:
