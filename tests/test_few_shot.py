@@ -507,11 +507,3 @@ def test_an_adapted_fewshot_pipeline_takes_support_sets_still(make_learner, tabl
     np.testing.assert_array_equal(
         adapted.predict(table.X_new, **support), pipe.predict(table.X_new, **support)
     )
-
-
-def test_numbers_in_an_object_array_are_numbers(table):
-    codes = np.arange(len(table.y_new)) % 3
-    classifier = FewShotClassifier().fit(table.X_new, codes.astype(object))
-    classifier.partial_fit(table.X_new, codes)
-    assert classifier.score(table.X_new, codes) >= 0.0
-    assert classifier.class_count_.sum() == 2 * len(codes)

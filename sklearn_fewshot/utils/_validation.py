@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -236,8 +235,6 @@ def group_of_class(
 def label_kind(classes: np.ndarray) -> str:
     """Return "text", "number" or the name of another type of labels."""
     kind = classes.dtype.kind
-    if kind == "O" and isinstance(classes[0], Number | np.number):
-        return "number"
     if kind == "O":
         return "text" if isinstance(classes[0], str) else type(classes[0]).__name__
     return {"U": "text", "b": "number", "i": "number", "u": "number", "f": "number"}.get(kind, kind)
