@@ -5,6 +5,7 @@ The axes is a grid of square tiles: x grows by one from tile to tile, y downward
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ HEADER = 0.75
 LEGEND = 0.45
 
 
+ROOM = int(SIDE / GLYPH)  # characters below a picture
+
+
 class Tile(NamedTuple):
     """A picture in a frame, with up to two notes below."""
 
@@ -37,8 +41,7 @@ class Tile(NamedTuple):
     @property
     def lines(self) -> list[tuple[str, str]]:
         """Text and weight of each line below the picture."""
-        room = int(SIDE / GLYPH)
-        truth = textwrap.wrap(self.truth, room, max_lines=3, placeholder="…")
+        truth = _wrapped(self.truth)
         return [(self.note, "normal")] * bool(self.note) + [(line, "bold") for line in truth]
 
 
@@ -86,6 +89,13 @@ class _Grid(NamedTuple):
     def size(self) -> np.ndarray:
         """Width and height of everything."""
         return np.array([self.right - self.left, self.bottom + HEADER])
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break a label into lines, between words and behind the marks that join them."""
+    breakable = re.sub(r"([/_.:])(?=\w)", r"\1 ", text)
+    lines = textwrap.wrap(breakable, ROOM + 2, max_lines=3, placeholder="…")
+    return [re.sub(r"([/_.:]) ", r"\1", line) for line in lines]
 
 
 def draw_rows(rows: list[Row], headings: Headings, *, cmap: Any, ax: Any) -> Any:
@@ -193,7 +203,8 @@ class _Pen:
         """Draw a picture in its frame, with what is below."""
         self._picture(x, y, tile.image, tile.frame)
         for i, (text, weight) in enumerate(tile.lines):
-            self.text(x + SIDE / 2, y + 1.05 + LINE * i, text, weight=weight)
+            size = self.size * min(1.0, ROOM / len(text))
+            self.text(x + SIDE / 2, y + 1.05 + LINE * i, text, weight=weight, size=size)
 
     def _picture(self, x: float, y: float, image: np.ndarray, frame: dict[str, Any]) -> None:
         height, width, n_channels = image.shape

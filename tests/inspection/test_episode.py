@@ -147,6 +147,14 @@ def test_labels_of_any_length_stay_inside(episode, label):
         assert extent.x1 <= box.x1
 
 
+def test_labels_of_several_words_break_between_them(episode):
+    for name in ("y_support", "y_pred", "y_query"):
+        episode[name] = np.where(episode[name] == "b", "Tengwar/character01", episode[name])
+    assert {"is Tengwar/", "character01"} <= set(
+        texts(EpisodeDisplay.from_predictions(**episode).ax_)
+    )
+
+
 # ---------------------------------------------------------------------- from_estimator
 
 
