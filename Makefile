@@ -1,6 +1,6 @@
 # Each target sets up what it needs: on a fresh machine make, Python 3.11 or newer and a package
 # index are enough. Stamp files in the environments make the second call instant. What is set on the
-# command line reaches the programs as environment variables, as in make demo DATA=folder.
+# command line reaches the programs as environment variables, as in make demo DATA=omniglot.
 
 PYTHON ?= python3
 PYTHON_OLDEST ?= python3.11
