@@ -137,9 +137,9 @@ def write(learner: str) -> None:
         + " Accuracy in %, with the 95 % interval over episodes: conditional on the trained model "
         "and the test classes.",
         markdown_table(header, rows),
-        f"python -m benchmarks.omniglot --learner {learner}",
+        f"python -m benchmarks.omniglot --learner {learner} --threads 1",
         f"Machine: {runs[0]['machine']}. Load average before each run: {loads}; the minutes are "
-        "those of a machine with other work on it.",
+        "those of a machine with other work on it. The last row is --default, on two threads.",
     )
 
 
