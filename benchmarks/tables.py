@@ -113,8 +113,8 @@ def write() -> None:
         " ".join(__doc__.split("\n\n")[1].split())
         + " Accuracy in %; differences are paired over the class splits, with their 95 % "
         "t-interval over splits. Defaults were settled on part of the classes of letter, isolet, "
-        "grocery_features and libras, and first tried on random splits like these: the test classes "
-        "of those four are not untouched.",
+        "grocery_features and libras, and first tried on random splits like these: the test "
+        "classes of those four are not untouched.",
         markdown_table(header, rows),
         "python -m benchmarks.tables --threads 1",
         f"Machine: {machine}. Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.",
