@@ -3,15 +3,23 @@
 Meta-train on many old classes, then recognise new ones from a handful of examples each.
 """
 
+from ._baseline import BaselineClassifier
 from ._few_shot import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
+from ._matchingnet import MatchingNetClassifier
 from ._protonet import ProtoNetClassifier
+from ._relationnet import RelationNetClassifier
+from ._siamesenet import SiameseNetClassifier
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BaselineClassifier",
     "FewShotClassifier",
     "FewShotPipeline",
+    "MatchingNetClassifier",
     "ProtoNetClassifier",
+    "RelationNetClassifier",
+    "SiameseNetClassifier",
     "adapt",
     "make_fewshot_pipeline",
 ]

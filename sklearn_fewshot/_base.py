@@ -25,6 +25,7 @@ from ._holdout import drawable_classes, held_out_classes
 from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
 from ._start import Untrained
 from .nn import (
+    AUGMENTATIONS,
     METRICS,
     DataTensor,
     EpisodeLoader,
@@ -33,11 +34,13 @@ from .nn import (
     ValidationEpisodes,
     embed,
     evaluate,
+    resolve_augmentation,
     resolve_device,
     resolve_precision,
     score_frozen,
 )
 from .nn.backbones import BACKBONES, has_linear_start, starts_from_features
+from .nn.heads import PrototypicalHead
 from .utils._fresh import unfitted_copy
 from .utils._random import draw_seed, seeded_torch
 from .utils._validation import (
@@ -82,6 +85,14 @@ SCHEDULES: dict[str, Callable[[float], float] | None] = {
 }
 
 
+# Of learners that compare by a distance.
+METRIC_CONSTRAINTS: dict[str, list[Any]] = {
+    "metric": [StrOptions(set(METRICS)), callable],
+    "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+    "learn_scale": ["boolean"],
+}
+
+
 class _TrainingData(NamedTuple):
     X: np.ndarray  # (n_samples, *input_shape)
     codes: np.ndarray  # (n_samples,) class codes
@@ -90,13 +101,20 @@ class _TrainingData(NamedTuple):
     validation: np.ndarray  # (n_classes,) bool, held-out classes
 
 
+def _as_judged(module: EpisodicModule) -> EpisodicModule:
+    """Return the module with a head that says how good an embedding is before training."""
+    head = module.head if module.head.exact else PrototypicalHead()
+    return EpisodicModule(module.backbone, head)
+
+
 class BaseFewShotLearner(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
 ):
     """Base of all learners that meta-train a network on episodes.
 
-    A learner defines its parameters and two hooks: :meth:`_head` (which head, with which options)
-    and, where it is not cross-entropy, :meth:`_criterion`.
+    A learner defines its own parameters and one hook, :meth:`_head` (which head, with which
+    options); where it differs from the rest of the family also :meth:`_criterion`,
+    :meth:`_backbone`, :meth:`_trainable` and :meth:`_loader`.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -116,7 +134,7 @@ class BaseFewShotLearner(
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "refit": ["boolean", StrOptions({"auto"})],
         "freeze_backbone": ["boolean"],
-        "augment": [callable, None],
+        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
         "callbacks": [list, tuple, None],
         "input_shape": [tuple, list, None],
         "device": [str, torch.device],
@@ -127,26 +145,130 @@ class BaseFewShotLearner(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "net_params": [dict, None],
-        "metric": [StrOptions(set(METRICS)), callable],
-        "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "learn_scale": ["boolean"],
     }
+
+    def __init__(
+        self,
+        *,
+        backbone: Any = "auto",
+        n_way: Any = 60,
+        n_shot: Any = (1, 5),
+        n_query: int = 5,
+        meta_batch_size: int = 1,
+        episodes_per_epoch: int = 50,
+        max_epochs: int = 30,
+        optimizer: Any = "adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        lr_schedule: Any = "cosine",
+        validation_fraction: float = 0.2,
+        validation_classes: Any = None,
+        patience: int | None = 10,
+        refit: Any = "auto",
+        freeze_backbone: bool = False,
+        augment: Any = None,
+        callbacks: Any = None,
+        input_shape: Any = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        compile: bool = False,
+        predict_batch_size: int = 256,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.n_way = n_way
+        self.n_shot = n_shot
+        self.n_query = n_query
+        self.meta_batch_size = meta_batch_size
+        self.episodes_per_epoch = episodes_per_epoch
+        self.max_epochs = max_epochs
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.validation_fraction = validation_fraction
+        self.validation_classes = validation_classes
+        self.patience = patience
+        self.refit = refit
+        self.freeze_backbone = freeze_backbone
+        self.augment = augment
+        self.callbacks = callbacks
+        self.input_shape = input_shape
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.predict_batch_size = predict_batch_size
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
 
     # ------------------------------------------------------------------ hooks
 
-    def _head(self, scale: float) -> tuple[type, dict[str, Any]]:
-        """Return the head's class and its parameters.
-
-        Parameters
-        ----------
-        scale : float
-            The scale to start from: the ``scale`` parameter, or what "auto" has found.
-        """
+    def _head(self) -> tuple[type, dict[str, Any]]:
+        """Return the head's class and its parameters."""
         raise NotImplementedError
+
+    def _measures_start(self) -> bool:
+        """Whether the head starts from the distances in training episodes, where these mean
+        something: behind networks that start from the input itself.
+        """
+        return False
+
+    def _backbone(self) -> Any:
+        """Return the backbone to build: the ``backbone`` parameter."""
+        return self.backbone
 
     def _criterion(self) -> torch.nn.Module:
         """Return the loss, a module called with (scores, target)."""
         return EpisodicCrossEntropy()
+
+    def _trainable(
+        self, module: EpisodicModule, data: _TrainingData, store: DataTensor
+    ) -> EpisodicModule:
+        """Return what is trained: the module itself, or one around its backbone and head."""
+        return module
+
+    def _loader(
+        self,
+        store: DataTensor,
+        sampler: EpisodeSampler,
+        data: _TrainingData,
+        rng: np.random.Generator,
+    ) -> Any:
+        """Return the batches of training: episodes."""
+        return EpisodeLoader(
+            store,
+            sampler,
+            n_episodes=self.episodes_per_epoch,
+            meta_batch_size=self.meta_batch_size,
+            rng=rng,
+            augment=resolve_augmentation(self.augment),
+        )
+
+    def _calibrate(
+        self,
+        module: EpisodicModule,
+        store: DataTensor,
+        data: _TrainingData,
+        held_out: np.ndarray,
+    ) -> None:
+        """Learn from classes that were held out of training, before these are trained on too.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            The trained network.
+        store : DataTensor
+            Its inputs.
+        data : _TrainingData
+            Samples and classes.
+        held_out : bool ndarray of shape (n_classes,)
+            The classes that were held out; all classes if none were.
+        """
 
     # ------------------------------------------------------------------ meta-training
 
@@ -290,6 +412,7 @@ class BaseFewShotLearner(
         use_projection : bool
             What was decided.
         """
+        is_refit = use_projection is not None
         device = resolve_device(self.device)
         train_sampler = self._sampler(data, ~data.validation)
         self.n_way_ = train_sampler.n_way_
@@ -307,9 +430,12 @@ class BaseFewShotLearner(
                 network = network.with_projection(store, rows, data.codes)
             self._start_scale(network.trained, store, train_sampler, rng)
             recipe, module, trained = network
-        task = EpisodicTask(self._loader(store, train_sampler, rng), valid)
-        self.net_, self.best_epoch_ = self._train(trained, task, device, max_epochs)
+        task = EpisodicTask(self._loader(store, train_sampler, data, rng), valid)
+        self.net_, self.best_epoch_ = self._train(trained, data, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
+        if not is_refit:
+            held_out = data.validation if valid is not None else ~data.validation
+            self._calibrate(trained, store, data, held_out)
         self._keep(module, recipe, data, store)
         return bool(use_projection)
 
@@ -354,19 +480,18 @@ class BaseFewShotLearner(
                     f"{type(self).__name__} has warm_start=True and was fitted on samples of "
                     f"shape {start.recipe.input_shape}. Got samples of shape {self.input_shape_}."
                 )
-            if start.recipe.backbone != self.backbone:
+            if start.recipe.backbone != self._backbone():
                 raise ValueError(
                     f"{type(self).__name__} has warm_start=True and was fitted with backbone="
-                    f"{start.recipe.backbone!r}. Got backbone={self.backbone!r}: set it back, or "
+                    f"{start.recipe.backbone!r}. Got backbone={self._backbone()!r}: set it back, or "
                     "fit with warm_start=False."
                 )
             module = start.recipe.build()
             module.load_state_dict(start.module.state_dict())
             return start.recipe, module
-        scale = getattr(self, "scale", "auto")
-        head, options = self._head(1.0 if scale == "auto" else float(scale))
+        head, options = self._head()
         top = {} if self.freeze_backbone else None
-        recipe = Recipe(self.backbone, self.input_shape_, {}, top, head, options)
+        recipe = Recipe(self._backbone(), self.input_shape_, {}, top, head, options)
         return recipe, recipe.build()
 
     def _trained_part(
@@ -420,7 +545,7 @@ class BaseFewShotLearner(
             others = rows[~inside[data.codes[rows]]]
             projected = network.with_projection(store, others, data.codes)
             accuracy = [
-                evaluate(candidate.trained, self._criterion(), episodes)[0]
+                evaluate(_as_judged(candidate.trained), self._criterion(), episodes)[0]
                 for candidate in (projected, network)
             ]
             gain.append(accuracy[0] - accuracy[1])
@@ -434,24 +559,17 @@ class BaseFewShotLearner(
         rng: np.random.Generator,
     ) -> None:
         """Measure the starting scale where the untrained distances mean something."""
-        if getattr(self, "scale", None) == "auto" and starts_from_features(module.backbone):
+        if self._measures_start() and starts_from_features(module.backbone):
             episodes = ValidationEpisodes(store, sampler.plan(N_START_EPISODES, rng))
             module.head.start_from(score_frozen(module, episodes))
 
-    def _loader(
-        self, store: DataTensor, sampler: EpisodeSampler, rng: np.random.Generator
-    ) -> EpisodeLoader:
-        return EpisodeLoader(
-            store,
-            sampler,
-            n_episodes=self.episodes_per_epoch,
-            meta_batch_size=self.meta_batch_size,
-            rng=rng,
-            augment=self.augment,
-        )
-
     def _train(
-        self, module: EpisodicModule, task: EpisodicTask, device: torch.device, max_epochs: int
+        self,
+        module: EpisodicModule,
+        data: _TrainingData,
+        task: EpisodicTask,
+        device: torch.device,
+        max_epochs: int,
     ) -> tuple[Any, int]:
         """Train in place; returns the skorch net and the epoch whose weights were kept."""
         if self.compile:
@@ -459,7 +577,7 @@ class BaseFewShotLearner(
             module = EpisodicModule(compiled, module.head, module.autocast_dtype)
         schedule = self.lr_schedule
         return train(
-            module,
+            self._trainable(module, data, task.train.data).to(device),
             self._criterion(),
             task,
             optimizer=self.optimizer,
@@ -488,7 +606,7 @@ class BaseFewShotLearner(
             batch_size=self.predict_batch_size,
             autocast_dtype=torch.bfloat16 if self.precision == "bfloat16" else None,
         )
-        if hasattr(module.head, "scale"):
+        if hasattr(self, "learn_scale"):
             self.scale_ = float(module.head.scale)
         items = Representation(
             self._embed_again(data, store),

@@ -304,6 +304,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _set(self, items: Representation, classes: np.ndarray) -> None:
         self._representation = self._network.represent(items)
+        self._context = self._network.context(self._representation)
         self.classes_ = classes
         self.class_count_ = np.bincount(
             items.code, weights=items.weight, minlength=len(classes)
@@ -314,10 +315,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         batch = self._network.batch_size
-        block = max(1, SCORES_AT_A_TIME // (batch * len(self.classes_))) * batch
+        block = max(1, SCORES_AT_A_TIME // (batch * len(self._context.code))) * batch
         for start in range(0, len(X), block):
             embedding = self._network.embed(X[start : start + block])
-            yield self._network.score(self._representation, embedding)
+            yield self._network.score(self._context, embedding)
 
     @classmethod
     def _of_base_classes(cls, learner: Any) -> FewShotClassifier:

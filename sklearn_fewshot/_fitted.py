@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ._episodes import EpisodePlan
-from .nn import EpisodicModule, SupportSet, collate, embed, evaluating, resolve_device
-from .nn.backbones import Frozen, Identity, ResidualMLP, make_backbone
+from .nn import EpisodicModule, SupportSet, chunk_sizes, chunks, collate, embed, resolve_device
+from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_backbone
 from .nn.heads import Head
 
 SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
@@ -81,16 +81,10 @@ class Recipe(NamedTuple):
         backbone = make_backbone(self.backbone, self.input_shape, **self.backbone_options)
         if self.top_options is not None:
             frozen = Frozen(backbone)
-            top = ResidualMLP(frozen_shape(frozen, self.input_shape), **self.top_options)
+            top = ResidualMLP(embedding_shape(frozen, self.input_shape), **self.top_options)
             backbone = nn.Sequential(frozen, top)
-        return EpisodicModule(backbone, self.head(**self.head_options))
-
-
-def frozen_shape(frozen: Frozen, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of one embedding of a frozen backbone."""
-    device = next((p.device for p in frozen.parameters()), torch.device("cpu"))
-    with evaluating(frozen):
-        return tuple(frozen(torch.zeros(2, *input_shape, device=device)).shape[1:])
+        shape = embedding_shape(backbone, self.input_shape)
+        return EpisodicModule(backbone, self.head.for_embeddings(shape, **self.head_options))
 
 
 class FittedNetwork:
@@ -145,23 +139,35 @@ class FittedNetwork:
         return embedding
 
     def represent(self, items: Representation) -> Representation:
-        """Condense support items to class representations (the head's first verb)."""
-        with torch.inference_mode():
-            condensed = self.module.head.represent(self._as_support(items))
-        arrays = (value[0].cpu().numpy().copy() for value in condensed[:3])
-        return Representation(*arrays, items.n_classes)
+        """Condense support items to class representations, which more can be joined to."""
+        return self._applied(self.module.head.represent, items)
 
-    def score(self, representation: Representation, embedding: np.ndarray) -> np.ndarray:
-        """Score embedded queries (the head's second verb).
+    def context(self, representation: Representation) -> Representation:
+        """Work out what :meth:`score` compares with."""
+        return self._applied(self.module.head.context, representation)
+
+    def score(self, context: Representation, embedding: np.ndarray) -> np.ndarray:
+        """Score embedded queries.
+
+        Heads with weights score in float32 and in chunks of fixed sizes, as :meth:`embed` embeds:
+        a query's scores do not depend on the others.
 
         Returns
         -------
         scores : float64 ndarray of shape (n_queries, n_classes)
         """
-        with torch.inference_mode():
-            query = self._as_tensor(embedding).unsqueeze(0)
-            scores = self.module.head.score(self._as_support(representation), query)
-        return scores[0].double().cpu().numpy()
+        support, head = self._as_support(context), self.module.head
+        sizes = chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size)
+        parts = [(0, len(embedding), len(embedding))] if head.exact else chunks(len(embedding), sizes)
+        scores = []
+        for start, stop, size in parts:
+            rows = embedding[start:stop]
+            if len(rows) < size:
+                rows = np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]))])
+            with torch.inference_mode():
+                scored = head.score(support, self._as_tensor(rows).unsqueeze(0))
+            scores.append(scored[0, : stop - start].double().cpu().numpy())
+        return np.concatenate(scores)
 
     def score_episodes(
         self, embedding: np.ndarray, plan: EpisodePlan
@@ -195,6 +201,15 @@ class FittedNetwork:
     def proba(self, scores: np.ndarray) -> np.ndarray:
         """Turn scores into probabilities; rows sum to one."""
         return self.module.head.proba(torch.from_numpy(scores)).numpy()
+
+    def _applied(self, verb: Callable[[SupportSet], SupportSet], items: Representation) -> Any:
+        support = self._as_support(items)
+        with torch.inference_mode():
+            result = verb(support)
+        if result is support:
+            return items
+        arrays = (value[0].cpu().numpy().copy() for value in result[:3])
+        return Representation(*arrays, items.n_classes)
 
     def _as_tensor(self, embedding: np.ndarray) -> torch.Tensor:
         return self._on_head(embedding, np.float64 if self.module.head.exact else np.float32)

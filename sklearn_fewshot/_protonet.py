@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._base import BaseFewShotLearner
+from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
 from .nn.heads import PrototypicalHead
 from .utils._docs import with_common_parameters
 
@@ -73,71 +73,25 @@ class ProtoNetClassifier(BaseFewShotLearner):
     True
     """
 
+    _parameter_constraints = BaseFewShotLearner._parameter_constraints | METRIC_CONSTRAINTS
+
     def __init__(
         self,
         *,
         metric: Any = "sqeuclidean",
         scale: Any = "auto",
         learn_scale: bool = True,
-        backbone: Any = "auto",
-        n_way: Any = 60,
-        n_shot: Any = (1, 5),
-        n_query: int = 5,
-        meta_batch_size: int = 1,
-        episodes_per_epoch: int = 50,
-        max_epochs: int = 30,
-        optimizer: Any = "adam",
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        lr_schedule: Any = "cosine",
-        validation_fraction: float = 0.2,
-        validation_classes: Any = None,
-        patience: int | None = 10,
-        refit: Any = "auto",
-        freeze_backbone: bool = False,
-        augment: Any = None,
-        callbacks: Any = None,
-        input_shape: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        compile: bool = False,
-        predict_batch_size: int = 256,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: int = 0,
-        net_params: dict[str, Any] | None = None,
+        **common: Any,
     ) -> None:
         self.metric = metric
         self.scale = scale
         self.learn_scale = learn_scale
-        self.backbone = backbone
-        self.n_way = n_way
-        self.n_shot = n_shot
-        self.n_query = n_query
-        self.meta_batch_size = meta_batch_size
-        self.episodes_per_epoch = episodes_per_epoch
-        self.max_epochs = max_epochs
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.lr_schedule = lr_schedule
-        self.validation_fraction = validation_fraction
-        self.validation_classes = validation_classes
-        self.patience = patience
-        self.refit = refit
-        self.freeze_backbone = freeze_backbone
-        self.augment = augment
-        self.callbacks = callbacks
-        self.input_shape = input_shape
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.predict_batch_size = predict_batch_size
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
+        super().__init__(**common)
 
-    def _head(self, scale: float) -> tuple[type, dict[str, Any]]:
+    def _head(self) -> tuple[type, dict[str, Any]]:
+        scale = 1.0 if self.scale == "auto" else float(self.scale)
         options = {"metric": self.metric, "scale": scale, "learn_scale": self.learn_scale}
         return PrototypicalHead, options
+
+    def _measures_start(self) -> bool:
+        return self.scale == "auto"

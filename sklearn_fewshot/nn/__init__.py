@@ -1,24 +1,40 @@
 """Torch parts: backbones, heads, losses and the episode loader. No scikit-learn in here."""
 
+from ._augment import AUGMENTATIONS, resolve_augmentation
 from ._data import DataTensor
 from ._distances import METRICS, get_metric
-from ._embed import embed
+from ._embed import chunk_sizes, chunks, embed
 from ._hardware import kept_memory, resolve_device, resolve_precision
-from ._loader import EpisodeLoader, ValidationEpisodes, collate, evaluate, score_frozen
-from ._losses import EpisodicCrossEntropy
-from ._module import EpisodeBatch, EpisodicModule, autocast, evaluating
+from ._loader import EpisodeLoader, SampleLoader, ValidationEpisodes, collate, evaluate, score_frozen
+from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
+from ._module import (
+    ClassifierModule,
+    CosineClassifier,
+    EpisodeBatch,
+    EpisodicModule,
+    autocast,
+    evaluating,
+)
 from ._support import SupportSet, class_sums
 
 __all__ = [
+    "AUGMENTATIONS",
     "METRICS",
+    "BalancedPairCrossEntropy",
+    "ClassifierModule",
+    "CosineClassifier",
     "DataTensor",
     "EpisodeBatch",
     "EpisodeLoader",
     "EpisodicCrossEntropy",
     "EpisodicModule",
+    "PairSquaredError",
+    "SampleLoader",
     "SupportSet",
     "ValidationEpisodes",
     "autocast",
+    "chunk_sizes",
+    "chunks",
     "class_sums",
     "collate",
     "embed",
@@ -26,6 +42,7 @@ __all__ = [
     "evaluating",
     "get_metric",
     "kept_memory",
+    "resolve_augmentation",
     "resolve_device",
     "resolve_precision",
     "score_frozen",

@@ -45,13 +45,20 @@ def embed(
     embedding : float32 ndarray of shape (n_samples, *embedding_shape)
     """
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    sizes = (batch_size,) if X.ndim == 2 else (*(s for s in LADDER if s < batch_size), batch_size)
+    sizes = chunk_sizes(X.ndim, batch_size)
     parts = []
     with evaluating(backbone), autocast(device, autocast_dtype):
         for start, stop, size in chunks(len(X), sizes):
             rows = _pad(as_tensor(X[start:stop]).to(device), size)
             parts.append(backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def chunk_sizes(ndim: int, batch_size: int) -> tuple[int, ...]:
+    """Return the sizes that arrays of ``ndim`` dimensions travel in: one for vectors."""
+    if ndim == 2:
+        return (batch_size,)
+    return (*(size for size in LADDER if size < batch_size), batch_size)
 
 
 def chunks(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:

@@ -66,6 +66,66 @@ class EpisodeLoader:
             yield to_device(batch._replace(inputs=inputs), target, inputs.device)
 
 
+class SampleLoader:
+    """Batches of single training samples with their classes, for ordinary classification.
+
+    Samples come in random order, each once before any comes again.
+
+    Parameters
+    ----------
+    data : DataTensor
+        The samples.
+    rows : intp ndarray of shape (n_samples,)
+        Rows to draw from.
+    codes : int ndarray of shape (n_samples,)
+        Their classes.
+    batch_size : int
+        Samples in a batch.
+    n_batches : int
+        Batches in an epoch.
+    rng : numpy.random.Generator
+        Source of the order.
+    augment : callable or None
+        Applied to the inputs of each batch.
+    """
+
+    def __init__(
+        self,
+        data: DataTensor,
+        rows: NDArray[np.intp],
+        codes: NDArray[np.intp],
+        *,
+        batch_size: int,
+        n_batches: int,
+        rng: np.random.Generator,
+        augment: Augment | None = None,
+    ) -> None:
+        self.data = data
+        self.rows = rows
+        self.codes = codes
+        self.batch_size = min(batch_size, len(rows))
+        self.n_batches = n_batches
+        self.rng = rng
+        self.augment = augment
+        self._order = rng.permutation(len(rows))
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, classes of shape (1, batch_size))."""
+        for _ in range(self.n_batches):
+            if len(self._order) < self.batch_size:
+                self._order = np.append(self._order, self.rng.permutation(len(self.rows)))
+            drawn, self._order = np.split(self._order, [self.batch_size])
+            inputs = self.data.take(self.rows[drawn])
+            if self.augment is not None:
+                inputs = self.augment(inputs)
+            target = torch.from_numpy(self.codes[drawn].astype(np.int64))
+            yield inputs, target.unsqueeze(0).to(inputs.device)
+
+
 def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
     """Lay out episodes as positions in one stack of rows.
 

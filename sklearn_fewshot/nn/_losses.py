@@ -1,7 +1,9 @@
 """Losses of an episode batch: mean over the queries of an episode, then over episodes."""
 
+from math import inf
+
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 PADDING = -1  # target of a query that only fills up a ragged batch
 
@@ -27,3 +29,43 @@ class EpisodicCrossEntropy(nn.Module):
         ).view_as(target)
         n_queries = (target != PADDING).sum(dim=1)
         return (losses.sum(dim=1) / n_queries).mean()
+
+
+class PairSquaredError(nn.Module):
+    """Squared difference between each score and 1 (the query's class) or 0 (other classes).
+
+    The loss of Relation Networks (Sung et al., 2018, eq. 2), as a mean over the pairs.
+    """
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores in [0, 1]."""
+        same, real = _pairs(scores, target)
+        errors = (scores.masked_fill(~real, 0.0) - same).square()
+        return _mean_over_episodes(errors, real.to(scores.dtype))
+
+
+class BalancedPairCrossEntropy(nn.Module):
+    """Binary cross-entropy of "same class?", same and different pairs counting half each."""
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores as log-odds."""
+        same, real = _pairs(scores, target)
+        log_odds = scores.masked_fill(~real, 0.0)
+        losses = binary_cross_entropy_with_logits(log_odds, same, reduction="none")
+        is_same = real.to(scores.dtype) * same
+        is_other = real.to(scores.dtype) * (1.0 - same)
+        return 0.5 * (
+            _mean_over_episodes(losses, is_same) + _mean_over_episodes(losses, is_other)
+        )
+
+
+def _pairs(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which (query, class) pairs are of one class (1 or 0), and which are not padding."""
+    same = one_hot(target.clamp_min(0), scores.shape[-1]).to(scores.dtype)
+    real = (target != PADDING).unsqueeze(-1) & (scores.detach() != -inf)
+    return same, real
+
+
+def _mean_over_episodes(losses: Tensor, weight: Tensor) -> Tensor:
+    total = (losses * weight).sum(dim=(1, 2))
+    return (total / weight.sum(dim=(1, 2)).clamp_min(1.0)).mean()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ._support import SupportSet
 from .heads import Head
@@ -37,7 +38,7 @@ class EpisodeBatch(NamedTuple):
 
 
 class EpisodicModule(nn.Module):
-    """Scores the queries of episodes: ``score(represent(f(support)), f(query))``.
+    """Scores the queries of episodes: ``score(context(represent(f(support))), f(query))``.
 
     Parameters
     ----------
@@ -66,7 +67,60 @@ class EpisodicModule(nn.Module):
     def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
         """Score the queries of ``batch`` given the embedding of its inputs."""
         support = SupportSet(embedding[batch.support], batch.code, batch.weight, batch.n_classes)
-        return self.head.score(self.head.represent(support), embedding[batch.query])
+        representation = self.head.represent(support)
+        return self.head.score(self.head.context(representation), embedding[batch.query])
+
+
+class ClassifierModule(EpisodicModule):
+    """Trains the backbone as an ordinary classifier; scores episodes as the head does.
+
+    Parameters
+    ----------
+    backbone, head, autocast_dtype
+        As in :class:`EpisodicModule`.
+    classifier : nn.Module
+        Maps embeddings of shape (n_rows, embedding_dim) to logits of the training classes.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        classifier: nn.Module,
+        autocast_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(backbone, head, autocast_dtype)
+        self.classifier = classifier
+
+    def forward(self, inputs: Tensor) -> Tensor:  # type: ignore[override]
+        """Return logits of shape (1, n_rows, n_classes): a batch is one episode of all classes."""
+        with autocast(inputs.device, self.autocast_dtype):
+            embedding = self.backbone(inputs)
+        return self.classifier(embedding.float().flatten(1)).unsqueeze(0)
+
+
+class CosineClassifier(nn.Linear):
+    """Linear classifier of directions: scaled cosines to one weight vector a class.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Size of the embedding, and number of classes.
+    scale : float
+        Factor of the cosines.
+
+    References
+    ----------
+    Chen et al. (2019), "Baseline++".
+    """
+
+    def __init__(self, n_features: int, n_classes: int, scale: float = 10.0) -> None:
+        super().__init__(n_features, n_classes, bias=False)
+        self.scale = scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return logits of shape (n_rows, n_classes)."""
+        return self.scale * normalize(input, dim=-1) @ normalize(self.weight, dim=-1).mT
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:

@@ -37,3 +37,64 @@ def class_sums(values: Tensor, support: SupportSet) -> Tensor:
     slot = (support.code + support.n_classes * episode).reshape(-1)
     sums = values.new_zeros(n_episodes * support.n_classes, dim)
     return sums.index_add(0, slot, values.reshape(-1, dim)).view(n_episodes, -1, dim)
+
+
+def class_logsumexp(values: Tensor, support: SupportSet, *, balanced: bool = False) -> Tensor:
+    """Add up ``exp(values)`` of the items of each class, in logarithms.
+
+    Parameters
+    ----------
+    values : tensor of shape (n_episodes, n_queries, n_support)
+        A value for each query and item. Items count by their weight; those of weight 0 do not.
+    support : SupportSet
+        Classes and weights of the items.
+    balanced : bool
+        Whether to divide by the number of examples of a class: their mean instead of their sum.
+
+    Returns
+    -------
+    logsumexp : tensor of shape (n_episodes, n_queries, n_classes)
+        ``-inf`` for classes without an example.
+    """
+    weight = support.weight.to(values.dtype)
+    values = values + weight.log().unsqueeze(1)
+    highest = class_max(values.detach(), support)  # keeps the exponentials in range
+    shift = highest.clamp_min(torch.finfo(values.dtype).min)  # finite for absent classes
+    code = support.code.unsqueeze(1).expand_as(values)
+    relative = (values - shift.gather(2, code)).exp()
+    absent = highest == -torch.inf
+    total = torch.zeros_like(shift).scatter_add(2, code, relative).masked_fill(absent, 1.0)
+    if balanced:
+        count = class_sums(weight.unsqueeze(-1), support).mT  # (n_episodes, 1, n_classes)
+        total = total / count.masked_fill(count == 0, 1.0)
+    return (total.log() + shift).masked_fill(absent, -torch.inf)
+
+
+def class_max(values: Tensor, support: SupportSet) -> Tensor:
+    """Return the highest of ``values`` (n_episodes, n_queries, n_support) within each class.
+
+    Returns
+    -------
+    highest : tensor of shape (n_episodes, n_queries, n_classes)
+        ``-inf`` for classes without an example.
+    """
+    values = values.masked_fill((support.weight == 0).unsqueeze(1), -torch.inf)
+    code = support.code.unsqueeze(1).expand_as(values)
+    lowest = values.new_full((*values.shape[:2], support.n_classes), -torch.inf)
+    return lowest.scatter_reduce(2, code, values, "amax")
+
+
+def class_mean(values: Tensor, support: SupportSet) -> Tensor:
+    """Return the weighted mean of ``values`` (n_episodes, n_queries, n_support) of each class.
+
+    Returns
+    -------
+    mean : tensor of shape (n_episodes, n_queries, n_classes)
+        ``-inf`` for classes without an example.
+    """
+    weight = support.weight.to(values.dtype).unsqueeze(1)
+    code = support.code.unsqueeze(1)
+    zeros = values.new_zeros(*values.shape[:2], support.n_classes)
+    total = zeros.scatter_add(2, code.expand_as(values), values * weight)
+    count = zeros[:, :1].scatter_add(2, code, weight)  # (n_episodes, 1, n_classes)
+    return (total / count.clamp_min(1e-12)).masked_fill(count == 0, -torch.inf)

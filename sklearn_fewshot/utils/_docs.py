@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from inspect import Parameter, Signature, signature
 from textwrap import indent
+from typing import Any
 
 COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "conv1d" for
-    series and "conv4" for pictures; "mlp", "resnet12" and "identity" are there too. A module is
-    copied, never trained in place. A class or function is called with ``input_shape``, if it has
-    such a parameter, and returns a module.
+    series and "conv4" for pictures; "mlp", "resnet12", "conv4_maps", "koch" (for pictures of
+    105 x 105) and "identity" are there too. A module is copied, never trained in place. A class or
+    function is called with ``input_shape``, if it has such a parameter, and returns a module.
 n_way : int, (low, high) or "all", default=60
     Classes in a training episode, cut to the classes there are; a pair is drawn from for each
     episode. More ways make a better embedding.
@@ -46,8 +50,10 @@ refit : bool or "auto", default="auto"
 freeze_backbone : bool, default=False
     Whether to embed all samples once with the backbone as it is and train a small residual
     network on top: for pretrained encoders.
-augment : callable or None, default=None
-    Maps a batch of training inputs, a float32 tensor, to a changed one of the same shape.
+augment : "affine", callable or None, default=None
+    How each batch of training inputs is changed. "affine" distorts pictures by small random
+    rotations, shears, scalings and shifts. A callable maps a float32 tensor to one of the same
+    shape.
 callbacks : list of skorch callbacks or None, default=None
     Further callbacks of the training; they are copied.
 input_shape : tuple of int or None, default=None
@@ -98,12 +104,33 @@ representation_ : Representation
 
 
 def with_common_parameters(cls: type) -> type:
-    """Fill the shared parts into a learner's docstring."""
+    """Complete a learner's signature and docstring by what the family shares.
+
+    The constructor of the learner lists its own parameters, and those of the family whose default
+    it changes; the rest it takes as ``**common`` and passes on to the constructor of its base.
+    """
+    constructor: Any = cls.__init__
+    own = dict(signature(constructor).parameters)
+    own.pop("common")
+    family = dict(signature(cls.__mro__[1].__init__).parameters)
+    family.pop("self")
+    family |= {name: own.pop(name) for name in family if name in own}
+    constructor.__signature__ = Signature([*own.values(), *family.values()])
     doc = cls.__doc__ or ""
     for name, text in (
-        ("{common_parameters}", COMMON_PARAMETERS),
+        ("{common_parameters}", with_defaults(COMMON_PARAMETERS, family)),
         ("{common_attributes}", COMMON_ATTRIBUTES),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
     cls.__doc__ = doc
     return cls
+
+
+def with_defaults(doc: str, parameters: Mapping[str, Parameter]) -> str:
+    """Write the defaults of the signature into a numpydoc section."""
+    return re.sub(
+        r"^(\w+) : (.*), default=.*$",
+        lambda match: f"{match[1]} : {match[2]}, default={parameters[match[1]].default!r}",
+        doc,
+        flags=re.MULTILINE,
+    )

@@ -1,11 +1,14 @@
 """Backbones: from a batch of samples to a batch of embeddings."""
 
-from ._conv import Conv4, ResNet12
+from ._conv import Conv4, Conv4Maps, ResNet12
+from ._koch import KochConv
 from ._linear_start import Conv1d, ResidualMLP
 from ._plain import MLP, Identity
 from ._resolve import (
     BACKBONES,
     Frozen,
+    auto_backbone,
+    embedding_shape,
     has_linear_start,
     make_backbone,
     starts_from_features,
@@ -16,10 +19,14 @@ __all__ = [
     "MLP",
     "Conv1d",
     "Conv4",
+    "Conv4Maps",
     "Frozen",
     "Identity",
+    "KochConv",
     "ResNet12",
     "ResidualMLP",
+    "auto_backbone",
+    "embedding_shape",
     "has_linear_start",
     "make_backbone",
     "starts_from_features",

@@ -32,11 +32,39 @@ class Conv4(nn.Sequential):
         )
 
 
-def _conv_block(n_in: int, n_out: int) -> nn.Sequential:
+class Conv4Maps(nn.Sequential):
+    """Four blocks of 3x3 convolution that keep the spatial maps, for relation modules.
+
+    Only the first two blocks pool, and their convolutions are not padded: 28 x 28 pictures give
+    maps of 5 x 5.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width), at least 16 x 16.
+    n_filters : int
+        Filters of each block.
+
+    References
+    ----------
+    Sung et al. (2018), section 3.4 and figure 2.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
+        channels = _n_channels(input_shape, at_least=16, owner="conv4_maps")
+        super().__init__(
+            _conv_block(channels, n_filters, padding=0),
+            _conv_block(n_filters, n_filters, padding=0),
+            _conv_block(n_filters, n_filters, pooled=False),
+            _conv_block(n_filters, n_filters, pooled=False),
+        )
+
+
+def _conv_block(n_in: int, n_out: int, *, padding: int = 1, pooled: bool = True) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),  # the batch norm has the bias
+        nn.Conv2d(n_in, n_out, 3, padding=padding, bias=False),  # the batch norm has the bias
         nn.BatchNorm2d(n_out),
-        nn.MaxPool2d(2),
+        *([nn.MaxPool2d(2)] if pooled else []),
         nn.ReLU(inplace=True),
     )
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .._module import evaluating
-from ._conv import Conv4, ResNet12
+from ._conv import Conv4, Conv4Maps, ResNet12
+from ._koch import KochConv
 from ._linear_start import Conv1d, LinearStart, ResidualMLP
 from ._plain import MLP, Identity
 
@@ -20,12 +21,14 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "residual_mlp": ResidualMLP,
     "conv1d": Conv1d,
     "conv4": Conv4,
+    "conv4_maps": Conv4Maps,
+    "koch": KochConv,
     "resnet12": ResNet12,
     "identity": Identity,
 }
 
 
-def _auto(input_shape: tuple[int, ...]) -> str:
+def auto_backbone(input_shape: tuple[int, ...]) -> str:
     """Choose by what a sample is: a vector (or tiny picture), a series, a picture."""
     is_picture = len(input_shape) == 3 and min(input_shape[1:]) >= 16
     return "conv4" if is_picture else "conv1d" if len(input_shape) == 2 else "residual_mlp"
@@ -68,7 +71,7 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
     if isinstance(backbone, nn.Module):
         module = copy.deepcopy(backbone)
     elif isinstance(backbone, str):
-        name = _auto(input_shape) if backbone == "auto" else backbone
+        name = auto_backbone(input_shape) if backbone == "auto" else backbone
         module = BACKBONES[name](input_shape, **kwargs)
     elif "input_shape" in inspect.signature(backbone).parameters:
         module = backbone(input_shape=input_shape)
@@ -76,6 +79,17 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
         module = backbone()
     _check_output(module, input_shape)
     return module
+
+
+def embedding_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of one embedding."""
+    return tuple(_embedding_of_zeros(module, input_shape).shape[1:])
+
+
+def _embedding_of_zeros(module: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with evaluating(module):
+        return module(torch.zeros(2, *input_shape, device=device))
 
 
 def has_linear_start(module: nn.Module) -> bool:
@@ -94,10 +108,8 @@ def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
             "The 'backbone' parameter must be a name, a torch.nn.Module, or a class or function "
             f"that returns one. Got something that returned {type(module).__name__}."
         )
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
-        with evaluating(module):
-            output = module(torch.zeros(2, *input_shape, device=device))
+        output = _embedding_of_zeros(module, input_shape)
     except RuntimeError as error:
         raise ValueError(
             f"The backbone {type(module).__name__} failed on samples of shape {input_shape}: "

@@ -1,6 +1,21 @@
 """Heads: from embedded support and queries to scores."""
 
 from ._base import Head
+from ._matching import FullContextHead, MatchingHead
+from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
+from ._relation import RelationHead
+from ._siamese import SiameseHead
+from ._unit_length import CentroidHead, LogisticHead
 
-__all__ = ["Head", "PrototypicalHead"]
+__all__ = [
+    "CentroidHead",
+    "FullContextHead",
+    "Head",
+    "LogisticHead",
+    "MatchingHead",
+    "MetricHead",
+    "PrototypicalHead",
+    "RelationHead",
+    "SiameseHead",
+]

@@ -1,4 +1,6 @@
-"""The two verbs that every head implements."""
+"""The verbs that every head implements."""
+
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -13,25 +15,41 @@ class Head(nn.Module):
     in the module, so one head serves any number of support sets at once.
     """
 
-    #: Whether the head's arithmetic has no parameters but scalars and is cheap enough to be done
-    #: in float64 at prediction.
+    #: Whether the head's arithmetic is cheap enough to be done in float64 at prediction. If not,
+    #: queries travel through it in float32, in chunks of fixed size.
     exact: bool = True
 
+    #: Laws of the family that the head does not keep by design, with the reason. "duplicates":
+    #: giving every example twice changes nothing; "weights": a weight of two is two examples.
+    breaks: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: Any) -> Self:
+        """Build the head for embeddings of one shape; only heads with weights depend on it."""
+        return cls(**options)
+
     def represent(self, support: SupportSet) -> SupportSet:
-        """Condense support sets to what :meth:`score` needs, without losing what it needs.
+        """Condense support sets to what :meth:`score` needs; unless overridden, keep every item.
 
         Must accept its own output joined with more examples: a condensed item of weight ``w``
         counts like ``w`` examples.
         """
-        raise NotImplementedError
+        return support
 
-    def score(self, representation: SupportSet, query: Tensor) -> Tensor:
+    def context(self, representation: SupportSet) -> SupportSet:
+        """Work out what the items mean in the presence of each other, once for all queries.
+
+        What comes out cannot be joined with more examples. Nothing unless overridden.
+        """
+        return representation
+
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
         """Compare queries with class representations.
 
         Parameters
         ----------
-        representation : SupportSet
-            As returned by :meth:`represent`.
+        context : SupportSet
+            As returned by :meth:`context`.
         query : tensor of shape (n_episodes, n_queries, *embedding_shape)
             Embedded queries.
 

@@ -1,14 +1,13 @@
 """Prototypical head (Snell, Swersky and Zemel, 2017)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._distances import Metric, get_metric
 from .._support import SupportSet, class_sums
-from ._base import Head
+from ._metric import MetricHead
 
 
-class PrototypicalHead(Head):
+class PrototypicalHead(MetricHead):
     """Class means, scored by negative scaled distance.
 
     Parameters
@@ -30,20 +29,6 @@ class PrototypicalHead(Head):
     The paper has ``scale = 1``.
     """
 
-    def __init__(
-        self, metric: str | Metric = "sqeuclidean", scale: float = 1.0, learn_scale: bool = False
-    ) -> None:
-        super().__init__()
-        self.metric = get_metric(metric)
-        self.log_scale = nn.Parameter(
-            torch.tensor(float(scale)).log(), requires_grad=learn_scale
-        )  # ()
-
-    @property
-    def scale(self) -> Tensor:
-        """The positive factor of the distance."""
-        return self.log_scale.exp()
-
     def represent(self, support: SupportSet) -> SupportSet:
         """Average the examples of each class (eq. 1)."""
         weight = support.weight.to(support.embedding.dtype)
@@ -55,19 +40,7 @@ class PrototypicalHead(Head):
         code = torch.arange(support.n_classes, device=count.device).expand(count.shape[:2])
         return SupportSet(prototype, code, count.squeeze(-1), support.n_classes)
 
-    def score(self, representation: SupportSet, query: Tensor) -> Tensor:
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
         """Score by the negative scaled distance to each prototype (the logits of eq. 2)."""
-        prototype = representation.embedding.flatten(2)
-        distance = self.metric(query.flatten(2), prototype)  # (n_episodes, n_queries, n_classes)
-        absent = (representation.weight == 0).unsqueeze(1)
-        return (-self.scale.to(distance.dtype) * distance).masked_fill(absent, -torch.inf)
-
-    def start_from(self, scores: Tensor) -> None:
-        """Set the scale to one over the median distance.
-
-        There the softmax is neither flat nor saturated.
-        """
-        with torch.no_grad():
-            typical = (-scores[scores.isfinite()] / self.scale).median()
-            if typical > 0:
-                self.log_scale.copy_(-typical.log())
+        absent = (context.weight == 0).unsqueeze(1)  # (n_episodes, 1, n_classes)
+        return self.similarity(query, context.embedding).masked_fill(absent, -torch.inf)

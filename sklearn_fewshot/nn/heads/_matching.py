@@ -1,0 +1,161 @@
+"""Matching heads (Vinyals et al., 2016), simple and with full context embeddings."""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from .._distances import Metric
+from .._support import SupportSet, class_logsumexp
+from ._metric import MetricHead
+
+
+class MatchingHead(MetricHead):
+    """Attention over the support examples.
+
+    Parameters
+    ----------
+    metric : str or callable
+        Distance between queries and support examples; "cosine" is the paper's.
+    scale : float
+        Factor ``s`` of the similarity in the attention.
+    learn_scale : bool
+        Whether the (logarithm of the) scale is trained.
+    class_balanced : bool
+        Whether a class's attention is divided by the number of its examples.
+
+    Notes
+    -----
+    Equation 1 of the paper and the attention of section 2.1.1, with a scale::
+
+        a(q, i)  = softmax over the support examples i of  s * cos(f(q), g(x_i))
+        P(k | q) = sum of a(q, i) over the examples i of class k
+
+    The score of class ``k`` is the logarithm of that sum before normalisation,
+    ``log sum_i exp(-s * d(q, i))``, so that a softmax over the classes gives ``P`` exactly and its
+    cross-entropy is ``-log P``. One minus the cosine is the distance: the constant cancels.
+    """
+
+    def __init__(
+        self,
+        metric: str | Metric = "cosine",
+        scale: float = 10.0,
+        learn_scale: bool = True,
+        class_balanced: bool = True,
+    ) -> None:
+        super().__init__(metric, scale, learn_scale)
+        self.class_balanced = class_balanced
+
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+        """Score by the logarithm of the attention that a class's examples receive."""
+        similarity = self.similarity(query, context.embedding)  # (n_episodes, n_queries, n_support)
+        return class_logsumexp(similarity, context, balanced=self.class_balanced)
+
+
+class FullContextHead(MatchingHead):
+    """Attention over examples and queries that are embedded in the context of the support set.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the backbone's embedding, and of both recurrent networks.
+    n_steps : int
+        Processing steps ``K`` of a query.
+    **options
+        Of :class:`MatchingHead`.
+
+    Notes
+    -----
+    Appendix A of the paper. For the support, a bidirectional LSTM over the examples ``i``, with a
+    skip connection (A.2)::
+
+        g(x_i, S) = forward_i + backward_i + g'(x_i)
+
+    For a query, ``K`` steps of an LSTM that reads the support by attention (A.1)::
+
+        h^_k, c_k = LSTM(f'(q), [h_{k-1}, r_{k-1}], c_{k-1})
+        h_k       = h^_k + f'(q)
+        r_k       = sum over i of  softmax_i(h_k . g(x_i, S)) * g(x_i, S)
+
+    and ``f(q, S) = h_K``. The recurrent networks are told an order, a support set has none:
+    examples are sorted by a fixed projection of their embeddings, whole classes by that of their
+    mean, so that predictions depend neither on the order of the rows nor on the labels.
+    """
+
+    exact = False
+    breaks = {
+        "duplicates": "recurrent networks and the attention see every copy of an example",
+        "weights": "examples are read one by one, whatever their weight",
+    }
+
+    def __init__(self, embedding_dim: int, n_steps: int = 5, **options: Any) -> None:
+        super().__init__(**options)
+        self.n_steps = n_steps
+        self.support_lstm = nn.LSTM(
+            embedding_dim, embedding_dim, batch_first=True, bidirectional=True
+        )
+        self.gates = nn.Linear(3 * embedding_dim, 4 * embedding_dim)  # of the query's LSTM
+
+    @classmethod
+    def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: Any) -> Self:
+        """Build the head with as many units as the embedding has dimensions."""
+        return cls(torch.Size(embedding_shape).numel(), **options)
+
+    def context(self, representation: SupportSet) -> SupportSet:
+        """Embed the examples in the context of each other: ``g(x_i, S)``."""
+        support = in_canonical_order(representation)
+        g = support.embedding  # (n_episodes, n_support, embedding_dim), padding last
+        length = (support.weight > 0).sum(dim=1).cpu()
+        packed = pack_padded_sequence(g, length, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(
+            self.support_lstm(packed)[0], batch_first=True, total_length=g.shape[1]
+        )
+        forward, backward = states.chunk(2, dim=-1)
+        return support._replace(embedding=forward + backward + g)
+
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+        """Embed the queries in the context of the support, then compare."""
+        return super().score(context, self.embed_query(query.flatten(2), context))
+
+    def embed_query(self, query: Tensor, context: SupportSet) -> Tensor:
+        """Return ``f(q, S)`` for queries ``f'(q)`` of shape (n_episodes, n_queries, d)."""
+        h = c = torch.zeros_like(query)
+        r = self._read(h, context)
+        for _ in range(self.n_steps):
+            gates = self.gates(torch.cat([query, h, r], dim=-1))
+            keep, write, show, value = gates.chunk(4, dim=-1)
+            c = keep.sigmoid() * c + write.sigmoid() * value.tanh()
+            h = show.sigmoid() * c.tanh() + query
+            r = self._read(h, context)
+        return h  # (n_episodes, n_queries, d)
+
+    def _read(self, h: Tensor, context: SupportSet) -> Tensor:
+        g = context.embedding
+        padding = (context.weight == 0).unsqueeze(1)
+        attention = (h @ g.mT).masked_fill(padding, -torch.inf).softmax(dim=-1)
+        return attention @ g  # (n_episodes, n_queries, d)
+
+
+def in_canonical_order(support: SupportSet) -> SupportSet:
+    """Sort the items by a fixed projection, class by class, padding last.
+
+    The result depends on the set of examples and on which of them share a class, not on the order
+    of rows or on what the classes are called.
+    """
+    embedding = support.embedding.flatten(2)
+    axis = torch.arange(1, embedding.shape[-1] + 1, device=embedding.device).cos()
+    key = embedding.detach() @ axis.to(embedding.dtype)  # (n_episodes, n_support)
+    weight = support.weight.to(key.dtype)
+    zeros = key.new_zeros(len(key), support.n_classes)
+    total = zeros.scatter_add(1, support.code, key * weight)
+    count = zeros.scatter_add(1, support.code, weight)
+    class_key = (total / count.clamp_min(1e-12)).gather(1, support.code)
+    class_key = class_key.masked_fill(weight == 0, torch.inf)
+    order = key.argsort(dim=1, stable=True)
+    order = order.gather(1, class_key.gather(1, order).argsort(dim=1, stable=True))
+    return support._replace(
+        embedding=embedding.gather(1, order.unsqueeze(-1).expand_as(embedding)),
+        code=support.code.gather(1, order),
+        weight=support.weight.gather(1, order),
+    )

@@ -1,0 +1,62 @@
+"""What heads by a metric share: a scaled distance, turned into a similarity."""
+
+import torch
+from torch import Tensor, nn
+
+from .._distances import Metric, get_metric
+from ._base import Head
+
+
+class MetricHead(Head):
+    """Base of heads whose similarity is ``-scale * d(query, item)``.
+
+    Parameters
+    ----------
+    metric : str or callable
+        Distance between embeddings.
+    scale : float
+        Factor of the distance.
+    learn_scale : bool
+        Whether the (logarithm of the) scale is trained.
+    """
+
+    def __init__(
+        self, metric: str | Metric = "sqeuclidean", scale: float = 1.0, learn_scale: bool = False
+    ) -> None:
+        super().__init__()
+        self.metric = get_metric(metric)
+        self.log_scale = nn.Parameter(
+            torch.tensor(float(scale)).log(), requires_grad=learn_scale
+        )  # ()
+
+    @property
+    def scale(self) -> Tensor:
+        """The positive factor of the distance."""
+        return self.log_scale.exp()
+
+    def similarity(self, query: Tensor, item: Tensor) -> Tensor:
+        """Return the negative scaled distances.
+
+        Parameters
+        ----------
+        query : tensor of shape (n_episodes, n_queries, *embedding_shape)
+            Queries.
+        item : tensor of shape (n_episodes, n_items, *embedding_shape)
+            Prototypes or examples.
+
+        Returns
+        -------
+        similarity : tensor of shape (n_episodes, n_queries, n_items)
+        """
+        distance = self.metric(query.flatten(2), item.flatten(2))
+        return -self.scale.to(distance.dtype) * distance
+
+    def start_from(self, scores: Tensor) -> None:
+        """Set the scale to one over the median distance.
+
+        There the softmax is neither flat nor saturated.
+        """
+        with torch.no_grad():
+            typical = (-scores[scores.isfinite()] / self.scale).median()
+            if typical > 0:
+                self.log_scale.copy_(-typical.log())

@@ -1,0 +1,102 @@
+"""Siamese head (Bromley et al., 1994; Koch, Zemel and Salakhutdinov, 2015)."""
+
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from .._distances import Metric, cityblock, get_metric, sqeuclidean
+from .._support import SupportSet, class_max, class_mean
+from ._base import Head
+
+START_BIAS = 2.0  # log-odds of "same" that the head starts with at distance zero
+WEIGHTED = {"cityblock": cityblock, "sqeuclidean": sqeuclidean}
+
+
+class SiameseHead(Head):
+    """Log-odds that two samples are of the same class, from a weighted distance.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the embedding.
+    metric : str or callable
+        "cityblock" and "sqeuclidean" learn a weight for each dimension, others one factor.
+    aggregate : {"max", "mean"}
+        How the pairs of a query with the examples of one class become the class's score.
+
+    Notes
+    -----
+    Section 3.1 of Koch et al., with the bias that its equation lacks (without it the probability
+    of a sample and itself is 1/2 at most)::
+
+        p(x1, x2) = sigmoid( sum_j a_j |f(x1)_j - f(x2)_j| + b )
+
+    The weights may take either sign. Absolute differences are weighted by splitting ``a`` into its
+    positive and its negative part, so that pairs never need an array of all differences.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        metric: str | Metric = "cityblock",
+        aggregate: Literal["max", "mean"] = "max",
+    ) -> None:
+        super().__init__()
+        self.weighted_metric = WEIGHTED.get(metric) if isinstance(metric, str) else None
+        self.metric = get_metric(metric)
+        self.aggregate = aggregate
+        n_weights = 1 if self.weighted_metric is None else embedding_dim
+        # With differences of about one in each dimension this starts at log-odds of -START_BIAS.
+        self.weight = nn.Parameter(torch.full((n_weights,), -2.0 * START_BIAS / n_weights))
+        self.bias = nn.Parameter(torch.tensor(START_BIAS))
+
+    @classmethod
+    def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: object) -> Self:
+        """Build the head with a weight for each dimension of the embedding."""
+        return cls(torch.Size(embedding_shape).numel(), **options)  # type: ignore[arg-type]
+
+    def log_odds(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the log-odds that samples are of the same class.
+
+        Parameters
+        ----------
+        a : tensor of shape (..., n_a, embedding_dim)
+            Embeddings.
+        b : tensor of shape (..., n_b, embedding_dim)
+            Embeddings.
+
+        Returns
+        -------
+        log_odds : tensor of shape (..., n_a, n_b)
+        """
+        weight, bias = self.weight.to(a.dtype), self.bias.to(a.dtype)
+        if self.weighted_metric is None:
+            return weight * self.metric(a, b) + bias
+        power = 2 if self.weighted_metric is sqeuclidean else 1
+        total = bias
+        for sign in (1.0, -1.0):
+            part = (sign * weight).clamp_min(0.0)
+            if part.any():
+                # The slope of a root is infinite at zero: dimensions without weight stay out.
+                factor = torch.where(part > 0, part, 1.0) ** (1 / power) * (part > 0)
+                total = total + sign * self.weighted_metric(a * factor, b * factor)
+        return total
+
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+        """Score a class by the highest (or the mean) log-odds of its examples."""
+        pairs = self.log_odds(query.flatten(2), context.embedding.flatten(2))
+        over_class = class_max if self.aggregate == "max" else class_mean
+        return over_class(pairs, context)  # (n_episodes, n_queries, n_classes)
+
+    def proba(self, scores: Tensor) -> Tensor:
+        """Divide the probabilities of "same" by their sum over the classes."""
+        return logsigmoid(scores).softmax(dim=-1)
+
+    def start_from(self, scores: Tensor) -> None:
+        """Set the weights so that the log-odds at the median distance are negative."""
+        with torch.no_grad():
+            typical = (self.bias - scores[scores.isfinite()]).median()
+            if typical > 0:
+                self.weight.mul_(2.0 * START_BIAS / typical)
