@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,8 +95,26 @@ def omniglot(*splits: int) -> tuple[np.ndarray, np.ndarray]:
         Four times the character's number, plus the quarter turns.
     """
     f = _read("omniglot/omniglot_28.npz")
-    characters = np.flatnonzero(np.isin(f["split_vinyals"], splits))
-    images = f["images"][characters]
-    turned = np.stack([np.rot90(images, k, axes=(-2, -1)) for k in range(4)], axis=1)
-    y = np.repeat(4 * characters[:, None] + np.arange(4), 20)
-    return turned.reshape(-1, 1, 28, 28), y
+    return _turned(f["images"], np.flatnonzero(np.isin(f["split_vinyals"], splits)))
+
+
+def omniglot_background() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Lake's background set, every rotation a class, with the alphabet of each picture."""
+    f = _read("omniglot/omniglot_28.npz")
+    X, y = _turned(f["images"], np.flatnonzero(f["is_background"]))
+    return X, y, f["alphabet"][y // 4]
+
+
+def omniglot_runs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield support pictures of 20 classes, 20 queries, and the class of each query, 20 times."""
+    f = _read("omniglot/omniglot_28.npz")
+    for support, query, answer in zip(f["run_train"], f["run_test"], f["run_answer"], strict=True):
+        pictures = (f["images"][tuple(part.T)][:, None] for part in (support, query))
+        yield next(pictures), next(pictures), answer
+
+
+def _turned(images: np.ndarray, characters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every quarter turn of some characters, with class codes."""
+    turned = [np.rot90(images[characters], k, axes=(-2, -1)) for k in range(4)]
+    y = np.repeat(4 * characters[:, None] + np.arange(4), images.shape[1])
+    return np.stack(turned, axis=1).reshape(-1, 1, 28, 28), y

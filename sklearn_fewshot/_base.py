@@ -213,9 +213,7 @@ class BaseFewShotLearner(
         raise NotImplementedError
 
     def _measures_start(self) -> bool:
-        """Whether the head starts from the distances in training episodes, where these mean
-        something: behind networks that start from the input itself.
-        """
+        """Whether the head starts from measured distances, behind networks where they mean much."""
         return False
 
     def _backbone(self) -> Any:
@@ -483,8 +481,8 @@ class BaseFewShotLearner(
             if start.recipe.backbone != self._backbone():
                 raise ValueError(
                     f"{type(self).__name__} has warm_start=True and was fitted with backbone="
-                    f"{start.recipe.backbone!r}. Got backbone={self._backbone()!r}: set it back, or "
-                    "fit with warm_start=False."
+                    f"{start.recipe.backbone!r}. Got backbone={self._backbone()!r}: set it back, "
+                    "or fit with warm_start=False."
                 )
             module = start.recipe.build()
             module.load_state_dict(start.module.state_dict())

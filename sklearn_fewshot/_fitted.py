@@ -158,7 +158,9 @@ class FittedNetwork:
         """
         support, head = self._as_support(context), self.module.head
         sizes = chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size)
-        parts = [(0, len(embedding), len(embedding))] if head.exact else chunks(len(embedding), sizes)
+        parts = (
+            [(0, len(embedding), len(embedding))] if head.exact else chunks(len(embedding), sizes)
+        )
         scores = []
         for start, stop, size in parts:
             rows = embedding[start:stop]

@@ -84,6 +84,9 @@ class RelationNetClassifier(BaseFewShotLearner):
     def _head(self) -> tuple[type, dict[str, Any]]:
         return RelationHead, {"reduction": self.reduction}
 
+    def _measures_start(self) -> bool:
+        return True
+
     def _backbone(self) -> Any:
         if self.backbone == "auto" and auto_backbone(self.input_shape_) == "conv4":
             return "conv4_maps"

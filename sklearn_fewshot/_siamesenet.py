@@ -29,10 +29,11 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
     Parameters
     ----------
-    metric : str or callable, default="cityblock"
-        Distance between the two embeddings. "cityblock" and "sqeuclidean" have a learned weight
-        for each dimension; "euclidean", "cosine" and callables one learned factor. A callable takes
-        torch tensors of shape (..., n_a, d) and (..., n_b, d), is differentiable, and returns
+    metric : str or callable, default="sqeuclidean"
+        Distance between the two embeddings. "cityblock" (Koch's) and "sqeuclidean" have a learned
+        weight for each dimension; "euclidean", "cosine" and callables one learned factor. Squared
+        differences were far better on pictures; on tables neither is. A callable takes torch
+        tensors of shape (..., n_a, d) and (..., n_b, d), is differentiable, and returns
         (..., n_a, n_b).
     aggregate : {"max", "mean"}, default="max"
         How the pairs of a query with the examples of one class become the class's score. The paper
@@ -62,11 +63,12 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
         p(x_1, x_2) = \sigma\Big(\sum_j a_j \,\lvert f(x_1)_j - f(x_2)_j \rvert + b\Big)
 
-    with learned ``a`` and ``b``. Without the bias, which the paper does not print, the probability
-    of a sample and itself would be 1/2. Training draws episodes and minimises the binary
-    cross-entropy of all pairs of a query and a class, where pairs of the same class together
-    count half; with one example a class in training, as by default, these are all pairs of queries
-    and support examples.
+    with learned ``a`` and ``b``, for ``metric="cityblock"``; by default the differences are
+    squared. Without the bias, which the paper does not print, the probability of a sample and
+    itself would be 1/2. Training draws episodes and minimises the binary cross-entropy of all
+    pairs of a query and a class, where pairs of the same class together count half; with one
+    example a class in training, as by default, these are all pairs of queries and support
+    examples.
 
     ``p`` answers "the same class or not?" when both are equally likely, not "which class?":
     ``predict_proba`` divides the ``p`` of the classes by their sum. ``decision_function`` and
@@ -113,7 +115,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def __init__(
         self,
         *,
-        metric: Any = "cityblock",
+        metric: Any = "sqeuclidean",
         aggregate: str = "max",
         false_accept_rate: float = 0.05,
         n_shot: Any = 1,
@@ -142,7 +144,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
             log_odds = module.head.log_odds(embedding, embedding).cpu().numpy()
         codes = data.codes[rows]
         different = log_odds[codes[:, None] < codes]
-        self.threshold_ = float(expit(np.quantile(different, 1.0 - self.false_accept_rate)))
+        self.threshold_ = float(np.quantile(expit(different), 1.0 - self.false_accept_rate))
 
     # ------------------------------------------------------------------ verification
 
@@ -177,8 +179,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
         Returns
         -------
         distance : float64 ndarray of shape (n_pairs,)
-            :math:`-\sum_j a_j \lvert f(x_1)_j - f(x_2)_j \rvert`: zero for equal samples, and
-            larger the less alike they are. Below zero where training left a positive ``a``.
+            Minus the sum in ``p``: zero for equal samples, and larger the less alike they are. It
+            can be below zero where training has left a positive ``a``.
         """
         return float(self.module_.head.bias) - self._pair_log_odds(pairs)
 
@@ -197,6 +199,40 @@ class SiameseNetClassifier(BaseFewShotLearner):
         """
         return np.where(self.pair_score(pairs) > self.threshold_, 1, -1)
 
+    def calibrate_threshold(
+        self, pairs: Any, y: Any, *, false_accept_rate: float | None = None
+    ) -> SiameseNetClassifier:
+        """Set the threshold on pairs of your own, which training has not seen.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
+            Pairs of samples.
+        y : array-like of shape (n_pairs,)
+            1 for pairs of the same class, -1 for pairs of different ones.
+        false_accept_rate : float or None, default=None
+            Share of the pairs of different classes that may be called the same; None for the
+            learner's own.
+
+        Returns
+        -------
+        self : SiameseNetClassifier
+
+        Raises
+        ------
+        ValueError
+            If labels are not 1 and -1, or no pair is of different classes.
+        """
+        score, y = self.pair_score(pairs), np.asarray(y)
+        if y.shape != score.shape or not np.isin(y, (-1, 1)).all() or not (y == -1).any():
+            raise ValueError(
+                f"y must hold 1 (same class) or -1 (different classes) for each of the "
+                f"{len(score)} pairs, and -1 at least once. Got {np.unique(y)} in shape {y.shape}."
+            )
+        rate = self.false_accept_rate if false_accept_rate is None else false_accept_rate
+        self.threshold_ = float(np.quantile(score[y == -1], 1.0 - rate))
+        return self
+
     def _pair_log_odds(self, pairs: Any) -> np.ndarray:
         check_is_fitted(self)
         pairs = np.asarray(pairs)
@@ -212,5 +248,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         first, second = (torch.from_numpy(side).double().flatten(1) for side in sides)
         head = self.module_.head
         with torch.inference_mode():
-            paired = head.log_odds(*(side.unsqueeze(1).to(head.bias.device) for side in (first, second)))
+            paired = head.log_odds(
+                *(side.unsqueeze(1).to(head.bias.device) for side in (first, second))
+            )
         return paired.flatten().cpu().numpy()

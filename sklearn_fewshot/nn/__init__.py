@@ -5,7 +5,14 @@ from ._data import DataTensor
 from ._distances import METRICS, get_metric
 from ._embed import chunk_sizes, chunks, embed
 from ._hardware import kept_memory, resolve_device, resolve_precision
-from ._loader import EpisodeLoader, SampleLoader, ValidationEpisodes, collate, evaluate, score_frozen
+from ._loader import (
+    EpisodeLoader,
+    SampleLoader,
+    ValidationEpisodes,
+    collate,
+    evaluate,
+    score_frozen,
+)
 from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
 from ._module import (
     ClassifierModule,

@@ -54,9 +54,7 @@ class BalancedPairCrossEntropy(nn.Module):
         losses = binary_cross_entropy_with_logits(log_odds, same, reduction="none")
         is_same = real.to(scores.dtype) * same
         is_other = real.to(scores.dtype) * (1.0 - same)
-        return 0.5 * (
-            _mean_over_episodes(losses, is_same) + _mean_over_episodes(losses, is_other)
-        )
+        return 0.5 * (_mean_over_episodes(losses, is_same) + _mean_over_episodes(losses, is_other))
 
 
 def _pairs(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,5 +64,12 @@ class Head(nn.Module):
         """Turn scores into class probabilities: softmax over the classes unless overridden."""
         return scores.softmax(dim=-1)
 
+    def margin(self, scores: Tensor) -> Tensor:
+        """Say how far the second of two classes is ahead; grows with its probability.
+
+        The difference of the scores unless overridden, as it must be with :meth:`proba`.
+        """
+        return scores[..., 1] - scores[..., 0]
+
     def start_from(self, scores: Tensor) -> None:
         """Adjust the head to the scores it gives untrained; nothing unless overridden."""

@@ -1,6 +1,5 @@
 """Relation head (Sung et al., 2018)."""
 
-from collections.abc import Callable
 from typing import Literal, Self
 
 import torch
@@ -11,6 +10,7 @@ from .._support import SupportSet, class_sums
 from ._base import Head
 
 FLOATS_AT_A_TIME = 2**23  # of a layer of all pairs, in prediction: 32 MiB
+START_LOG_ODDS = 2.0  # of a pair at distance zero, in a perceptron that starts as a distance
 
 
 class RelationHead(Head):
@@ -34,8 +34,10 @@ class RelationHead(Head):
     Equation 1 of the paper: ``r(k, q) = g([c_k, f(q)])``, with the class map ``c_k``, the query map
     ``f(q)``, concatenation along channels, and a relation module ``g`` of two blocks of convolution
     (3x3), batch normalisation, max-pooling and ReLU, then two dense layers, the last of one sigmoid
-    unit. The first convolution is linear, so its two halves are computed once a class and once a
-    query and added for each pair: the same function, at a fraction of the cost.
+    unit. For vectors it is a perceptron of the same depth, which starts as a distance: a random
+    start, as for convolutions, would be worse than the features it gets. The first layer is linear,
+    so its two halves are computed once a class and once a query and added for each pair: the same
+    function, at a fraction of the cost.
     """
 
     exact = False
@@ -45,14 +47,13 @@ class RelationHead(Head):
         embedding_shape: tuple[int, ...],
         reduction: Literal["mean", "sum"] = "mean",
         n_filters: int = 64,
-        hidden_dim: int = 64,
+        hidden_dim: int = 128,
     ) -> None:
         super().__init__()
         self.reduction = reduction
         self.is_spatial = len(embedding_shape) == 3
-        self.of_class: nn.Module
-        self.of_query: nn.Module
-        self.of_pair: nn.Module
+        self.of_class: nn.Conv2d | nn.Linear
+        self.of_query: nn.Conv2d | nn.Linear
         if self.is_spatial:
             channels, height, width = embedding_shape
             self.of_class = nn.Conv2d(channels, n_filters, 3, padding=1, bias=False)
@@ -63,6 +64,7 @@ class RelationHead(Head):
             self.of_class = nn.Linear(n_features, hidden_dim, bias=False)
             self.of_query = nn.Linear(n_features, hidden_dim, bias=False)
             self.of_pair = _of_flat_pair(hidden_dim)
+            self._start_as_distance()
 
     @classmethod
     def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: object) -> Self:
@@ -98,8 +100,43 @@ class RelationHead(Head):
 
     def proba(self, scores: Tensor) -> Tensor:
         """Divide the scores by their sum over the classes."""
-        scores = scores.clamp_min(0.0)  # classes without an example
-        return scores / scores.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+        return self._log_scores(scores).softmax(dim=-1)
+
+    def margin(self, scores: Tensor) -> Tensor:
+        """Subtract the logarithms of the scores."""
+        return super().margin(self._log_scores(scores))
+
+    def _log_scores(self, scores: Tensor) -> Tensor:
+        least = torch.finfo(scores.dtype).tiny  # where all scores are zero, all are equal
+        return scores.clamp_min(least).log().masked_fill(scores == -torch.inf, -torch.inf)
+
+    def start_from(self, scores: Tensor) -> None:
+        """Scale a perceptron's first layer so that the median pair has negative log-odds."""
+        with torch.no_grad():
+            log_odds = scores[scores.isfinite()].double().logit(eps=1e-38)
+            typical = START_LOG_ODDS - float(log_odds.median())
+            if not self.is_spatial and typical > 0:
+                for layer in (self.of_class, self.of_query):
+                    layer.weight.mul_(2.0 * START_LOG_ODDS / typical)
+
+    def _start_as_distance(self) -> None:
+        """Start a perceptron as a decreasing function of a distance between class and query.
+
+        A random one would forget what is good in the features. Its hidden units start in pairs of
+        opposite sign on the difference, ``relu(u) + relu(-u) = |u|``; the layers above start with
+        weights of one sign.
+        """
+        half = self.of_class.weight[: len(self.of_class.weight) // 2].detach().clone()
+        _, first, _, last, _ = self.of_pair
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            self.of_class.weight.copy_(torch.cat([half, -half]))
+            self.of_query.weight.copy_(torch.cat([-half, half]))
+            first.weight.abs_()
+            first.bias.zero_()
+            last.weight.abs_().neg_()
+            last.bias.fill_(START_LOG_ODDS)
 
     def _half(self, layer: nn.Module, maps: Tensor) -> Tensor:
         """Apply a half of the first layer to maps of shape (n_episodes, n_maps, ...)."""
@@ -130,14 +167,21 @@ class RelationHead(Head):
 
 
 def _of_spatial_pair(n_filters: int, height: int, width: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for convolution in (None, nn.Conv2d(n_filters, n_filters, 3, padding=1, bias=False)):
-        layers += [] if convolution is None else [convolution]
-        # Pooling first is the same function as the paper's order (see Conv4).
-        small = min(height, width) < 2
-        layers += [nn.BatchNorm2d(n_filters), nn.MaxPool2d(2, ceil_mode=small), nn.ReLU()]
-        height, width = (max(1, side // 2) if not small else -(-side // 2) for side in (height, width))
-    return nn.Sequential(*layers, nn.Flatten(), *_dense(n_filters * height * width))
+    halved = max(1, height // 2), max(1, width // 2)
+    n_positions = max(1, halved[0] // 2) * max(1, halved[1] // 2)
+    return nn.Sequential(
+        *_normalise_and_pool(n_filters, height, width),
+        nn.Conv2d(n_filters, n_filters, 3, padding=1, bias=False),
+        *_normalise_and_pool(n_filters, *halved),
+        nn.Flatten(),
+        *_dense(n_filters * n_positions),
+    )
+
+
+def _normalise_and_pool(n_filters: int, height: int, width: int) -> tuple[nn.Module, ...]:
+    # Pooling before the ReLU is the same function as the paper's order (see Conv4).
+    pool = nn.MaxPool2d((min(2, height), min(2, width)))
+    return nn.BatchNorm2d(n_filters), pool, nn.ReLU()
 
 
 def _of_flat_pair(hidden_dim: int) -> nn.Sequential:

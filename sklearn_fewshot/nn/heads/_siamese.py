@@ -40,7 +40,7 @@ class SiameseHead(Head):
     def __init__(
         self,
         embedding_dim: int,
-        metric: str | Metric = "cityblock",
+        metric: str | Metric = "sqeuclidean",
         aggregate: Literal["max", "mean"] = "max",
     ) -> None:
         super().__init__()
@@ -93,6 +93,10 @@ class SiameseHead(Head):
     def proba(self, scores: Tensor) -> Tensor:
         """Divide the probabilities of "same" by their sum over the classes."""
         return logsigmoid(scores).softmax(dim=-1)
+
+    def margin(self, scores: Tensor) -> Tensor:
+        """Subtract the logarithms of the probabilities of "same"."""
+        return super().margin(logsigmoid(scores))
 
     def start_from(self, scores: Tensor) -> None:
         """Set the weights so that the log-odds at the median distance are negative."""

@@ -119,7 +119,8 @@ def fit_logistic(
         error = weight[:, None] * (softmax(logits, axis=1) - target)
         return loss, (C * error.T @ rows + penalised * coefficients).ravel()
 
-    options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-14}
+    # The slope of the biases is proportional to C.
+    options = {"maxiter": 1000, "gtol": 1e-6 * min(1.0, C), "ftol": 1e-14}
     start = np.zeros(shape[0] * shape[1])
     found = minimize(loss_and_slope, start, method="L-BFGS-B", jac=True, options=options)
     return found.x.reshape(shape)

@@ -1,0 +1,198 @@
+"""Which learner should I use? All of them with default arguments, beside both floors.
+
+Random class splits, about a fifth of the classes tested; on each, every learner is trained without
+arguments but the seed on the other classes. Episodes of test classes, 5-way and all-way ("all":
+5 classes of letter, isolet and libras, so the same there), 1 and 5 examples a class; learners and
+floors on the same episodes and behind the same scaler. *Support floor*: the best, on each data set
+and setting, of nearest centroid, 1-nearest neighbour, logistic regression and (5-shot) shrinkage
+LDA fitted on the support set alone. *Base floor*: nearest centroid behind the shrinkage LDA of the
+base classes. Omniglot has the Vinyals split.
+
+    python -m benchmarks.learners [--data letter isolet ...] [--learners ...] [--splits 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_fewshot import (
+    BaselineClassifier,
+    MatchingNetClassifier,
+    ProtoNetClassifier,
+    RelationNetClassifier,
+    SiameseNetClassifier,
+)
+from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
+from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+
+from . import _data
+from ._report import RESULTS, markdown_table, remembered, write_page
+from .tables import flat, paired
+
+DATA = ("letter", "isolet", "grocery_features", "clinc150", "libras", "omniglot")
+LEARNERS = {
+    "ProtoNet": ProtoNetClassifier,
+    "MatchingNet": MatchingNetClassifier,
+    "MatchingNet with FCE": lambda **kw: MatchingNetClassifier(fce=True, **kw),
+    "RelationNet": RelationNetClassifier,
+    "SiameseNet": SiameseNetClassifier,
+    "Baseline": BaselineClassifier,
+    "Baseline, logistic": lambda **kw: BaselineClassifier(readout="logistic", **kw),
+}
+SETTINGS = ((5, 1), (5, 5), ("all", 1), ("all", 5))
+N_EPISODES = {5: 200, "all": 40}
+
+
+def main() -> None:
+    """Run what the command line asks for and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
+    parser.add_argument("--learners", nargs="+", choices=["floors", *LEARNERS], default=None)
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name in args.data:
+        for split in range(1 if name == "omniglot" else args.splits):
+            for who in args.learners or ["floors", *LEARNERS]:
+                what = partial(run, name, who, split)
+                result = remembered(result_name(name, who, split), what)
+                print(name, split, who, {k: round(v, 1) for k, v in result.items() if "-way" in k})
+    write()
+
+
+def result_name(data: str, who: str, split: Any) -> str:
+    """Name a result."""
+    return f"learners-{data}-{who.replace(', ', '-').replace(' ', '-').lower()}-{split}"
+
+
+def run(name: str, who: str, split: int) -> dict[str, Any]:
+    """Train a learner on one class split and score it, or score the floors."""
+    (X, y), (X_test, y_test), standardise = class_split(name, split)
+    if who == "floors":
+        return run_floors(X, y, X_test, y_test, standardise, split)
+    learner = LEARNERS[who](random_state=split)
+    start = time.perf_counter()
+    model = make_pipeline(*[StandardScaler()] * standardise, learner).fit(X, y)
+    result = {"seconds": round(time.perf_counter() - start, 1), "best_epoch": learner.best_epoch_}
+    for label, episodes in settings(y_test, split):
+        result[label] = 100 * episodic_score(model, X_test, y_test, **episodes).mean
+    return result
+
+
+def class_split(name: str, split: int) -> tuple[Any, Any, bool]:
+    """Return base and test classes."""
+    if name == "omniglot":
+        return _data.omniglot(0, 1), _data.omniglot(2), False
+    data = getattr(_data, name)()
+    n_test = max(5, len(np.unique(data.y)) // 5)
+    splitter = ClassShuffleSplit(1, test_size=n_test, random_state=split)
+    base, test = next(splitter.split(data.X, data.y))
+    return (data.X[base], data.y[base]), (data.X[test], data.y[test]), data.standardise
+
+
+def settings(y_test: np.ndarray, split: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the episodes of each setting."""
+    counts = np.unique(y_test, return_counts=True)[1]
+    found = []
+    for n_way, n_shot in SETTINGS:
+        episodes = {
+            "n_way": n_way,
+            "n_shot": n_shot,
+            "n_query": int(min(15, counts.min() - n_shot)),
+            "n_episodes": N_EPISODES[n_way] if len(counts) < 1000 or n_way == 5 else 5,
+            "random_state": split,
+        }
+        found.append((f"{n_way}-way {n_shot}-shot", episodes))
+    return found
+
+
+def run_floors(
+    X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray, scaled: bool, split: int
+) -> dict[str, Any]:
+    """Score everything that needs no learner."""
+    scaler = StandardScaler().fit(X) if scaled else None
+    X, X_test = flat(X, scaler), flat(X_test, scaler)
+    behind = discriminant_floor(X, y)
+    result: dict[str, Any] = {}
+    for label, episodes in settings(y_test, split):
+        floors = support_floors(episodes["n_shot"])
+        if len(np.unique(y_test)) >= 1000 and episodes["n_way"] == "all":
+            floors = {name: floors[name] for name in ("nearest centroid", "1-nearest neighbour")}
+        for floor, classifier in floors.items():
+            score = episodic_score(classifier, X_test, y_test, **episodes)
+            result[f"{label} {floor}"] = 100 * score.mean
+        score = episodic_score(NearestCentroid(), X_test, y_test, preprocess=behind, **episodes)
+        result[f"{label} base"] = 100 * score.mean
+    return result
+
+
+def write() -> None:
+    """Write the table of everything measured so far."""
+    rows, used = [], []
+    for name in DATA:
+        for n_way, n_shot in SETTINGS:
+            floors = found(name, "floors")
+            if floors:
+                rows.append(row(name, f"{n_way}-way {n_shot}-shot", floors))
+        used += [run for who in ("floors", *LEARNERS) for run in found(name, who)]
+    loads = [run["load_before"] for run in used]
+    times = [[who, *(seconds(found(name, who)) for name in DATA)] for who in LEARNERS]
+    table = markdown_table(["data", "setting", *LEARNERS, "support floor", "base floor"], rows)
+    table += "\n\nSeconds of training, mean over the splits:\n\n"
+    table += markdown_table(["learner", *DATA], times)
+    write_page(
+        "learners",
+        "Which learner should I use?",
+        " ".join(__doc__.split("\n\n")[1].split())
+        + " Mean accuracy in % over the splits; in brackets the difference to ProtoNet, paired "
+        "over the splits, with its 95 % t-interval over splits.",
+        table,
+        "python -m benchmarks.learners --threads 1",
+        f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
+        f"{max(loads):.1f}.",
+    )
+
+
+def found(name: str, who: str) -> list[dict[str, Any]]:
+    """Return the results that are there, by split."""
+    files = sorted(RESULTS.glob(result_name(name, who, "[0-9]") + ".json"))
+    return [remembered(path.stem, dict) for path in files]
+
+
+def row(name: str, label: str, floors: list[dict[str, Any]]) -> list[str]:
+    """Lay out one data set and setting."""
+    column = {
+        key.removeprefix(label + " "): np.array([run[key] for run in floors])
+        for key in floors[0]
+        if key.startswith(label)
+    }
+    base = column.pop("base")
+    best = max(column, key=lambda floor: column[floor].mean())
+    reference = np.array([run[label] for run in found(name, "ProtoNet")])
+    cells = [f"{name} ({len(floors)})", label]
+    for who in LEARNERS:
+        values = np.array([run[label] for run in found(name, who)])
+        cell = f"{values.mean():.1f}" if len(values) else ""
+        if len(values) == len(reference) > 1 and who != "ProtoNet":
+            cell += f" ({paired(values - reference)})"
+        cells.append(cell)
+    return [*cells, f"{column[best].mean():.1f} ({best})", f"{base.mean():.1f}"]
+
+
+def seconds(runs: list[dict[str, Any]]) -> str:
+    """Return the mean time of training."""
+    return f"{np.mean([run['seconds'] for run in runs]):.0f}" if runs else ""
+
+
+if __name__ == "__main__":
+    main()
