@@ -428,7 +428,8 @@ class BaseFewShotLearner(
                 network = network.with_projection(store, rows, data.codes)
             self._start_scale(network.trained, store, train_sampler, rng)
             recipe, module, trained = network
-        task = EpisodicTask(self._loader(store, train_sampler, data, rng), valid)
+        title = "again on all classes, " if is_refit else ""
+        task = EpisodicTask(self._loader(store, train_sampler, data, rng), valid, title)
         self.net_, self.best_epoch_ = self._train(trained, data, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
         if not is_refit:

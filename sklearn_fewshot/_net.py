@@ -28,6 +28,7 @@ class EpisodicTask(NamedTuple):
 
     train: EpisodeLoader
     valid: ValidationEpisodes | None
+    title: str = ""  # of the progress line
 
 
 class TrainingDiverged(ArithmeticError):
@@ -174,8 +175,9 @@ class ProgressLine(Callback):
     def __init__(self, seconds_between: float = 5.0) -> None:
         self.seconds_between = seconds_between
 
-    def on_train_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
+    def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
         """Start the clock."""
+        self._title = X.title
         self._start = self._last = time.perf_counter()
 
     def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
@@ -188,8 +190,8 @@ class ProgressLine(Callback):
         left = (now - self._start) / row["epoch"] * (total - row["epoch"])
         accuracy = f", validation accuracy {row['valid_acc']:6.2%}" if "valid_acc" in row else ""
         line = (
-            f"epoch {row['epoch']:>{len(str(total))}}/{total}: loss {row['train_loss']:.4f}"
-            f"{accuracy}, at most {_clock(left)} left"
+            f"{self._title}epoch {row['epoch']:>{len(str(total))}}/{total}: "
+            f"loss {row['train_loss']:.4f}{accuracy}, at most {_clock(left)} left"
         )
         print(f"\r{line}" if is_terminal else line, end="" if is_terminal else "\n", flush=True)
 

@@ -40,7 +40,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
         has the class of the most similar example, the maximum.
     false_accept_rate : float, default=0.05
         Share of pairs of different classes that ``predict_pairs`` may call the same. The threshold
-        is set for it on pairs of held-out classes at the end of ``fit``.
+        is set for it at the end of ``fit``, on pairs of classes of which at least one was held out
+        of training (on any classes if none was, and then too low).
     {common_parameters}
 
     Attributes
@@ -136,15 +137,17 @@ class SiameseNetClassifier(BaseFewShotLearner):
         return BalancedPairCrossEntropy()
 
     def _calibrate(self, module: EpisodicModule, store: Any, data: Any, held_out: Any) -> None:
-        """Set the threshold by pairs of different held-out classes."""
-        rows = np.flatnonzero(held_out[data.codes])
+        """Set the threshold by pairs of different classes, one or both of which were held out."""
+        rows = np.arange(len(data.codes))
         rows = rows[:: -(-len(rows) // N_CALIBRATION_ROWS)]
         with evaluating(module):
             embedding = module.backbone(store.take(rows)).flatten(1)
             log_odds = module.head.log_odds(embedding, embedding).cpu().numpy()
-        codes = data.codes[rows]
-        different = log_odds[codes[:, None] < codes]
-        self.threshold_ = float(np.quantile(expit(different), 1.0 - self.false_accept_rate))
+        codes, is_new = data.codes[rows], held_out[data.codes[rows]]
+        different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
+        self.threshold_ = float(
+            np.quantile(expit(log_odds[different]), 1.0 - self.false_accept_rate)
+        )
 
     # ------------------------------------------------------------------ verification
 
