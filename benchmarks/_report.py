@@ -10,7 +10,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import joblib
+
 RESULTS = Path(__file__).parent / "results"
+MODELS = Path(__file__).parent / "models"
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
@@ -24,6 +27,20 @@ def remembered(name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, An
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def kept(name: str, train: Callable[[], Any]) -> Any:
+    """Return a stored model, or train and store it: more can be measured of it later.
+
+    Models stay on the machine that trained them; they are not committed.
+    """
+    path = MODELS / f"{name}.joblib"
+    if path.exists():
+        return joblib.load(path)
+    model = train()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    joblib.dump(model, path, compress=3)
+    return model
 
 
 def machine() -> str:

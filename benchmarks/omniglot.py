@@ -117,7 +117,9 @@ def run_vinyals(learner: str, seed: int) -> dict[str, Any]:
     estimator = ENTRIES[learner].make(
         validation_classes=np.unique(y_validation), random_state=seed, verbose=1, **SCHEDULE
     )
-    return trained(estimator, X, y) | scores(estimator)
+    name = result_name("vinyals", learner, seed)
+    result, estimator = kept(name, lambda: (trained(estimator, X, y), estimator))
+    return result | scores(estimator)
 
 
 def run_default(learner: str, seed: int) -> dict[str, Any]:
@@ -183,8 +185,11 @@ def write() -> None:
         seeds, lake = found("vinyals", learner), found("lake", learner)
         runs += seeds + lake
         lakes = " / ".join(f"{run['lake']:.1f}" for run in lake)
-        rows += [row(f"{learner}, seed {i}", run, "") for i, run in enumerate(seeds)]
-        rows.append(mean_row(f"**{learner}**", seeds, lakes))
+        if len(seeds) == 1:
+            rows.append(row(f"**{learner}**", seeds[0], lakes))
+        else:
+            rows += [row(f"{learner}, seed {i}", run, "") for i, run in enumerate(seeds)]
+            rows.append(mean_row(f"**{learner}**", seeds, lakes))
         rows += [row(f"{learner}, no argument set", run, "") for run in found("default", learner)]
     loads = [run["load_before"] for run in runs]
     write_page(

@@ -94,8 +94,9 @@ def run(name: str, split: int) -> dict[str, Any]:
 
 
 def flat(X: np.ndarray, scaler: StandardScaler | None) -> np.ndarray:
-    """Return rows as the floors take them."""
-    X = X.reshape(len(X), -1).astype(np.float32)
+    """Return rows as the floors take them: standardised if tables are, pixels between 0 and 1."""
+    brightest = 255.0 if X.dtype == np.uint8 else 1.0
+    X = X.reshape(len(X), -1).astype(np.float32) / brightest
     return X if scaler is None else scaler.transform(X)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -17,7 +18,12 @@ from .nn.heads import SiameseHead
 from .utils._docs import with_common_parameters
 from .utils._validation import check_X
 
-N_CALIBRATION_ROWS = 2000  # all pairs of them: two million at most
+N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
+
+
+def thinned(rows: np.ndarray) -> np.ndarray:
+    """Leave out rows evenly until few enough are left."""
+    return rows[:: max(1, -(-len(rows) // N_CALIBRATION_ROWS))]
 
 
 @with_common_parameters
@@ -138,12 +144,14 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
     def _calibrate(self, module: EpisodicModule, store: Any, data: Any, held_out: Any) -> None:
         """Set the threshold by pairs of different classes, one or both of which were held out."""
-        rows = np.arange(len(data.codes))
-        rows = rows[:: -(-len(rows) // N_CALIBRATION_ROWS)]
+        is_new = held_out[data.codes]
+        rows = np.concatenate([thinned(np.flatnonzero(part)) for part in (is_new, ~is_new)])
+        blocks = np.split(rows, range(self.predict_batch_size, len(rows), self.predict_batch_size))
         with evaluating(module):
-            embedding = module.backbone(store.take(rows)).flatten(1)
-            log_odds = module.head.log_odds(embedding, embedding).cpu().numpy()
-        codes, is_new = data.codes[rows], held_out[data.codes[rows]]
+            parts = [module.backbone(store.take(block)).flatten(1) for block in blocks]
+            embedding = torch.cat(parts)
+            log_odds = module.head.log_odds(embedding, embedding).double().cpu().numpy()
+        codes, is_new = data.codes[rows], is_new[rows]
         different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
         self.threshold_ = float(
             np.quantile(expit(log_odds[different]), 1.0 - self.false_accept_rate)
@@ -244,11 +252,13 @@ class SiameseNetClassifier(BaseFewShotLearner):
                 f"Pairs must be an array of shape (n_pairs, 2, ...), such as "
                 f"np.stack([X_a, X_b], axis=1). Got shape {pairs.shape}."
             )
-        sides = [
-            self._network.embed(check_X(self, side, reset=False, input_shape=self.input_shape_))
-            for side in (pairs[:, 0], pairs[:, 1])
-        ]
-        first, second = (torch.from_numpy(side).double().flatten(1) for side in sides)
+        with warnings.catch_warnings():  # pairs have no place for the column names of a frame
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            sides = [
+                self._network.embed(check_X(self, side, reset=False, input_shape=self.input_shape_))
+                for side in (pairs[:, 0], pairs[:, 1])
+            ]
+        first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
         head = self.module_.head
         with torch.inference_mode():
             paired = head.log_odds(
