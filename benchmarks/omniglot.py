@@ -33,7 +33,7 @@ from sklearn_fewshot import (
 from sklearn_fewshot.model_selection import episodic_score
 
 from . import _data
-from ._report import RESULTS, markdown_table, remembered, write_page
+from ._report import RESULTS, kept, markdown_table, remembered, write_page
 
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 COLUMNS = [f"{n_way}w{n_shot}s" for n_way, n_shot in SETTINGS]

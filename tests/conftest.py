@@ -2,6 +2,7 @@
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from sklearn_fewshot import ProtoNetClassifier, _net
+import sklearn_fewshot
+from sklearn_fewshot import BaselineClassifier, MatchingNetClassifier, ProtoNetClassifier, _net
+from sklearn_fewshot._base import BaseFewShotLearner
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -107,16 +110,50 @@ def series():
     return _toy(X, codes, np.arange(9), n_base=6)
 
 
+BUDGET = {
+    "n_way": 5,
+    "n_shot": 1,
+    "n_query": 3,
+    "episodes_per_epoch": 5,
+    "max_epochs": 2,
+    "refit": False,
+    "random_state": 0,
+}
+
+
 @pytest.fixture(scope="session")
 def make_learner():
     """Make a learner that trains once, in a fraction of a second."""
-    budget = {"n_way": 5, "n_shot": 1, "n_query": 3, "episodes_per_epoch": 5, "max_epochs": 2}
-    budget["refit"] = False
+    return partial(_make, ProtoNetClassifier, {})
 
-    def make(**params):
-        return ProtoNetClassifier(**{**budget, "random_state": 0, **params})
 
-    return make
+# Every learner that is given examples, and what it is under other options.
+LEARNERS = {
+    name: (cls, {})
+    for name, cls in ((name, getattr(sklearn_fewshot, name)) for name in sklearn_fewshot.__all__)
+    if isinstance(cls, type)
+    and issubclass(cls, BaseFewShotLearner)
+    and not name.startswith("ZeroShot")  # these are given attributes instead
+}
+SMALL_BATCHES = {"batch_size": 32}  # as much as an episode
+LEARNERS |= {
+    "MatchingNetClassifier with full context": (MatchingNetClassifier, {"fce": True}),
+    "BaselineClassifier": (BaselineClassifier, SMALL_BATCHES),
+    "BaselineClassifier with regression": (
+        BaselineClassifier,
+        {"readout": "logistic", **SMALL_BATCHES},
+    ),
+}
+
+
+def _make(cls, options, **params):
+    return cls(**{**BUDGET, **options, **params})
+
+
+@pytest.fixture(scope="session", params=LEARNERS.values(), ids=LEARNERS)
+def make_any(request):
+    """Make a learner of each kind, as small as those of `make_learner`."""
+    return partial(_make, *request.param)
 
 
 @pytest.fixture(scope="session")

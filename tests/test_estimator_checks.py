@@ -11,9 +11,31 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier, make_fewshot_pipeline
+import sklearn_fewshot
+from sklearn_fewshot import (
+    BaselineClassifier,
+    FewShotClassifier,
+    MatchingNetClassifier,
+    ProtoNetClassifier,
+    make_fewshot_pipeline,
+)
+from sklearn_fewshot._base import BaseFewShotLearner
 
-BUDGETED = ProtoNetClassifier(max_epochs=2, episodes_per_epoch=5, n_way=5, random_state=0)
+BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 0}
+BUDGETED = ProtoNetClassifier(**BUDGET)
+EVERY_LEARNER = [
+    *(
+        cls(**BUDGET)
+        for name, cls in (
+            (name, getattr(sklearn_fewshot, name)) for name in sklearn_fewshot.__all__
+        )
+        if isinstance(cls, type)
+        and issubclass(cls, BaseFewShotLearner)
+        and not name.startswith("ZeroShot")
+    ),
+    MatchingNetClassifier(fce=True, **BUDGET),
+    BaselineClassifier(readout="logistic", **BUDGET),
+]
 
 # The checks train on a handful of rows, of two or three classes, and transform arrays after frames.
 pytestmark = [
@@ -50,7 +72,7 @@ def run(check, estimator):
         pytest.fail(f"skipped: {skip}")
 
 
-@parametrize_with_checks([FewShotClassifier(), BUDGETED])
+@parametrize_with_checks([FewShotClassifier(), *EVERY_LEARNER])
 def test_estimators_pass_every_check(estimator, check):
     run(check, estimator)
 
@@ -78,8 +100,8 @@ def test_fewshot_pipelines_pass_what_pipelines_pass(estimator, check):
 @pytest.mark.parametrize("name", OWN_CHECKS + POLARS_CHECKS * bool(find_spec("polars")))
 @pytest.mark.parametrize(
     "estimator",
-    [BUDGETED, make_fewshot_pipeline(StandardScaler(), BUDGETED)],
-    ids=lambda estimator: type(estimator).__name__,
+    [*EVERY_LEARNER, make_fewshot_pipeline(StandardScaler(), BUDGETED)],
+    ids=lambda estimator: str(estimator).split(",")[0],
 )
 def test_learners_pass_the_checks_of_scikit_learns_own_estimators(estimator, name):
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import StandardScaler
 
 import sklearn_fewshot
+from sklearn_fewshot._base import BaseFewShotLearner
 
 UNDERLINED = re.compile(r"^(?P<title>[A-Z][A-Za-z ]+)\n-+$", re.MULTILINE)
 
@@ -37,6 +38,7 @@ ESTIMATORS = {
     for name, obj in OBJECTS.items()
     if inspect.isclass(obj) and issubclass(obj, BaseEstimator)
 }
+LEARNERS = [cls for cls in ESTIMATORS.values() if issubclass(cls, BaseFewShotLearner)]
 # What a user constructs or calls; the parts of `nn` are for authors of learners.
 USER_OBJECTS = {
     name: obj
@@ -155,13 +157,44 @@ def test_fitted_attributes_are_documented(name, table):
 # ------------------------------------------------------------------ constructors
 
 
-@each_estimator
+def lines_of_constructor(cls):
+    """Return the names that a constructor lists, whether it takes others, and its statements."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__))).body
+    listed = [arg.arg for arg in (*tree.args.args[1:], *tree.args.kwonlyargs)]
+    return listed, tree.args.kwarg is not None, [ast.unparse(line) for line in tree.body]
+
+
+@pytest.mark.parametrize("cls", [BaseFewShotLearner, *ESTIMATORS.values()])
 def test_constructors_only_assign(cls):
+    """What the family has already is passed on to its constructor, by name."""
     if "__init__" not in vars(cls):
         return
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__))).body
-    assigned = [ast.unparse(line) for line in tree.body]
-    assert assigned == [f"self.{name} = {name}" for name in signature_of(cls.__init__)]
+    listed, takes_others, lines = lines_of_constructor(cls)
+    family = signature_of(cls.__mro__[1].__init__) if takes_others else {}
+    own = [name for name in listed if name not in family]
+    passed_on = [f"{name}={name}" for name in listed if name in family]
+    expected = [f"self.{name} = {name}" for name in own]
+    if takes_others:
+        expected.append(f"super().__init__({', '.join([*passed_on, '**common'])})")
+    assert lines == expected
+
+
+@pytest.mark.parametrize("cls", LEARNERS)
+def test_learners_show_every_parameter_of_the_family(cls):
+    shown, family = signature_of(cls), signature_of(BaseFewShotLearner)
+    listed, _, _ = lines_of_constructor(cls)
+    assert set(shown) == set(family) | set(listed)
+    assert all(shown[name] == family[name] for name in set(family) - set(listed))
+    kinds = {parameter.kind for parameter in inspect.signature(cls).parameters.values()}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("cls", LEARNERS)
+def test_learners_refuse_unknown_parameters(cls):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_wya'"):
+        cls(n_wya=5)
+    with pytest.raises(TypeError, match="positional"):
+        cls(5)
 
 
 def instances():

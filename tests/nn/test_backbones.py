@@ -20,13 +20,15 @@ from sklearn_fewshot.nn.backbones import (
     starts_from_features,
 )
 
-VECTOR, SERIES, PICTURE = (5,), (2, 30), (3, 16, 20)
+VECTOR, SERIES, PICTURE, LARGE = (5,), (2, 30), (3, 16, 20), (1, 65, 66)
 TAKES = {
     "mlp": [VECTOR, SERIES, PICTURE],
     "residual_mlp": [VECTOR, SERIES, PICTURE],
     "identity": [VECTOR, SERIES, PICTURE],
     "conv1d": [SERIES],
-    "conv4": [PICTURE],
+    "conv4": [PICTURE, LARGE],
+    "conv4_maps": [PICTURE, LARGE],
+    "koch": [LARGE],
     "resnet12": [PICTURE],
 }
 
@@ -58,11 +60,11 @@ def randomised(module):
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_every_backbone_returns_one_finite_vector_a_sample(name):
+def test_every_backbone_returns_one_finite_embedding_a_sample(name):
     for shape in TAKES[name]:
         for n in (1, 4):
             embedding = in_eval(make_backbone(name, shape), batch(shape, n))
-            assert embedding.ndim == 2
+            assert embedding.ndim == (4 if name == "conv4_maps" else 2)
             assert len(embedding) == n
             assert embedding.isfinite().all()
 
@@ -86,7 +88,7 @@ def test_auto_goes_by_what_a_sample_is(shape, expected):
     assert type(make_backbone("auto", shape)) is expected
 
 
-@pytest.mark.parametrize("name", ["conv1d", "conv4", "resnet12"])
+@pytest.mark.parametrize("name", ["conv1d", "conv4", "conv4_maps", "koch", "resnet12"])
 @pytest.mark.parametrize("shape", [VECTOR, SERIES, PICTURE, (1, 8, 8)])
 def test_convolutions_refuse_samples_of_another_shape(name, shape):
     if shape in TAKES[name]:
@@ -114,6 +116,14 @@ def test_pooling_before_the_relu_is_the_same_function():
     )
     x = batch(PICTURE)
     assert torch.equal(in_eval(module, x), in_eval(papers_order, x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides"), [((1, 28, 28), (5, 5)), ((3, 84, 84), (19, 19)), ((1, 16, 20), (2, 3))]
+)
+def test_conv4_maps_keeps_the_positions_of_the_paper(shape, sides):
+    module = make_backbone("conv4_maps", shape)
+    assert in_eval(module, batch(shape)).shape == (4, 64, *sides)
 
 
 def test_resnet12_averages_over_positions():
@@ -154,9 +164,8 @@ def test_the_linear_path_of_a_wide_input_has_no_weights():
 
 
 def test_only_backbones_without_a_random_start_start_from_features():
-    starts = {
-        name for name in BACKBONES if starts_from_features(make_backbone(name, TAKES[name][0]))
-    }
+    modules = {name: make_backbone(name, TAKES[name][0]) for name in BACKBONES}
+    starts = {name for name, module in modules.items() if starts_from_features(module)}
     assert starts == {"identity", "residual_mlp", "conv1d"}
 
 

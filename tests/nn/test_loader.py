@@ -12,6 +12,7 @@ from sklearn_fewshot.nn import (
     EpisodeLoader,
     EpisodicCrossEntropy,
     EpisodicModule,
+    SampleLoader,
     ValidationEpisodes,
     collate,
     evaluate,
@@ -126,6 +127,59 @@ def test_one_pass_for_many_ragged_episodes_equals_one_for_each():
         assert torch.equal(target[episode][real], alone_target[0])
         torch.testing.assert_close(together[episode][real][:, :n_way], scores)
         assert (together[episode][:, n_way:] == -torch.inf).all()
+
+
+# ------------------------------------------------------------------ single samples
+
+
+SOME_ROWS = np.arange(1, 70, 3)  # 23 of the samples
+
+
+def make_sample_loader(seed=0, **params):
+    params = {"batch_size": 5, "n_batches": 3, "rng": np.random.default_rng(seed)} | params
+    return SampleLoader(DataTensor(X, CPU), SOME_ROWS, CODES[SOME_ROWS], **params)
+
+
+def served(loader, n_epochs=1):
+    """Return the rows and classes of some epochs, in the order they came."""
+    batches = [batch for _ in range(n_epochs) for batch in loader]
+    inputs = torch.cat([inputs for inputs, _ in batches]).numpy()
+    rows = [int(np.flatnonzero((x == X).all(axis=1))[0]) for x in inputs]
+    return np.array(rows), torch.cat([target[0] for _, target in batches]).numpy()
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 23, 24, 1000])
+def test_every_sample_is_served_once_before_any_again(batch_size):
+    """Also where passes end within a batch or within an epoch."""
+    rows, classes = served(make_sample_loader(batch_size=batch_size), n_epochs=20)
+    assert np.array_equal(classes, CODES[rows])
+    passes = [rows[start : start + 23] for start in range(0, len(rows) - 22, 23)]
+    assert len(passes) > 4
+    for one in passes:
+        assert np.array_equal(np.sort(one), SOME_ROWS)
+    assert not np.array_equal(passes[0], passes[1])
+
+
+def test_an_epoch_has_as_many_batches_as_asked_for_and_a_batch_is_one_episode():
+    loader = make_sample_loader()
+    batches = list(loader)
+    assert len(batches) == len(loader) == 3
+    for inputs, target in batches:
+        assert inputs.shape == (5, 5)
+        assert target.shape == (1, 5)
+        assert target.dtype == torch.int64
+
+
+def test_samples_come_in_an_order_that_repeats_with_the_seed():
+    first, again, other = (served(make_sample_loader(seed))[0] for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_augmentation_changes_single_samples_too():
+    plain, changed = make_sample_loader(), make_sample_loader(augment=lambda inputs: inputs + 1.0)
+    for (inputs, _), (augmented, _) in zip(plain, changed, strict=True):
+        assert torch.equal(augmented, inputs + 1.0)
 
 
 # ------------------------------------------------------------------ frozen episodes
