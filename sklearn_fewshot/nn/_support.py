@@ -39,6 +39,16 @@ def class_sums(values: Tensor, support: SupportSet) -> Tensor:
     return sums.index_add(0, slot, values.reshape(-1, dim)).view(n_episodes, -1, dim)
 
 
+def class_means(support: SupportSet) -> SupportSet:
+    """Average the items of each class: one item a class, which stands for as many examples."""
+    weight = support.weight.to(support.embedding.dtype).unsqueeze(-1)
+    total = class_sums(support.embedding.flatten(2) * weight, support)  # (n_episodes, n_classes, d)
+    count = class_sums(weight, support)  # (n_episodes, n_classes, 1)
+    mean = (total / count.clamp_min(1e-12)).unflatten(2, support.embedding.shape[2:])
+    code = torch.arange(support.n_classes, device=count.device).expand(count.shape[:2])
+    return SupportSet(mean, code, count.squeeze(-1), support.n_classes)
+
+
 def class_logsumexp(values: Tensor, support: SupportSet, *, balanced: bool = False) -> Tensor:
     """Add up ``exp(values)`` of the items of each class, in logarithms.
 

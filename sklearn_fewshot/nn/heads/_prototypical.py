@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .._support import SupportSet, class_sums
+from .._support import SupportSet, class_means
 from ._metric import MetricHead
 
 
@@ -31,14 +31,7 @@ class PrototypicalHead(MetricHead):
 
     def represent(self, support: SupportSet) -> SupportSet:
         """Average the examples of each class (eq. 1)."""
-        weight = support.weight.to(support.embedding.dtype)
-        shape = support.embedding.shape[2:]
-        weighted = support.embedding.flatten(2) * weight.unsqueeze(-1)
-        total = class_sums(weighted, support)  # (n_episodes, n_classes, d)
-        count = class_sums(weight.unsqueeze(-1), support)  # (n_episodes, n_classes, 1)
-        prototype = (total / count.clamp_min(1e-12)).unflatten(2, shape)
-        code = torch.arange(support.n_classes, device=count.device).expand(count.shape[:2])
-        return SupportSet(prototype, code, count.squeeze(-1), support.n_classes)
+        return class_means(support)
 
     def score(self, context: SupportSet, query: Tensor) -> Tensor:
         """Score by the negative scaled distance to each prototype (the logits of eq. 2)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .._data import channels_last
-from .._support import SupportSet, class_sums
+from .._support import SupportSet, class_means
 from ._base import Head
 
 FLOATS_AT_A_TIME = 2**23  # of a layer of all pairs, in prediction: 32 MiB
@@ -72,13 +72,8 @@ class RelationHead(Head):
         return cls(embedding_shape, **options)  # type: ignore[arg-type]
 
     def represent(self, support: SupportSet) -> SupportSet:
-        """Average (or, if asked for, add up) the maps of each class."""
-        weight = support.weight.to(support.embedding.dtype).unsqueeze(-1)
-        total = class_sums(support.embedding.flatten(2) * weight, support)
-        count = class_sums(weight, support)  # (n_episodes, n_classes, 1)
-        mean = (total / count.clamp_min(1e-12)).unflatten(2, support.embedding.shape[2:])
-        code = torch.arange(support.n_classes, device=count.device).expand(count.shape[:2])
-        return SupportSet(mean, code, count.squeeze(-1), support.n_classes)
+        """Average the maps of each class; :meth:`context` adds them up if asked for."""
+        return class_means(support)
 
     def context(self, representation: SupportSet) -> SupportSet:
         """Pass the class maps through their half of the first layer."""

@@ -1,0 +1,52 @@
+"""Episodes for the tests of heads and losses."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_fewshot.nn import SupportSet
+
+N_EPISODES, N_SUPPORT, N_QUERIES, N_CLASSES, DIM = 3, 12, 5, 4, 6
+
+
+def _make_support(seed=0, shape=(DIM,), n_support=N_SUPPORT, n_padding=0, n_classes=N_CLASSES):
+    rng = np.random.default_rng(seed)
+    n_items = n_support + n_padding
+    extra = rng.integers(n_classes, size=(N_EPISODES, n_support - n_classes))
+    every_class = np.broadcast_to(np.arange(n_classes), (N_EPISODES, n_classes))
+    code = rng.permuted(np.hstack([every_class, extra]), axis=1)
+    code = np.hstack([code, rng.integers(n_classes, size=(N_EPISODES, n_padding))])
+    embedding = rng.normal(size=(N_EPISODES, n_items, *shape))
+    weight = np.broadcast_to(np.arange(n_items) < n_support, (N_EPISODES, n_items)).astype(float)
+    return SupportSet(*(torch.from_numpy(v) for v in (embedding, code, weight)), n_classes)
+
+
+def _make_query(seed=9, shape=(DIM,)):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(N_EPISODES, N_QUERIES, *shape)))
+
+
+@pytest.fixture(scope="session")
+def make_support():
+    """Make support sets of unequal shots in mixed order, every class present, padding last."""
+    return _make_support
+
+
+@pytest.fixture(scope="session")
+def make_query():
+    """Make as many episodes of queries as `make_support` makes support sets."""
+    return _make_query
+
+
+@pytest.fixture
+def ragged():
+    """Three support sets with padding in between, each smaller than the last.
+
+    The third one lacks class 2.
+    """
+    support = _make_support(seed=5)
+    weight = support.weight.clone()
+    weight[1, [0, 4, 7]] = 0.0
+    weight[2, ::2] = 0.0
+    weight[2, support.code[2] == 2] = 0.0
+    return support._replace(weight=weight)

@@ -1,0 +1,123 @@
+"""The losses, recomputed with plain loops: ragged batches, absent classes, divergence."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, log_softmax
+
+from sklearn_fewshot.nn import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
+
+PADDING = -1
+LOSSES = pytest.mark.parametrize(
+    "loss",
+    [EpisodicCrossEntropy(), PairSquaredError(), BalancedPairCrossEntropy()],
+    ids=lambda loss: type(loss).__name__,
+)
+
+
+@pytest.fixture
+def scores():
+    """Two episodes: the second has two queries fewer and lacks class 2."""
+    values = np.random.default_rng(0).normal(size=(2, 4, 3))
+    values[1, :, 2] = -np.inf
+    return torch.from_numpy(values)
+
+
+@pytest.fixture
+def target():
+    return torch.tensor([[0, 1, 2, 0], [1, 0, PADDING, PADDING]])
+
+
+def real_pairs(scores, target):
+    """Yield score and "same class?" of the pairs of each episode that count."""
+    for episode, codes in enumerate(target):
+        yield [
+            (float(scores[episode, query, label]), bool(code == label))
+            for query, code in enumerate(codes)
+            for label in range(scores.shape[-1])
+            if code != PADDING and scores[episode, query, label] != -np.inf
+        ]
+
+
+def test_cross_entropy_is_the_mean_over_queries_then_over_episodes(scores, target):
+    means = []
+    for episode in range(2):
+        real = target[episode] != PADDING
+        logs = log_softmax(scores[episode][real].numpy(), axis=1)
+        costs = [-row[code] for row, code in zip(logs, target[episode][real], strict=True)]
+        means.append(sum(costs) / len(costs))
+    np.testing.assert_allclose(EpisodicCrossEntropy()(scores, target), np.mean(means))
+
+
+def test_pair_squared_error_equals_plain_loops(scores, target):
+    shares = scores.sigmoid().masked_fill(scores == -torch.inf, -torch.inf)
+    means = [
+        sum((score - same) ** 2 for score, same in pairs) / len(pairs)
+        for pairs in real_pairs(shares, target)
+    ]
+    np.testing.assert_allclose(PairSquaredError()(shares, target), np.mean(means))
+
+
+def test_balanced_pair_cross_entropy_equals_plain_loops(scores, target):
+    means = []
+    for pairs in real_pairs(scores, target):
+        same = [-np.log(expit(score)) for score, is_same in pairs if is_same]
+        different = [-np.log(expit(-score)) for score, is_same in pairs if not is_same]
+        means.append(0.5 * sum(same) / len(same) + 0.5 * sum(different) / len(different))
+    np.testing.assert_allclose(BalancedPairCrossEntropy()(scores, target), np.mean(means))
+
+
+@pytest.mark.parametrize("n_way", [2, 5, 20])
+def test_the_balance_does_not_depend_on_the_number_of_classes(n_way):
+    """One same pair stands against n_way - 1 different ones; undecided scores cost log 2."""
+    scores, target = torch.full((1, n_way, n_way), 0.3), torch.arange(n_way).unsqueeze(0)
+    expected = -0.5 * (np.log(expit(0.3)) + np.log(expit(-0.3)))
+    np.testing.assert_allclose(BalancedPairCrossEntropy()(scores, target), expected, rtol=1e-6)
+
+
+@LOSSES
+def test_gradients_are_right(loss, scores, target):
+    def of_finite(values):
+        filled = torch.full_like(scores, -torch.inf).masked_scatter(scores > -torch.inf, values)
+        return loss(filled, target)
+
+    assert torch.autograd.gradcheck(of_finite, scores[scores > -torch.inf].requires_grad_())
+
+
+@LOSSES
+def test_absent_classes_and_padding_have_no_gradient(loss, scores, target):
+    loss(scores.requires_grad_(), target).backward()
+    assert scores.grad.isfinite().all()
+    assert (scores.grad[1, :, 2] == 0).all()
+    assert (scores.grad[1, 2:] == 0).all()
+    assert (scores.grad[0] != 0).all()
+
+
+@LOSSES
+def test_scores_of_padding_do_not_matter(loss, scores, target):
+    expected = loss(scores, target)
+    scores[1, 2:] = torch.nan
+    assert loss(scores, target) == expected
+
+
+@LOSSES
+def test_divergence_is_not_hidden(loss, scores, target):
+    scores[0, 1, 2] = torch.nan
+    assert loss(scores, target).isnan()
+
+
+@LOSSES
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_confident_scores_have_a_finite_loss(loss, target, size):
+    scores = (size * torch.randn(2, 4, 3)).requires_grad_()
+    value = loss(scores, target)
+    value.backward()
+    assert value.isfinite()
+    assert scores.grad.isfinite().all()
+
+
+def test_perfect_scores_cost_nothing(target):
+    perfect = torch.nn.functional.one_hot(target.clamp_min(0), 3).double()
+    assert PairSquaredError()(perfect, target) == 0
+    for loss in (EpisodicCrossEntropy(), BalancedPairCrossEntropy()):
+        assert loss(1e3 * (perfect - 0.5), target) < 1e-12

@@ -1,0 +1,243 @@
+"""The Relation head, against one that concatenates the maps of every pair."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, linear
+
+from sklearn_fewshot.nn import PairSquaredError, SupportSet
+from sklearn_fewshot.nn.heads import RelationHead, _relation
+
+SIDES = pytest.mark.parametrize("sides", [(1, 1), (2, 2), (3, 3), (5, 5), (7, 4), (1, 6)])
+CHANNELS, DIM = 3, 6
+SHAPES = pytest.mark.parametrize("shape", [(CHANNELS, 5, 4), (DIM,)], ids=["maps", "vectors"])
+TRAINING = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+
+
+def make_head(shape, *, training=False, **options):
+    """Make a head with weights and running statistics of no special kind."""
+    head = RelationHead(shape, n_filters=4, hidden_dim=10, **options).double()
+    with torch.no_grad():
+        for value in head.state_dict().values():
+            if value.is_floating_point():
+                value.normal_(std=0.5)
+        for module in head.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_var.uniform_(0.5, 2.0)
+    return head.train(training)
+
+
+def scored(head, support, query):
+    with torch.no_grad():
+        return head.score(head.context(head.represent(support)), query)
+
+
+def class_maps_by_loops(support, *, add=False):
+    """Average (or add up) the examples of each class."""
+    shape = (len(support.code), support.n_classes, *support.embedding.shape[2:])
+    maps = torch.zeros(shape, dtype=torch.float64)
+    for episode, label in product(*map(range, maps.shape[:2])):
+        members = (support.code[episode] == label) & (support.weight[episode] > 0)
+        if members.any():
+            total = sum(support.embedding[episode, members])
+            maps[episode, label] = total if add else total / members.sum()
+    return maps
+
+
+def every_pair(class_maps, query):
+    """Concatenate class map and query map along channels, pair by pair."""
+    indices = product(range(len(query)), range(query.shape[1]), range(class_maps.shape[1]))
+    return torch.stack([torch.cat([class_maps[e, k], query[e, q]]) for e, q, k in indices])
+
+
+def related_as_in_the_paper(head, class_maps, query):
+    """Apply one first layer to the concatenation, and ReLU before max-pooling."""
+    both = torch.cat([head.of_class.weight, head.of_query.weight], dim=1)
+    pairs = every_pair(class_maps, query)
+    with torch.no_grad():
+        if not head.is_spatial:
+            relation = head.of_pair(linear(pairs, both))
+        else:
+            norm, pool, relu, second, norm_2, pool_2, relu_2, *dense = head.of_pair
+            x = pool(relu(norm(conv2d(pairs, both, padding=1))))
+            x = pool_2(relu_2(norm_2(second(x))))
+            relation = nn.Sequential(*dense)(x)
+    return relation.view(*query.shape[:2], class_maps.shape[1])
+
+
+# ------------------------------------------------------------------ the function
+
+
+@SIDES
+@TRAINING
+def test_maps_are_related_as_in_the_paper(sides, training, make_support, make_query):
+    shape = (CHANNELS, *sides)
+    head = make_head(shape, training=training)
+    support, query = make_support(shape=shape), make_query(shape=shape)
+    scores = scored(head, support, query)
+    expected = related_as_in_the_paper(head, class_maps_by_loops(support), query)
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    assert scores.std() > 1e-3
+
+
+@TRAINING
+def test_vectors_are_related_by_a_perceptron_on_the_pair(training, make_support, make_query):
+    head, support, query = make_head((DIM,), training=training), make_support(), make_query()
+    expected = related_as_in_the_paper(head, class_maps_by_loops(support), query)
+    torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
+    assert expected.std() > 1e-3
+
+
+@SHAPES
+@pytest.mark.parametrize("floats", [1, 60, 500])
+def test_blocks_of_pairs_change_nothing(shape, floats, make_support, make_query, monkeypatch):
+    head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
+    expected = scored(head, support, query)
+    sizes = []
+    handle = head.of_pair.register_forward_hook(lambda _, args, out: sizes.append(args[0].numel()))
+    monkeypatch.setattr(_relation, "FLOATS_AT_A_TIME", floats)
+    torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
+    handle.remove()
+    of_one_pair = head.of_query(query[0, :1]).numel()
+    assert len(sizes) > 1
+    assert max(sizes) <= max(floats, of_one_pair)
+
+
+@SHAPES
+def test_padding_and_absent_classes(shape, ragged, make_support, make_query):
+    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    head, query = make_head(shape), make_query(shape=shape)
+    scores = scored(head, support, query)
+    expected = related_as_in_the_paper(head, class_maps_by_loops(support), query)
+    expected[2, :, 2] = -torch.inf
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    proba = head.proba(scores)
+    shares = expected.clamp_min(0.0) / expected.clamp_min(0.0).sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(proba, shares, rtol=1e-10, atol=1e-12)
+
+
+@SHAPES
+def test_the_sum_is_the_mean_times_the_shots(shape, ragged, make_support, make_query):
+    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    head, query = make_head(shape, reduction="sum"), make_query(shape=shape)
+    expected = related_as_in_the_paper(head, class_maps_by_loops(support, add=True), query)
+    expected[2, :, 2] = -torch.inf
+    scores = scored(head, support, query)
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    head.reduction = "mean"
+    assert (scored(head, support, query) - scores)[:2].abs().max() > 1e-3
+
+
+@SHAPES
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_condensed_support_set_takes_more_examples(shape, reduction, make_support, make_query):
+    head, query = make_head(shape, reduction=reduction), make_query(shape=shape)
+    old, new = make_support(0, shape), make_support(1, shape)
+
+    def joined(*parts):
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        return SupportSet(*(torch.cat(column, dim=1) for column in columns), 4)
+
+    expected = scored(head, joined(old, new), query)
+    scores = scored(head, joined(head.represent(old), new), query)
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+
+
+@SHAPES
+def test_queries_and_episodes_are_related_alone_in_evaluation(shape, make_support, make_query):
+    head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
+    together = scored(head, support, query)
+    for episode in range(3):
+        alone = SupportSet(*(value[[episode]] for value in support[:3]), 4)
+        for q in range(5):
+            score = scored(head, alone, query[[episode], q : q + 1])
+            torch.testing.assert_close(score[0, 0], together[episode, q], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory", ["channels first", "channels last"])
+def test_the_layout_in_memory_changes_nothing(memory, make_support, make_query):
+    shape = (CHANNELS, 5, 4)
+    head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
+    expected = scored(head, support, query)
+    if memory == "channels last":
+        query = query.movedim(2, -1).contiguous().movedim(-1, 2)
+    torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
+
+
+# ------------------------------------------------------------------ probabilities
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("least", [0.0, 1e-45, 1e-300, 0.3])
+def test_probabilities_sum_to_one_however_unrelated_a_query_is(dtype, least):
+    scores = torch.tensor([[least, least, -torch.inf], [least, 0.9, 0.1]], dtype=dtype)
+    proba = RelationHead((DIM,)).proba(scores)
+    np.testing.assert_allclose(proba.sum(dim=-1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(proba[0], [0.5, 0.5, 0.0])
+    shares = np.array([least, 0.9, 0.1]) / (1.0 + least)
+    np.testing.assert_allclose(proba[1], shares, rtol=1e-6, atol=1e-30)
+
+
+# ------------------------------------------------------------------ gradients and start
+
+
+@SHAPES
+def test_training_reaches_every_weight(shape, ragged, make_support, make_query):
+    """Also with padding and an absent class; the score of these pairs is not asked for."""
+    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    head, query = make_head(shape, training=True), make_query(shape=shape)
+    target = torch.tensor([[0, 1, 2, 3, 0], [3, 2, 1, 0, -1], [0, 1, 3, -1, -1]])
+    scores = head.score(head.context(head.represent(support)), query)
+    PairSquaredError()(scores, target).backward()
+    for parameter in head.parameters():
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.any()
+
+
+@TRAINING
+def test_gradients_through_maps_are_right(training, make_support, make_query):
+    shape = (2, 3, 3)
+    head = make_head(shape, training=training)
+    support, query = make_support(shape=shape, n_support=5), make_query(shape=shape)[:, :1]
+
+    def scores(embedding, query, *_):
+        given = head.represent(support._replace(embedding=embedding))
+        return head.score(head.context(given), query)
+
+    inputs = (support.embedding.requires_grad_(), query.requires_grad_(), *head.parameters())
+    assert torch.autograd.gradcheck(scores, inputs, fast_mode=True)
+
+
+def test_untrained_maps_are_undecided(make_support, make_query):
+    shape = (CHANNELS, 5, 4)
+    scores = scored(
+        RelationHead(shape).double().eval(), make_support(shape=shape), make_query(shape=shape)
+    )
+    assert 0.01 < scores.median() < 0.99
+
+
+def test_untrained_vectors_are_related_by_their_distance(make_support, make_query):
+    """A sample is related to itself more than to anything else, and to near ones more."""
+    head, query = RelationHead((DIM,)).double().eval(), make_query()
+    places = SupportSet(query, torch.arange(5).expand(3, 5), torch.ones(3, 5).double(), 5)
+    scores = scored(head, places, query)
+    itself = scores.diagonal(dim1=1, dim2=2)
+    np.testing.assert_allclose(itself, 1 / (1 + np.exp(-2.0)), atol=0.1)
+    assert (scores <= itself.unsqueeze(-1)).all()
+    distance = torch.cdist(query, query)
+    assert np.corrcoef(distance.flatten(), scores.flatten())[0, 1] < -0.5
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_the_start_fits_vectors_of_any_size(size, make_support, make_query):
+    """In a few rounds: of saturated scores only the direction can be seen."""
+    head, support, query = RelationHead((DIM,)).eval(), make_support(), size * make_query()
+    support = support._replace(embedding=size * support.embedding)
+    support, query = support._replace(embedding=support.embedding.float()), query.float()
+    for _ in range(4):
+        head.start_from(scored(head, support, query))
+    log_odds = scored(head, support, query).logit()
+    assert log_odds.median().item() == pytest.approx(-2.0, abs=0.05)

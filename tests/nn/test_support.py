@@ -1,0 +1,114 @@
+"""Sums, logsumexps, maxima and means within classes, against plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+
+from sklearn_fewshot.nn._support import (
+    SupportSet,
+    class_logsumexp,
+    class_max,
+    class_mean,
+    class_sums,
+)
+
+
+@pytest.fixture
+def values(make_query, ragged):
+    """A value for each query and item."""
+    return make_query(shape=(ragged.code.shape[1],))
+
+
+@pytest.fixture
+def weighted(ragged):
+    """The ragged support set with some items that stand for several examples."""
+    weight = ragged.weight.clone()
+    weight[0, 2], weight[1, 1], weight[2, 3] = 3.0, 2.0, 5.0
+    return ragged._replace(weight=weight)
+
+
+def by_loops(condense, values, support, empty=-np.inf):
+    """Apply ``condense(values, weights)`` to the real items of each query and class."""
+    result = np.full((*values.shape[:2], support.n_classes), empty)
+    for episode, query, label in np.ndindex(result.shape):
+        members = [
+            item
+            for item, code in enumerate(support.code[episode])
+            if code == label and support.weight[episode, item] > 0
+        ]
+        if members:
+            condensed = condense(
+                values[episode, query, members].numpy(), support.weight[episode, members].numpy()
+            )
+            result[episode, query, label] = condensed
+    return result
+
+
+@pytest.mark.parametrize(
+    ("function", "condense"),
+    [
+        (class_logsumexp, lambda values, weight: np.log(np.sum(weight * np.exp(values)))),
+        (class_max, lambda values, weight: max(values)),
+        (class_mean, lambda values, weight: sum(values * weight) / sum(weight)),
+    ],
+)
+def test_values_of_a_class_equal_plain_loops(function, condense, values, weighted):
+    expected = by_loops(condense, values, weighted)
+    assert (expected[2, :, 2] == -np.inf).all()
+    np.testing.assert_allclose(function(values, weighted), expected, rtol=1e-12)
+
+
+def test_balanced_classes_average_instead_of_summing(values, weighted):
+    def mean(values, weight):
+        return np.log(np.sum(weight * np.exp(values)) / np.sum(weight))
+
+    balanced = class_logsumexp(values, weighted, balanced=True)
+    np.testing.assert_allclose(balanced, by_loops(mean, values, weighted), rtol=1e-12)
+
+
+def test_sums_equal_plain_loops(make_support):
+    support = make_support()
+    expected = np.zeros((3, 4, 6))
+    for episode, codes in enumerate(support.code):
+        for item, code in enumerate(codes):
+            expected[episode, code] += support.embedding[episode, item].numpy()
+    np.testing.assert_allclose(class_sums(support.embedding, support), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e4, 1e30])
+def test_logsumexp_of_any_size_is_accurate_and_has_gradients(values, weighted, balanced, size):
+    values = (size * values).requires_grad_()
+    result = class_logsumexp(values, weighted, balanced=balanced)
+
+    def expected(values, weight):
+        return logsumexp(values, b=weight / np.sum(weight) if balanced else weight)
+
+    by_hand = by_loops(expected, values.detach(), weighted)
+    np.testing.assert_allclose(result.detach(), by_hand, rtol=1e-12, atol=1e-12)
+    result[result.isfinite()].sum().backward()
+    assert values.grad.isfinite().all()
+    real = (weighted.weight > 0).unsqueeze(1).expand_as(values)
+    assert (values.grad[~real] == 0).all()
+    present = int(result.isfinite().sum())
+    np.testing.assert_allclose(values.grad.sum(), present)  # the attention within a class is one
+
+
+@pytest.mark.parametrize("function", [class_logsumexp, class_max, class_mean])
+def test_gradients_are_right(function, values, weighted):
+    def of_present(values):
+        result = function(values, weighted)
+        return result[result.isfinite()]
+
+    assert torch.autograd.gradcheck(of_present, values.requires_grad_())
+
+
+def test_a_class_of_padding_only_and_a_class_of_no_item_are_alike():
+    values = torch.zeros(1, 2, 3, dtype=torch.float64)
+    code, weight = torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 0.0, 0.0]])
+    support = SupportSet(torch.zeros(1, 3, 1), code, weight, 3)
+    for function in (class_logsumexp, class_max, class_mean):
+        scores = function(values, support)
+        assert (scores[..., 0] == 0).all()
+        assert (scores[..., 1:] == -np.inf).all()
