@@ -560,7 +560,8 @@ class BaseFewShotLearner(
         """Measure the starting scale where the untrained distances mean something."""
         if self._measures_start() and starts_from_features(module.backbone):
             episodes = ValidationEpisodes(store, sampler.plan(N_START_EPISODES, rng))
-            module.head.start_from(score_frozen(module, episodes))
+            for _ in range(3):  # the first measurement may be of saturated scores
+                module.head.start_from(score_frozen(module, episodes))
 
     def _train(
         self,
@@ -747,7 +748,7 @@ class BaseFewShotLearner(
         Returns
         -------
         scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
-            With two classes the difference: positive for the second.
+            With two classes one score, positive for the second.
         """
         return self._classifier(X_support, y_support).decision_function(X)
 

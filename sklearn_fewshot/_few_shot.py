@@ -200,10 +200,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
-            With two classes the difference: positive for ``classes_[1]``.
+            With two classes one score, positive for ``classes_[1]``: the difference of the two,
+            or of what the learner turns them into for probabilities.
         """
         scores = np.concatenate(list(self._score_blocks(X)))
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+        return self._network.margin(scores) if scores.shape[1] == 2 else scores
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the support.

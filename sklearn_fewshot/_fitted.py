@@ -204,6 +204,10 @@ class FittedNetwork:
         """Turn scores into probabilities; rows sum to one."""
         return self.module.head.proba(torch.from_numpy(scores)).numpy()
 
+    def margin(self, scores: np.ndarray) -> np.ndarray:
+        """Turn the scores of two classes into one, in the order of their probabilities."""
+        return self.module.head.margin(torch.from_numpy(scores)).numpy()
+
     def _applied(self, verb: Callable[[SupportSet], SupportSet], items: Representation) -> Any:
         support = self._as_support(items)
         with torch.inference_mode():
