@@ -39,7 +39,7 @@ from .nn import (
     resolve_precision,
     score_frozen,
 )
-from .nn.backbones import BACKBONES, has_linear_start, starts_from_features
+from .nn.backbones import BACKBONES, has_linear_start
 from .nn.heads import PrototypicalHead
 from .utils._fresh import unfitted_copy
 from .utils._random import draw_seed, seeded_torch
@@ -212,8 +212,8 @@ class BaseFewShotLearner(
         """Return the head's class and its parameters."""
         raise NotImplementedError
 
-    def _measures_start(self) -> bool:
-        """Whether the head starts from measured distances, behind networks where they mean much."""
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        """Whether the head starts from the distances that the untrained backbone gives."""
         return False
 
     def _backbone(self) -> Any:
@@ -558,7 +558,7 @@ class BaseFewShotLearner(
         rng: np.random.Generator,
     ) -> None:
         """Measure the starting scale where the untrained distances mean something."""
-        if self._measures_start() and starts_from_features(module.backbone):
+        if self._measures_start(module.backbone):
             episodes = ValidationEpisodes(store, sampler.plan(N_START_EPISODES, rng))
             for _ in range(3):  # the first measurement may be of saturated scores
                 module.head.start_from(score_frozen(module, episodes))

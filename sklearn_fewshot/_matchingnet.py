@@ -5,9 +5,11 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import torch
 from sklearn.utils._param_validation import Interval
 
 from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from .nn.backbones import starts_from_features
 from .nn.heads import FullContextHead, MatchingHead
 from .utils._docs import with_common_parameters
 
@@ -138,5 +140,10 @@ class MatchingNetClassifier(BaseFewShotLearner):
             return FullContextHead, options | {"n_steps": self.n_steps}
         return MatchingHead, options
 
-    def _measures_start(self) -> bool:
-        return self.scale == "auto" and self.metric != "cosine" and not self.fce
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        return (
+            starts_from_features(backbone)
+            and self.scale == "auto"
+            and self.metric != "cosine"
+            and not self.fce
+        )

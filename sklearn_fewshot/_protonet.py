@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from .nn.backbones import starts_from_features
 from .nn.heads import PrototypicalHead
 from .utils._docs import with_common_parameters
 
@@ -93,5 +96,5 @@ class ProtoNetClassifier(BaseFewShotLearner):
         options = {"metric": self.metric, "scale": scale, "learn_scale": self.learn_scale}
         return PrototypicalHead, options
 
-    def _measures_start(self) -> bool:
-        return self.scale == "auto"
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        return starts_from_features(backbone) and self.scale == "auto"

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ._base import BaseFewShotLearner
 from .nn import PairSquaredError
-from .nn.backbones import auto_backbone
+from .nn.backbones import auto_backbone, distances_mean_something
 from .nn.heads import RelationHead
 from .utils._docs import with_common_parameters
 
@@ -84,8 +84,8 @@ class RelationNetClassifier(BaseFewShotLearner):
     def _head(self) -> tuple[type, dict[str, Any]]:
         return RelationHead, {"reduction": self.reduction}
 
-    def _measures_start(self) -> bool:
-        return True
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        return distances_mean_something(backbone)
 
     def _backbone(self) -> Any:
         if self.backbone == "auto" and auto_backbone(self.input_shape_) == "conv4":

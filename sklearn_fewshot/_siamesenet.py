@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
 from .nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
+from .nn.backbones import distances_mean_something
 from .nn.heads import SiameseHead
 from .utils._docs import with_common_parameters
 from .utils._validation import check_X
@@ -136,8 +137,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def _head(self) -> tuple[type, dict[str, Any]]:
         return SiameseHead, {"metric": self.metric, "aggregate": self.aggregate}
 
-    def _measures_start(self) -> bool:
-        return True
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        return distances_mean_something(backbone)
 
     def _criterion(self) -> torch.nn.Module:
         return BalancedPairCrossEntropy()

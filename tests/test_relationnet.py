@@ -132,3 +132,12 @@ def test_vectors_start_as_a_distance_whatever_their_size(factor, table):
     assert classifier.score(factor * table.X_new, table.y_new) > 0.8
     scores = classifier.decision_function(factor * table.X_new)
     assert 0.01 < np.median(scores) < 0.5
+
+
+def test_a_random_perceptron_in_front_does_not_silence_the_relation_module():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(30), 15)
+    X = 4.0 * rng.normal(size=(30, 5))[y] + rng.normal(size=(len(y), 5))
+    learner = make(backbone="mlp", n_way=10, episodes_per_epoch=20, max_epochs=4).fit(X, y)
+    losses = [row["train_loss"] for row in learner.history_]
+    assert losses[-1] < 0.6 * 0.1  # 1 / n_way: what scores of zero for every pair would cost

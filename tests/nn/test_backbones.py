@@ -15,6 +15,7 @@ from sklearn_fewshot.nn.backbones import (
     Identity,
     ResidualMLP,
     ResNet12,
+    distances_mean_something,
     has_linear_start,
     make_backbone,
     starts_from_features,
@@ -167,6 +168,12 @@ def test_only_backbones_without_a_random_start_start_from_features():
     modules = {name: make_backbone(name, TAKES[name][0]) for name in BACKBONES}
     starts = {name for name, module in modules.items() if starts_from_features(module)}
     assert starts == {"identity", "residual_mlp", "conv1d"}
+
+
+def test_untrained_distances_mean_nothing_behind_batch_normalisation():
+    modules = {name: make_backbone(name, TAKES[name][0]) for name in BACKBONES}
+    trusted = {name for name, module in modules.items() if distances_mean_something(module)}
+    assert trusted == {"identity", "residual_mlp", "conv1d", "mlp", "koch"}
 
 
 # ------------------------------------------------------------------ frozen networks

@@ -102,6 +102,18 @@ def starts_from_features(module: nn.Module) -> bool:
     return isinstance(module, LinearStart | Identity)
 
 
+def distances_mean_something(module: nn.Module) -> bool:
+    """Whether distances of the untrained embedding are those that training will begin with.
+
+    Batch normalisation has no statistics yet: in evaluation mode it passes on what in training it
+    would normalise.
+    """
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    return starts_from_features(module) or not any(
+        isinstance(part, batch_norm) for part in module.modules()
+    )
+
+
 def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     if not isinstance(module, nn.Module):
         raise TypeError(

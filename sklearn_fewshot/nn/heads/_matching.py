@@ -78,7 +78,8 @@ class FullContextHead(MatchingHead):
         h_k       = h^_k + f'(q)
         r_k       = sum over i of  softmax_i(h_k . g(x_i, S)) * g(x_i, S)
 
-    and ``f(q, S) = h_K``. The recurrent networks are told an order, a support set has none:
+    and ``f(q, S) = h_K``, where ``h_0 = c_0 = 0`` and so ``r_0`` is the mean of the ``g``: the
+    paper leaves it open. The recurrent networks are told an order, a support set has none:
     examples are sorted by a fixed projection of their embeddings, whole classes by that of their
     mean, so that predictions depend neither on the order of the rows nor on the labels.
     """
