@@ -215,7 +215,10 @@ def row(label: str, run: dict[str, Any], lake: str) -> list[str]:
     """Lay out one run."""
     cells = [f"{run[name]:.2f} ± {run[name + '_half_width']:.2f}" for name in COLUMNS]
     threads = re.search(r"\d+ thread", run["machine"])[0]
-    return [label, *cells, lake, f"{run['seconds'] / 60:.1f} ({threads})"]
+    minutes = f"{run['seconds'] / 60:.1f} ({threads})"
+    if run.get("suspended"):
+        minutes = "not measured: suspended for a time"
+    return [label, *cells, lake, minutes]
 
 
 def mean_row(label: str, runs: list[dict[str, Any]], lake: str) -> list[str]:
