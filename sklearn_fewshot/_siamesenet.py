@@ -236,7 +236,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
             If labels are not 1 and -1, or no pair is of different classes.
         """
         score, y = self.pair_score(pairs), np.asarray(y)
-        if y.shape != score.shape or not np.isin(y, (-1, 1)).all() or not (y == -1).any():
+        is_label = y.dtype.kind in "if" and np.isin(y, (-1, 1)).all()
+        if y.shape != score.shape or not is_label or not (y == -1).any():
             raise ValueError(
                 f"y must hold 1 (same class) or -1 (different classes) for each of the "
                 f"{len(score)} pairs, and -1 at least once. Got {np.unique(y)} in shape {y.shape}."
