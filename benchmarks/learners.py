@@ -148,7 +148,7 @@ def write() -> None:
     loads = [run["load_before"] for run in used]
     times = [[who, *(seconds(found(name, who)) for name in DATA)] for who in LEARNERS]
     table = markdown_table(["data", "setting", *LEARNERS, "support floor", "base floor"], rows)
-    table += "\n\nSeconds of training, mean over the splits:\n\n"
+    table += "\n\nSeconds of training (mean; beside other work, so at most):\n\n"
     table += markdown_table(["learner", *DATA], times)
     write_page(
         "learners",

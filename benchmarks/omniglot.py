@@ -177,12 +177,14 @@ def write() -> None:
     """Write the page of everything measured so far."""
     rows, runs = [], []
     for learner, entry in ENTRIES.items():
+        seeds, lake = found("vinyals", learner), found("lake", learner)
+        if not (seeds or lake):
+            continue
         if entry.published:
             cells = [f"{value:.1f}" for value in entry.published]
             rows.append([f"published, {entry.source}", *cells, entry.lake, ""])
             band = [f"{value:.1f}" for value in entry.band] + ["none"] * (4 - len(entry.band))
             rows.append([f"{learner} counts as reproduced from", *band, "", ""])
-        seeds, lake = found("vinyals", learner), found("lake", learner)
         runs += seeds + lake
         lakes = " / ".join(f"{run['lake']:.1f}" for run in lake)
         if len(seeds) == 1:
