@@ -9,17 +9,22 @@ from ._matchingnet import MatchingNetClassifier
 from ._protonet import ProtoNetClassifier
 from ._relationnet import RelationNetClassifier
 from ._siamesenet import SiameseNetClassifier
+from ._zero_shot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
+from .utils._attributes import ClassAttributes
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BaselineClassifier",
+    "ClassAttributes",
     "FewShotClassifier",
     "FewShotPipeline",
     "MatchingNetClassifier",
     "ProtoNetClassifier",
     "RelationNetClassifier",
     "SiameseNetClassifier",
+    "ZeroShotProtoNetClassifier",
+    "ZeroShotRelationNetClassifier",
     "adapt",
     "make_fewshot_pipeline",
 ]

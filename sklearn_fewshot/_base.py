@@ -99,6 +99,12 @@ class _TrainingData(NamedTuple):
     classes: np.ndarray  # (n_classes,) labels
     groups: np.ndarray | None  # (n_samples,)
     validation: np.ndarray  # (n_classes,) bool, held-out classes
+    reserved: np.ndarray | None = None  # (n_samples,) bool, rows kept from training
+
+    def rows_of(self, drawn: np.ndarray) -> np.ndarray:
+        """Return the rows of some classes, (n_classes,) bool, that may be trained on."""
+        inside = drawn[self.codes]
+        return np.flatnonzero(inside if self.reserved is None else inside & ~self.reserved)
 
 
 def _as_judged(module: EpisodicModule) -> EpisodicModule:
@@ -298,6 +304,10 @@ class BaseFewShotLearner(
             If a parameter or an array is malformed, there are fewer than two classes, or no class
             has two examples.
         """
+        return self._fit(X, y, groups, class_groups)
+
+    def _fit(self, X: Any, y: Any, groups: Any, class_groups: Any, **described: Any) -> Any:
+        """Fit; ``described`` is what a learner takes beside what all take."""
         self._validate_params()
         if self.freeze_backbone and self.augment is not None:
             raise ValueError(
@@ -308,7 +318,7 @@ class BaseFewShotLearner(
         seed = draw_seed(self.random_state)
         start = getattr(self, "_network", None) if self.warm_start else None
         with seeded_torch(seed, resolve_device(self.device)):
-            data = fresh._check_training_data(X, y, groups, class_groups, seed)
+            data = fresh._check_training_data(X, y, groups, class_groups, seed, **described)
             fresh._meta_train(data, np.random.default_rng(seed), start)
         self.__dict__ = fresh.__dict__
         return self
@@ -367,7 +377,7 @@ class BaseFewShotLearner(
         if not self._should_refit(data, start, use_projection):
             return
         history, n_way, best_epoch = self.history_, self.n_way_, self.best_epoch_
-        everything = data._replace(validation=np.zeros_like(data.validation))
+        everything = data._replace(validation=np.zeros_like(data.validation), reserved=None)
         self._train_once(everything, rng, None, use_projection, best_epoch)
         self.history_, self.n_way_, self.best_epoch_ = history, n_way, best_epoch
 
@@ -426,7 +436,7 @@ class BaseFewShotLearner(
             if use_projection:
                 rows = np.flatnonzero(~data.validation[data.codes])
                 network = network.with_projection(store, rows, data.codes)
-            self._start_scale(network.trained, store, train_sampler, rng)
+            self._start_head(network.trained, data, store, train_sampler, rng)
             recipe, module, trained = network
         title = "again on all classes, " if is_refit else ""
         task = EpisodicTask(self._loader(store, train_sampler, data, rng), valid, title)
@@ -448,6 +458,10 @@ class BaseFewShotLearner(
                 f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
                 "take part with fewer, or, with a single example, not at all."
             )
+        self._warn_of_no_validation(data)
+
+    def _warn_of_no_validation(self, data: _TrainingData) -> None:
+        name = type(self).__name__
         if not data.validation.any() and self.validation_fraction > 0:
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
@@ -457,19 +471,20 @@ class BaseFewShotLearner(
 
     def _sampler(self, data: _TrainingData, drawn: np.ndarray) -> EpisodeSampler:
         """Return a sampler over the rows of the ``drawn`` classes."""
-        rows = np.flatnonzero(drawn[data.codes])
+        rows = data.rows_of(drawn)
         members = np.flatnonzero(drawn)
         return EpisodeSampler(
             np.searchsorted(members, data.codes[rows]),
-            n_way=self.n_way,
-            n_shot=self.n_shot,
-            n_query=self.n_query,
+            **self._episode_size(),
             rows=rows,
             groups=None if data.groups is None else data.groups[rows],
             clamp=True,
             names=data.classes[members],
             owner=type(self).__name__,
         )
+
+    def _episode_size(self) -> dict[str, Any]:
+        return {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
 
     def _untrained(self, start: FittedNetwork | None) -> tuple[Recipe, EpisodicModule]:
         """Return the network that training starts from, fresh or (``warm_start``) fitted before."""
@@ -550,9 +565,10 @@ class BaseFewShotLearner(
             gain.append(accuracy[0] - accuracy[1])
         return float(np.mean(gain)) > 0
 
-    def _start_scale(
+    def _start_head(
         self,
         module: EpisodicModule,
+        data: _TrainingData,
         store: DataTensor,
         sampler: EpisodeSampler,
         rng: np.random.Generator,
@@ -608,15 +624,15 @@ class BaseFewShotLearner(
         )
         if hasattr(self, "learn_scale"):
             self.scale_ = float(module.head.scale)
-        items = Representation(
-            self._embed_again(data, store),
-            data.codes.astype(np.int64),
-            np.ones(len(data.codes)),
-            len(data.classes),
-        )
-        self.representation_ = self._network.represent(items)
+        self.representation_ = self._network.represent(self._base_items(data, store))
         flat = data.X.reshape(len(data.X), -1)
         self._base_mean, self._base_std = column_moments(flat)
+
+    def _base_items(self, data: _TrainingData, store: DataTensor) -> Representation:
+        """Return what the base classes are known by: their examples, embedded."""
+        codes = data.codes.astype(np.int64)
+        embedding = self._embed_again(data, store)
+        return Representation(embedding, codes, np.ones(len(codes)), len(data.classes))
 
     def _embed_again(self, data: _TrainingData, store: DataTensor) -> np.ndarray:
         """Embed the training data with the trained network, a frozen part of it only once."""
@@ -829,7 +845,7 @@ class BaseFewShotLearner(
 
     @property
     def _n_features_out(self) -> int:
-        return int(np.prod(self.representation_.embedding.shape[1:]))
+        return int(np.prod(self._network.embedding_shape))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether ``fit`` has succeeded."""

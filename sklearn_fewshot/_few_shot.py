@@ -290,6 +290,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _add(self, X: Any, y: Any, allowed: Any = None) -> None:
         """Join labelled examples to the representation, or leave everything as it is and raise."""
+        self._network.check_takes_examples()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         y = check_labels(X, y)
         classes, codes = encode_labels(y)
@@ -324,8 +325,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     @classmethod
     def _of_base_classes(cls, learner: Any) -> FewShotClassifier:
         """Build the classifier of a learner's own base classes."""
+        return cls._of_items(learner, learner.representation_, learner.classes_)
+
+    @classmethod
+    def _of_items(
+        cls, learner: Any, items: Representation, classes: np.ndarray
+    ) -> FewShotClassifier:
+        """Build a classifier of what a learner knows classes by."""
         clf = cls(learner)._start(None)
-        clf._set(learner.representation_, learner.classes_)
+        clf._set(items, classes)
         return clf
 
     def __sklearn_is_fitted__(self) -> bool:

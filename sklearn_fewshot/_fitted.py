@@ -123,6 +123,19 @@ class FittedNetwork:
         self.batch_size = batch_size
         self.autocast_dtype = autocast_dtype
 
+    @property
+    def embedding_shape(self) -> tuple[int, ...]:
+        """Shape of one embedding."""
+        return embedding_shape(self.module.backbone, self.recipe.input_shape)
+
+    def check_takes_examples(self) -> None:
+        """Raise if the network knows classes by something else than examples."""
+        if not self.module.head.takes_examples:
+            raise TypeError(
+                "Zero-shot learners take no support set: they know classes by their attributes. "
+                "Use adapt(class_attributes=...) of the learner, or its score in cross-validation."
+            )
+
     def embed(self, X: np.ndarray) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
         if isinstance(self.module.backbone, Identity):
@@ -190,6 +203,7 @@ class FittedNetwork:
         target : int64 ndarray of shape (n_some_episodes, n_way * n_query)
             Class of each query within its episode, -1 for padding.
         """
+        self.check_takes_examples()
         n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
         step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
         device = self._head_device()

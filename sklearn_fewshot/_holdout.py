@@ -26,6 +26,36 @@ def drawable_classes(codes: np.ndarray, groups: np.ndarray | None) -> np.ndarray
     return np.bincount(pairs[:, 0]) >= 2
 
 
+def reserved_rows(
+    codes: np.ndarray, groups: np.ndarray | None, fraction: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw rows to keep from training, whole groups at a time.
+
+    Parameters
+    ----------
+    codes : int ndarray of shape (n_samples,)
+        Class codes.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each sample.
+    fraction : float
+        Share of the rows.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    reserved : bool ndarray of shape (n_samples,)
+        False for all rows of a class that would be left with fewer than two.
+    """
+    unit = np.arange(len(codes)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    size = np.bincount(unit)
+    order = rng.permutation(len(size))
+    first = np.cumsum(size[order]) <= max(1, round(fraction * len(codes)))
+    reserved = np.isin(unit, order[first])
+    left = np.bincount(codes, weights=~reserved)
+    return reserved & (left >= 2)[codes]
+
+
 def held_out_classes(
     drawable: np.ndarray, fraction: float, owners: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:

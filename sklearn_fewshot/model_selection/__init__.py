@@ -1,5 +1,6 @@
 """Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
 
+from .._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._episodic import EpisodicResult, EpisodicScorer, episodic_score
 from ._split import ClassKFold, ClassShuffleSplit, EpisodeSplit
 
@@ -9,5 +10,7 @@ __all__ = [
     "EpisodeSplit",
     "EpisodicResult",
     "EpisodicScorer",
+    "GeneralizedAccuracy",
     "episodic_score",
+    "generalized_accuracy",
 ]

@@ -17,6 +17,7 @@ from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquared
 from ._module import (
     ClassifierModule,
     CosineClassifier,
+    DescribedModule,
     EpisodeBatch,
     EpisodicModule,
     autocast,
@@ -31,6 +32,7 @@ __all__ = [
     "ClassifierModule",
     "CosineClassifier",
     "DataTensor",
+    "DescribedModule",
     "EpisodeBatch",
     "EpisodeLoader",
     "EpisodicCrossEntropy",

@@ -155,6 +155,7 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
         weight=torch.from_numpy(real[:, :n_support].astype(np.float32)),
         query=torch.from_numpy(position[:, n_support:]),
         n_classes=n_way,
+        classes=torch.from_numpy(plan.classes.astype(np.int64)),
     )
     return planned[real], batch, torch.from_numpy(target)
 
@@ -165,7 +166,7 @@ def to_device(
     """Move the index tensors of a batch to the device of its inputs."""
     if device.type == "cpu":
         return batch, target
-    names = ("inputs", "support", "code", "weight", "query")
+    names = ("inputs", "support", "code", "weight", "query", "classes")
     moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in names}
     return batch._replace(**moved), target.to(device, non_blocking=True)
 

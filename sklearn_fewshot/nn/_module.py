@@ -27,6 +27,9 @@ class EpisodeBatch(NamedTuple):
         1, or 0 for padding.
     n_classes : int
         Most classes that any of the episodes has.
+    classes : int64 tensor of shape (n_episodes, n_classes)
+        Which classes of the data these are; -1 for padding. Only needed where classes are known
+        by something else than examples.
     """
 
     inputs: Tensor
@@ -35,6 +38,7 @@ class EpisodeBatch(NamedTuple):
     weight: Tensor
     query: Tensor
     n_classes: int
+    classes: Tensor = torch.empty(0, dtype=torch.int64)
 
 
 class EpisodicModule(nn.Module):
@@ -66,9 +70,42 @@ class EpisodicModule(nn.Module):
 
     def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
         """Score the queries of ``batch`` given the embedding of its inputs."""
-        support = SupportSet(embedding[batch.support], batch.code, batch.weight, batch.n_classes)
-        representation = self.head.represent(support)
+        representation = self.head.represent(self.support(embedding, batch))
         return self.head.score(self.head.context(representation), embedding[batch.query])
+
+    def support(self, embedding: Tensor, batch: EpisodeBatch) -> SupportSet:
+        """Return the support sets of ``batch``: here the embedded examples."""
+        return SupportSet(embedding[batch.support], batch.code, batch.weight, batch.n_classes)
+
+
+class DescribedModule(EpisodicModule):
+    """Scores the queries of episodes against a description of each class, not examples.
+
+    Parameters
+    ----------
+    backbone, head, autocast_dtype
+        As in :class:`EpisodicModule`.
+    items : tensor of shape (n_classes, n_features)
+        What the head knows each class of the data by.
+    """
+
+    items: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        items: Tensor,
+        autocast_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(backbone, head, autocast_dtype)
+        self.register_buffer("items", items, persistent=False)
+
+    def support(self, embedding: Tensor, batch: EpisodeBatch) -> SupportSet:
+        """Return the items of the classes of each episode, one a class."""
+        weight = (batch.classes >= 0).to(self.items.dtype)
+        code = torch.arange(batch.n_classes, device=self.items.device).expand(weight.shape)
+        return SupportSet(self.items[batch.classes], code, weight, batch.n_classes)
 
 
 class ClassifierModule(EpisodicModule):

@@ -118,12 +118,21 @@ def with_common_parameters(cls: type) -> type:
     constructor.__signature__ = Signature([*own.values(), *family.values()])
     doc = cls.__doc__ or ""
     for name, text in (
-        ("{common_parameters}", with_defaults(COMMON_PARAMETERS, family)),
+        ("{common_parameters}", with_defaults(_described(cls), family)),
         ("{common_attributes}", COMMON_ATTRIBUTES),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
     cls.__doc__ = doc
     return cls
+
+
+def _described(cls: type) -> str:
+    """Describe the common parameters, those in ``_parameter_docs`` in the words of the class."""
+    doc = COMMON_PARAMETERS
+    for name, text in getattr(cls, "_parameter_docs", {}).items():
+        entry = re.compile(rf"^({name} : .*\n)(?: +.*\n)*", re.MULTILINE)
+        doc = entry.sub(lambda match, text=text: match[1] + indent(text, "    ") + "\n", doc)
+    return doc
 
 
 def with_defaults(doc: str, parameters: Mapping[str, Parameter]) -> str:

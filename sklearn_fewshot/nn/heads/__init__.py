@@ -1,5 +1,6 @@
 """Heads: from embedded support and queries to scores."""
 
+from ._attributes import AttributePrototypeHead, AttributeRelationHead
 from ._base import Head
 from ._matching import FullContextHead, MatchingHead
 from ._metric import MetricHead
@@ -9,6 +10,8 @@ from ._siamese import SiameseHead
 from ._unit_length import CentroidHead, LogisticHead
 
 __all__ = [
+    "AttributePrototypeHead",
+    "AttributeRelationHead",
     "CentroidHead",
     "FullContextHead",
     "Head",

@@ -19,6 +19,9 @@ class Head(nn.Module):
     #: queries travel through it in float32, in chunks of fixed size.
     exact: bool = True
 
+    #: Whether the items of a support set are embedded examples; if not, attributes of classes.
+    takes_examples: ClassVar[bool] = True
+
     #: Laws of the family that the head does not keep by design, with the reason. "duplicates":
     #: giving every example twice changes nothing; "weights": a weight of two is two examples.
     breaks: ClassVar[dict[str, str]] = {}

@@ -1,0 +1,210 @@
+"""Heads that know a class by its attributes in place of examples."""
+
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from .._support import SupportSet, class_means
+from ._base import Head
+from ._prototypical import PrototypicalHead
+from ._relation import RelationHead
+
+START_SCALE = 16.0  # of the median distance: the softmax is neither flat nor saturated
+BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the linear path beside it
+
+
+class AttributeHead(Head):
+    """Base of heads that compare queries with classes in the space of the attributes.
+
+    The items of a "support set" are classes: their attributes and, as a last column, a handicap.
+    Query embeddings and attributes go through a map each; the rest is done by the head of a
+    learner with examples, the inner head.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the query's embedding.
+    n_attributes : int or None
+        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
+        item has its length.
+    **options
+        Parameters of the inner head.
+    """
+
+    takes_examples: ClassVar[bool] = False
+    inner_type: ClassVar[type[Head]]
+
+    def __init__(self, embedding_dim: int, n_attributes: int | None = None, **options: Any) -> None:
+        super().__init__()
+        self.n_attributes = n_attributes or embedding_dim - 1
+        self.of_query = nn.Linear(embedding_dim, self.n_attributes)
+        self.of_class = nn.Linear(self.n_attributes, self.n_attributes, bias=False)
+        nn.init.eye_(self.of_class.weight)
+        self.inner = self.inner_type.for_embeddings((self.n_attributes,), **options)
+        self.exact = self.inner.exact
+
+    @classmethod
+    def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: Any) -> Self:
+        """Build the head for flattened embeddings."""
+        return cls(torch.Size(embedding_shape).numel(), **options)
+
+    def represent(self, support: SupportSet) -> SupportSet:
+        """Average the attributes of each class, if it has several items."""
+        return class_means(support)
+
+    def context(self, representation: SupportSet) -> SupportSet:
+        """Turn attributes into prototypes of unit length; handicaps stay as they are."""
+        attributes, handicap = _split(representation)
+        prototype = normalize(self.prototype(attributes), dim=-1)
+        context = self.inner.context(representation._replace(embedding=prototype))
+        return context._replace(embedding=torch.cat([context.embedding, handicap], dim=-1))
+
+    def prototype(self, attributes: Tensor) -> Tensor:
+        """Return ``g`` of attributes of shape (n_episodes, n_classes, n_attributes)."""
+        return linear(attributes, self.of_class.weight.to(attributes.dtype))
+
+    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+        """Score by the inner head, in the space of the attributes."""
+        weight, bias = self.of_query.weight.to(query.dtype), self.of_query.bias.to(query.dtype)
+        mapped = linear(query.flatten(2), weight, bias)  # (n_episodes, n_queries, n_attributes)
+        embedding, handicap = _split(context)
+        scores = self.inner.score(context._replace(embedding=embedding), mapped)
+        return self.handicapped(scores, handicap.mT)  # (n_episodes, n_queries, n_classes)
+
+    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
+        """Lower the scores of classes by their handicaps, of shape (n_episodes, 1, n_classes)."""
+        raise NotImplementedError
+
+    @property
+    def handicap_unit(self) -> Tensor | float:
+        """What a handicap of one subtracts from the logarithm of the unnormalised probability."""
+        return 1.0
+
+    def proba(self, scores: Tensor) -> Tensor:
+        """Turn scores into probabilities, as the inner head does."""
+        return self.inner.proba(scores)
+
+    def margin(self, scores: Tensor) -> Tensor:
+        """Say how far the second of two classes is ahead, as the inner head does."""
+        return self.inner.margin(scores)
+
+    def start_as(self, weight: Tensor, offset: Tensor) -> None:
+        """Set the map of the queries.
+
+        Parameters
+        ----------
+        weight : tensor of shape (embedding_dim, n_attributes)
+            Linear map from embeddings to attributes.
+        offset : tensor of shape (n_attributes,)
+            Added to it.
+        """
+        with torch.no_grad():
+            self.of_query.weight.copy_(weight.mT)
+            self.of_query.bias.copy_(offset)
+
+    def start_from(self, scores: Tensor) -> None:
+        """Set the scale of the inner head from scores within training episodes."""
+        self.inner.start_from(scores)
+
+
+class AttributePrototypeHead(AttributeHead):
+    """The prototype of a class is a map of its attributes.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the query's embedding.
+    n_attributes : int or None
+        As in :class:`AttributeHead`.
+    **options
+        Parameters of :class:`PrototypicalHead`.
+
+    Notes
+    -----
+    Section 2.6 of Snell et al.: the prototype of a class with attributes ``v`` is
+    ``g(v) / |g(v)|`` with a linear ``g``, which starts as the identity; queries pass through a
+    linear map, too, and are not normalised. A handicap ``h`` takes back what classes seen in
+    training are ahead::
+
+        score = -scale * (d(W f(q) + b, g(v) / |g(v)|) + h)
+    """
+
+    inner_type = PrototypicalHead
+    inner: PrototypicalHead
+
+    @property
+    def scale(self) -> Tensor:
+        """The factor of the distance."""
+        return self.inner.scale
+
+    @property
+    def handicap_unit(self) -> Tensor:
+        """Handicaps are in units of the distance."""
+        return self.scale
+
+    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
+        """Add the handicaps to the distances."""
+        return scores - self.scale * handicap
+
+    def start_from(self, scores: Tensor) -> None:
+        """Set the scale from the median distance.
+
+        Prototypes lie on the unit sphere, so distances to them differ little: their median makes
+        the softmax far too flat, and training would first of all stretch the embedding.
+        """
+        super().start_from(scores)
+        with torch.no_grad():
+            self.inner.log_scale.add_(torch.tensor(START_SCALE).log())
+
+
+class AttributeRelationHead(AttributeHead):
+    """Relation module on the attributes of a class and a query.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the query's embedding.
+    n_attributes : int or None
+        As in :class:`AttributeHead`.
+    hidden_dim : int
+        Hidden units of the attribute network.
+
+    Notes
+    -----
+    Section 3.4 of Sung et al.: ``r(k, q) = relation([g(v_k), f(q)])`` with a two-layer network
+    ``g``. Here ``g`` starts as the identity and the relation module as the city-block distance of
+    its two inputs. Handicaps divide a score by ``exp(h)``.
+    """
+
+    inner_type = RelationHead
+    inner: RelationHead
+
+    def __init__(
+        self, embedding_dim: int, n_attributes: int | None = None, hidden_dim: int = 256
+    ) -> None:
+        n_attributes = n_attributes or embedding_dim - 1
+        super().__init__(embedding_dim, n_attributes, hidden_dim=2 * n_attributes)
+        last = nn.Linear(hidden_dim, n_attributes)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.branch = nn.Sequential(nn.Linear(n_attributes, hidden_dim), nn.ReLU(), last)
+        axes = torch.eye(n_attributes)
+        with torch.no_grad():
+            self.inner.of_class.weight.copy_(torch.cat([axes, -axes]))
+            self.inner.of_query.weight.copy_(torch.cat([-axes, axes]))
+
+    def prototype(self, attributes: Tensor) -> Tensor:
+        """Return the attribute network's output."""
+        unit = normalize(attributes, dim=-1)
+        return super().prototype(unit) + BRANCH_FACTOR * self.branch(unit)
+
+    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
+        """Divide the scores of classes by ``exp(handicap)``."""
+        return scores * torch.exp(-handicap)
+
+
+def _split(items: SupportSet) -> tuple[Tensor, Tensor]:
+    """Return what is compared, and the handicap of shape (n_episodes, n_classes, 1)."""
+    return items.embedding[..., :-1], items.embedding[..., -1:]
