@@ -64,9 +64,10 @@ def generalized_accuracy(y_true: Any, y_pred: Any, base_classes: Any) -> General
     GeneralizedAccuracy(seen=0.5, unseen=0.0, harmonic_mean=0.0)
     """
     y_true = check_labels(y_pred, y_true, names=("y_pred", "y_true"))
+    y_pred = check_labels(y_true, y_pred, names=("y_true", "y_pred"))
     classes, codes = encode_labels(y_true)
     count = np.bincount(codes)
-    hits = np.bincount(codes, weights=np.asarray(y_pred) == y_true) / count
+    hits = np.bincount(codes, weights=y_pred == y_true) / count
     is_seen = is_known(classes, np.asarray(base_classes))
     if is_seen.all() or not is_seen.any():
         raise ValueError(
@@ -96,22 +97,24 @@ def best_handicap(
     codes : int ndarray of shape (n_samples,)
         The sample's class.
     is_seen : bool ndarray of shape (n_classes,)
-        The side of each class.
+        The side of each class. Classes without a sample do not count.
 
     Returns
     -------
     handicap : float
-        Where the harmonic mean of the two class-wise accuracies is highest.
+        Where the harmonic mean of the two class-wise accuracies is highest; 0 if it is nowhere
+        above 0.
     """
     order = np.argsort(ahead, kind="stable")
     ahead, right, codes = ahead[order], right[order], codes[order]
     count = np.bincount(codes, minlength=len(is_seen))
-    share = right / (count[codes] * np.where(is_seen, is_seen.sum(), (~is_seen).sum())[codes])
+    n_of_side = np.bincount(is_seen[count > 0], minlength=2)  # classes that have samples
     on_seen = is_seen[codes]
+    share = right / (count[codes] * n_of_side[on_seen.astype(int)])
     # With the handicap between two samples, unseen ones up to there and seen ones after are right.
     unseen = np.cumsum(share * ~on_seen)[:-1]
     seen = np.sum(share * on_seen) - np.cumsum(share * on_seen)[:-1]
-    mean = harmonic_mean(seen, unseen)
+    mean = np.where(np.diff(ahead) > 0, harmonic_mean(seen, unseen), 0.0)
     if not len(mean) or mean.max() <= 0:
         return 0.0
     best = int(np.argmax(mean))

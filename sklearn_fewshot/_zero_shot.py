@@ -36,7 +36,7 @@ from .utils._attributes import (
     check_described,
 )
 from .utils._docs import with_common_parameters
-from .utils._validation import check_aligned, check_labels, is_known, label_text
+from .utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 
 N_CALIBRATION_ROWS = 5000
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
@@ -201,6 +201,10 @@ default=None
     def _base_items(self, data: Any, store: DataTensor) -> Representation:
         return self._items(self._base_attributes())
 
+    def _warn_of_limits(self, data: Any) -> None:
+        # Not of classes that are small only because of what is kept for calibration.
+        super()._warn_of_limits(data._replace(reserved=None))
+
     def _warn_of_no_validation(self, data: Any) -> None:
         if self.class_attributes_ is not None:
             super()._warn_of_no_validation(data)
@@ -244,7 +248,7 @@ default=None
         self, module: EpisodicModule, data: Any, store: DataTensor, sampler: Any, rng: Any
     ) -> None:
         """Start the map of the queries as a regression of the training classes' attributes."""
-        rows = _thinned(data.rows_of(~data.validation), MAX_ROWS)
+        rows = _thinned(data.rows_of(~data.validation), data.codes, MAX_ROWS)
         centred = self._items(self._base_attributes()).embedding[:, :-1]
         length = np.linalg.norm(centred, axis=1, keepdims=True)
         regression = attribute_regression(
@@ -267,7 +271,8 @@ default=None
             self.seen_bias_ = 0.0
             return
         unseen_rows = data.validation[data.codes]
-        rows = _thinned(np.flatnonzero(unseen_rows | data.reserved), N_CALIBRATION_ROWS)
+        rows = np.flatnonzero(unseen_rows | data.reserved)
+        rows = _thinned(rows, data.codes, N_CALIBRATION_ROWS)
         codes, seen = data.codes[rows], np.flatnonzero(~data.validation)
         unseen = np.flatnonzero(data.validation)
         scores = self._scores_of_base_classes(module, store, rows)
@@ -323,6 +328,7 @@ default=None
         described = self._check_attributes(class_attributes)
         labels, attributes = described.labels, described.matrix
         if include_base:
+            self._check_one_kind(labels)
             others = ~is_known(self.classes_, labels)
             labels = np.concatenate([labels, self.classes_[others]])
             attributes = np.concatenate([attributes, self._base_attributes()[others]])
@@ -331,6 +337,14 @@ default=None
         is_seen = is_known(labels, self.classes_)
         handicap = self.seen_bias_ * (is_seen & ~is_seen.all())
         return FewShotClassifier._of_items(self, self._items(attributes, handicap), labels)
+
+    def _check_one_kind(self, labels: np.ndarray) -> None:
+        """Refuse numbers beside strings: joined, all would silently become strings."""
+        if label_kind(labels) != label_kind(self.classes_):
+            raise ValueError(
+                f"The new labels ({label_text(labels)}) and the base classes "
+                f"({label_text(self.classes_)}) are of different types. Use one type for both."
+            )
 
     def _check_attributes(self, class_attributes: Any) -> ClassAttributes:
         owner = type(self).__name__
@@ -497,8 +511,10 @@ def _embedded(module: EpisodicModule, store: DataTensor, rows: np.ndarray) -> to
     return torch.cat(blocks)
 
 
-def _thinned(rows: np.ndarray, n_most: int) -> np.ndarray:
-    return rows[:: -(-len(rows) // n_most)]
+def _thinned(rows: np.ndarray, codes: np.ndarray, n_most: int) -> np.ndarray:
+    """Keep about equal shares of the rows of every class, in whatever order they come."""
+    by_class = rows[np.argsort(codes[rows], kind="stable")]
+    return by_class[:: -(-len(rows) // n_most)]
 
 
 @with_common_parameters

@@ -29,9 +29,7 @@ EVERY_LEARNER = [
         for name, cls in (
             (name, getattr(sklearn_fewshot, name)) for name in sklearn_fewshot.__all__
         )
-        if isinstance(cls, type)
-        and issubclass(cls, BaseFewShotLearner)
-        and not name.startswith("ZeroShot")
+        if isinstance(cls, type) and issubclass(cls, BaseFewShotLearner)
     ),
     MatchingNetClassifier(fce=True, **BUDGET),
     BaselineClassifier(readout="logistic", **BUDGET),

@@ -1,0 +1,299 @@
+"""Heads on attributes, against plain loops in float64; the module that hands them their classes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from torch import nn
+
+from sklearn_fewshot.nn import METRICS as ALL_METRICS
+from sklearn_fewshot.nn import DescribedModule, EpisodicCrossEntropy, PairSquaredError, SupportSet
+from sklearn_fewshot.nn._module import EpisodeBatch
+from sklearn_fewshot.nn.heads import AttributePrototypeHead, AttributeRelationHead
+
+DIM, N_ATTRIBUTES = 6, 4
+HEADS = pytest.mark.parametrize("kind", [AttributePrototypeHead, AttributeRelationHead])
+METRICS = pytest.mark.parametrize("metric", sorted(ALL_METRICS))
+
+
+def make_head(kind=AttributePrototypeHead, **options):
+    """Make a head with weights of no special kind."""
+    head = kind(DIM, N_ATTRIBUTES, **options).double().eval()
+    with torch.no_grad():
+        for name, value in head.state_dict().items():
+            if not name.endswith("log_scale"):
+                value.normal_(std=0.5)
+    return head
+
+
+@pytest.fixture
+def classes(make_support):
+    """Three episodes of four classes, one item each: attributes and a handicap."""
+    return make_support(shape=(N_ATTRIBUTES + 1,), n_support=4)
+
+
+def scored(head, classes, query):
+    with torch.no_grad():
+        return head.score(head.context(head.represent(classes)), query)
+
+
+def weights_of(head):
+    return {name: value.numpy() for name, value in head.state_dict().items()}
+
+
+def attributes_of(classes, episode, label):
+    """Return the mean of a class's items, and of its handicaps."""
+    members = (classes.code[episode] == label) & (classes.weight[episode] > 0)
+    item = classes.embedding[episode, members].numpy().mean(axis=0)
+    return item[:-1], item[-1]
+
+
+def relu(x):
+    return np.maximum(x, 0.0)
+
+
+def by_loops(classes, query, score):
+    """Call ``score(attributes, handicap, embedding)`` for every pair."""
+    result = np.zeros((len(query), query.shape[1], classes.n_classes))
+    for episode, q, label in np.ndindex(result.shape):
+        attributes, handicap = attributes_of(classes, episode, label)
+        result[episode, q, label] = score(attributes, handicap, query[episode, q].numpy())
+    return torch.from_numpy(result)
+
+
+def prototype_score(head, metric):
+    w, scale = weights_of(head), float(head.scale)
+
+    def score(attributes, handicap, embedding):
+        prototype = w["of_class.weight"] @ attributes
+        prototype /= np.sqrt(sum(prototype**2))
+        mapped = w["of_query.weight"] @ embedding + w["of_query.bias"]
+        return -scale * (cdist(mapped[None], prototype[None], metric)[0, 0] + handicap)
+
+    return score
+
+
+def relation_score(head):
+    w = weights_of(head)
+
+    def score(attributes, handicap, embedding):
+        unit = attributes / np.sqrt(sum(attributes**2))
+        hidden = relu(w["branch.0.weight"] @ unit + w["branch.0.bias"])
+        branch = w["branch.2.weight"] @ hidden + w["branch.2.bias"]
+        prototype = w["of_class.weight"] @ unit + 0.1 * branch
+        prototype /= np.sqrt(sum(prototype**2))
+        mapped = w["of_query.weight"] @ embedding + w["of_query.bias"]
+        both = np.concatenate([prototype, mapped])
+        first = np.hstack([w["inner.of_class.weight"], w["inner.of_query.weight"]])
+        hidden = relu(first @ both)
+        hidden = relu(w["inner.of_pair.1.weight"] @ hidden + w["inner.of_pair.1.bias"])
+        (log_odds,) = w["inner.of_pair.3.weight"] @ hidden + w["inner.of_pair.3.bias"]
+        return 1.0 / (1.0 + np.exp(-log_odds)) * np.exp(-handicap)
+
+    return score
+
+
+# ------------------------------------------------------------------ scores
+
+
+@METRICS
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_prototypes_are_scored_as_in_the_equation(metric, scale, classes, make_query):
+    head, query = make_head(metric=metric, scale=scale), make_query()
+    scores = scored(head, classes, query)
+    expected = by_loops(classes, query, prototype_score(head, metric))
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_relations_are_scored_as_in_the_equation(classes, make_query):
+    head, query = make_head(AttributeRelationHead), make_query()
+    scores = scored(head, classes, query)
+    expected = by_loops(classes, query, relation_score(head))
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    assert scores.std() > 1e-3
+
+
+@HEADS
+def test_probabilities_are_those_of_the_learner_with_examples(kind, classes, make_query):
+    head = make_head(kind)
+    scores = scored(head, classes, make_query())
+    expected = scores.softmax(-1)
+    if kind is AttributeRelationHead:
+        expected = scores / scores.sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(head.proba(scores), expected, rtol=1e-10, atol=1e-12)
+    pair = scores[..., :2]
+    log_odds = torch.logit(head.proba(pair)[..., 1])
+    torch.testing.assert_close(head.margin(pair), log_odds, rtol=1e-8, atol=1e-8)
+
+
+@HEADS
+def test_items_of_a_class_are_averaged_and_padding_is_nothing(kind, ragged, make_support):
+    """With the handicaps; an absent class scores minus infinity."""
+    items = make_support(shape=(N_ATTRIBUTES + 1,), seed=5).embedding
+    support, head = ragged._replace(embedding=items), make_head(kind)
+    query = torch.randn(3, 5, DIM, dtype=torch.float64)
+    scores = scored(head, support, query)
+    is_relation = kind is AttributeRelationHead
+    score = relation_score(head) if is_relation else prototype_score(head, "sqeuclidean")
+    for episode, q, label in np.ndindex(3, 5, 4):
+        if (episode, label) == (2, 2):
+            assert scores[episode, q, label] == -torch.inf
+        else:
+            expected = score(*attributes_of(support, episode, label), query[episode, q].numpy())
+            np.testing.assert_allclose(scores[episode, q, label], expected, rtol=1e-10)
+    assert (head.proba(scores)[2, :, 2] == 0).all()
+
+
+@HEADS
+def test_a_handicap_lowers_the_log_probability_by_its_unit(kind, classes, make_query):
+    head, query, handicap = make_head(kind), make_query(), 0.7
+    plain, lowered = classes.embedding.clone(), classes.embedding.clone()
+    plain[..., -1] = 0.0
+    lowered[..., -1] = handicap * (classes.code < 2)
+    scores, other = (scored(head, classes._replace(embedding=e), query) for e in (plain, lowered))
+    log_odds = [s.log() if kind is AttributeRelationHead else s for s in (scores, other)]
+    expected = handicap * float(head.handicap_unit) * (classes.code < 2).unsqueeze(1)
+    by_class = torch.zeros_like(scores).scatter(
+        2, classes.code.unsqueeze(1).expand_as(scores), expected.expand_as(scores).double()
+    )
+    torch.testing.assert_close(log_odds[0] - log_odds[1], by_class, rtol=1e-6, atol=1e-9)
+
+
+@HEADS
+def test_the_unit_of_attributes_does_not_matter(kind, classes, make_query):
+    head, query = make_head(kind), make_query()
+    scaled = classes.embedding.clone()
+    scaled[..., :-1] *= 1000.0
+    scores = scored(head, classes, query)
+    other = scored(head, classes._replace(embedding=scaled), query)
+    torch.testing.assert_close(scores, other, rtol=1e-9, atol=1e-12)
+
+
+@HEADS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scores_have_the_precision_of_the_queries(kind, dtype, classes, make_query):
+    """Weights are float32; heads that are exact compute in float64 at prediction."""
+    head = kind(DIM, N_ATTRIBUTES).eval()
+    if dtype == torch.float64 and not head.exact:
+        return
+    embedding, query = classes.embedding.to(dtype), make_query().to(dtype)
+    assert scored(head, classes._replace(embedding=embedding), query).dtype == dtype
+
+
+def test_which_heads_compute_in_float64():
+    assert AttributePrototypeHead(DIM, N_ATTRIBUTES).exact
+    assert not AttributeRelationHead(DIM, N_ATTRIBUTES).exact
+
+
+# ------------------------------------------------------------------ start
+
+
+@HEADS
+def test_queries_start_as_the_map_given(kind):
+    head = kind(DIM, N_ATTRIBUTES)
+    weight, offset = torch.randn(DIM, N_ATTRIBUTES).double(), torch.randn(N_ATTRIBUTES).double()
+    head.start_as(weight, offset)
+    rows = torch.randn(7, DIM)
+    mapped = head.of_query(rows)
+    torch.testing.assert_close(mapped.double(), rows.double() @ weight + offset, rtol=0, atol=1e-5)
+    assert mapped.requires_grad
+
+
+@HEADS
+def test_attributes_start_as_they_are(kind, classes):
+    head = kind(DIM, N_ATTRIBUTES)
+    attributes = classes.embedding[..., :-1].float()
+    prototype = nn.functional.normalize(head.prototype(attributes), dim=-1)
+    unit = attributes / attributes.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(prototype, unit, rtol=0, atol=1e-6)
+
+
+@HEADS
+def test_untrained_heads_choose_the_nearest_attributes(kind, classes):
+    """By a distance in the space of the attributes, where the mapped query lies on the sphere."""
+    head = kind(DIM, N_ATTRIBUTES).double().eval()
+    classes.embedding[..., -1] = 0.0
+    unit = nn.functional.normalize(classes.embedding[..., :-1], dim=-1)
+    head.start_as(torch.eye(DIM, N_ATTRIBUTES), torch.zeros(N_ATTRIBUTES))
+    query = torch.cat([unit, torch.zeros(3, 4, 2)], dim=-1)  # the classes themselves
+    scores = scored(head, classes, query)
+    assert torch.equal(scores.argmax(dim=-1), classes.code)
+
+
+def test_the_scale_starts_at_sixteen_over_the_median_distance(classes, make_query):
+    head, query = make_head(learn_scale=True), make_query()
+    classes.embedding[..., -1] = 0.0
+    for _ in range(3):
+        head.start_from(scored(head, classes, query))
+        distance = -scored(head, classes, query)  # times the scale
+        assert distance.median().item() == pytest.approx(16.0, rel=1e-5)
+
+
+@HEADS
+def test_an_item_may_have_the_length_of_an_embedding(kind):
+    head = kind.for_embeddings((DIM,))
+    assert head.n_attributes == DIM - 1
+    assert kind.for_embeddings((2, 3), n_attributes=9).of_query.weight.shape == (9, 6)
+
+
+# ------------------------------------------------------------------ gradients
+
+
+@HEADS
+def test_gradients_are_right(kind, classes, make_query):
+    head, query = make_head(kind), make_query()[:, :2]
+
+    def scores(embedding, query, *_):
+        given = head.represent(classes._replace(embedding=embedding))
+        return head.score(head.context(given), query)
+
+    inputs = (classes.embedding.requires_grad_(), query.requires_grad_(), *head.parameters())
+    assert torch.autograd.gradcheck(scores, inputs, fast_mode=True)
+
+
+@HEADS
+def test_training_reaches_every_weight(kind, classes, make_query):
+    head = make_head(kind).train()
+    if kind is AttributePrototypeHead:
+        head.inner.log_scale.requires_grad_()
+    loss = EpisodicCrossEntropy() if kind is AttributePrototypeHead else PairSquaredError()
+    target = torch.tensor([[0, 1, 2, 3, 0], [3, 2, 1, 0, -1], [0, 1, 3, -1, -1]])
+    loss(head.score(head.context(head.represent(classes)), make_query()), target).backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+# ------------------------------------------------------------------ episodes of described classes
+
+
+@HEADS
+def test_queries_are_scored_against_the_classes_of_their_episode(kind):
+    """By hand, episode by episode; the second has a class fewer."""
+    backbone, head = nn.Linear(5, DIM).eval(), make_head(kind).float()
+    items = torch.randn(7, N_ATTRIBUTES + 1)
+    module = DescribedModule(backbone, head, items)
+    batch = EpisodeBatch(
+        inputs=torch.randn(10, 5),
+        support=torch.zeros(2, 0, dtype=torch.int64),
+        code=torch.zeros(2, 0, dtype=torch.int64),
+        weight=torch.zeros(2, 0),
+        query=torch.tensor([[8, 9, 1], [7, 3, 0]]),
+        n_classes=3,
+        classes=torch.tensor([[6, 0, 3], [2, 5, -1]]),
+    )
+    with torch.no_grad():
+        scores = module.eval()(batch)
+        for episode, classes in enumerate([[6, 0, 3], [2, 5]]):
+            n = len(classes)
+            alone = SupportSet(items[classes][None], torch.arange(n)[None], torch.ones(1, n), n)
+            query = backbone(batch.inputs[batch.query[episode]])[None]
+            expected = scored(head, alone, query)
+            torch.testing.assert_close(scores[[episode], :, :n], expected, rtol=1e-5, atol=1e-6)
+    assert (scores[1, :, 2] == -torch.inf).all()
+
+
+def test_the_items_are_no_weights():
+    module = DescribedModule(nn.Linear(5, DIM), make_head(), torch.randn(7, N_ATTRIBUTES + 1))
+    assert not any("items" in name for name in module.state_dict())
+    assert not any("items" in name for name, _ in module.named_parameters())
