@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
+from .utils._carried import refuse_carried_support
 from .utils._fresh import unfitted_copy
 from .utils._validation import (
     check_labels,
@@ -244,6 +245,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If no label of y is known: the accuracy would be 0 by construction.
         """
+        refuse_carried_support(given=False)
         check_is_fitted(self)
         self._check_known(check_labels(X, y))
         return super().score(X, y, sample_weight)
@@ -382,8 +384,8 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
     """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
 
     In a pipeline the support set passes through the fitted transformers first, which stay as they
-    are; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` would hand
-    it to the last step untransformed.
+    are; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` hands it to
+    the last step untransformed, which learners refuse.
 
     Parameters
     ----------
@@ -428,6 +430,11 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
         return _adapt_pipeline(estimator, X_support, y_support)
     if isinstance(estimator, FewShotClassifier):
         return estimator._readapted(X_support, y_support)
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+        raise NotFittedError(
+            f"This {type(estimator).__name__} has no best_estimator_ to adapt. Fit it first, with "
+            "refit=True."
+        )
     check_learner(estimator, "The estimator that is adapted, or its last step,")
     return estimator.adapt(X_support, y_support)
 
@@ -462,7 +469,8 @@ class FewShotPipeline(Pipeline):
 
     ``pipe.predict(X, X_support=..., y_support=...)`` equals
     ``adapt(pipe, X_support, y_support).predict(X)``. A plain
-    :class:`~sklearn.pipeline.Pipeline` would pass the support on untransformed.
+    :class:`~sklearn.pipeline.Pipeline` passes the support on untransformed, or drops it, which
+    learners refuse.
 
     Parameters
     ----------
@@ -638,9 +646,10 @@ def make_fewshot_pipeline(
 
 
 def check_support_pair(X_support: Any, y_support: Any) -> None:
-    """Raise if only one half of a support set is given."""
+    """Raise if only one half of a support set is given, or it came through a plain pipeline."""
     if (X_support is None) != (y_support is None):
         given, missing = ("y_support", "X_support")
         if y_support is None:
             given, missing = missing, given
         raise ValueError(f"A support set needs both halves: got {given} without {missing}.")
+    refuse_carried_support(given=X_support is not None)

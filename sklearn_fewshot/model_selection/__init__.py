@@ -1,16 +1,35 @@
 """Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
 
 from .._generalized import GeneralizedAccuracy, generalized_accuracy
-from ._episodic import EpisodicResult, EpisodicScorer, episodic_score
-from ._split import ClassKFold, ClassShuffleSplit, EpisodeSplit
+from ._compare import EpisodicComparison, compare_on_episodes
+from ._cross_validate import EpisodicCrossValidation, episodic_cross_validate
+from ._curves import class_learning_curve
+from ._duplicates import duplicate_groups
+from ._episodic import EpisodicScorer, episodic_score
+from ._generalized_score import GeneralizedResult, generalized_episodic_score
+from ._result import EpisodicResult, Interval
+from ._shot_curve import ShotCurve, shot_curve
+from ._split import ClassKFold, ClassShuffleSplit, EpisodeSplit, FrozenEpisodes
 
 __all__ = [
     "ClassKFold",
     "ClassShuffleSplit",
     "EpisodeSplit",
+    "EpisodicComparison",
+    "EpisodicCrossValidation",
     "EpisodicResult",
     "EpisodicScorer",
+    "FrozenEpisodes",
     "GeneralizedAccuracy",
+    "GeneralizedResult",
+    "Interval",
+    "ShotCurve",
+    "class_learning_curve",
+    "compare_on_episodes",
+    "duplicate_groups",
+    "episodic_cross_validate",
     "episodic_score",
     "generalized_accuracy",
+    "generalized_episodic_score",
+    "shot_curve",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 
 
 def support_floors(n_shot: int = 1) -> dict[str, Any]:
@@ -53,3 +57,77 @@ def discriminant_floor(X_base: Any, y_base: Any) -> LinearDiscriminantAnalysis:
         which the covariance is shrunk (Ledoit and Wolf, 2004).
     """
     return LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(X_base, y_base)
+
+
+class Floor(NamedTuple):
+    """A classifier to beat, and what it stands behind.
+
+    Parameters
+    ----------
+    preprocess : fitted transformer
+        Transforms X first.
+    classifier : classifier
+        Fitted on every support set.
+    """
+
+    preprocess: Any
+    classifier: Any
+
+
+class FlatBehind:
+    """Passes samples through fitted transformers and flattens what comes out.
+
+    Parameters
+    ----------
+    transformers : list of fitted transformers
+        Applied in turn.
+    """
+
+    def __init__(self, transformers: list[Any]) -> None:
+        self.transformers = transformers
+
+    def transform(self, X: Any) -> Any:
+        """Return rows of shape (n_samples, n_features)."""
+        for transformer in self.transformers:
+            X = transformer.transform(X)
+        return X.reshape(len(X), -1) if getattr(X, "ndim", 2) > 2 else X
+
+
+def floors_beside(
+    estimators: Mapping[str, Any], X: Any, n_shot: int, base: Any
+) -> dict[str, Floor]:
+    """Return the floors of estimators: raw, and behind the transformers of each pipeline.
+
+    Parameters
+    ----------
+    estimators : dict of str to estimator
+        What is compared.
+    X : array-like
+        Samples, of which one is looked at: text or categories have no raw floors.
+    n_shot : int
+        Fewest support examples of a class.
+    base : (X_base, y_base) or None
+        Samples of the base classes, for the floor that uses them.
+
+    Returns
+    -------
+    floors : dict of str to Floor
+    """
+    behind = {
+        f" behind {name}": FlatBehind([estimator[:-1]])
+        for name, estimator in estimators.items()
+        if isinstance(estimator, Pipeline) and len(estimator) > 1
+    }
+    is_numeric = np.asarray(_safe_indexing(X, [0])).dtype.kind in "biuf"
+    if is_numeric or not behind:
+        behind = {"": FlatBehind([])} | behind
+    floors = {}
+    for suffix, preprocess in behind.items():
+        for name, classifier in support_floors(n_shot).items():
+            floors[name + suffix] = Floor(preprocess, classifier)
+        if base is not None:
+            X_base, y_base = base
+            projection = discriminant_floor(preprocess.transform(np.asarray(X_base)), y_base)
+            steps = FlatBehind([preprocess, projection])
+            floors[f"base-class LDA{suffix}"] = Floor(steps, NearestCentroid())
+    return floors

@@ -13,6 +13,9 @@ from sklearn.utils import check_random_state
 from .._episodes import EpisodePlan, EpisodeSampler
 from ..utils._random import draw_seed
 from ..utils._validation import check_aligned, check_labels, encode_labels, group_of_class
+from ._result import count_text, range_text
+
+MOST_QUERIES = 10  # of a class, in means, where shares are drawn
 
 
 class ClassKFold(GroupKFold):
@@ -218,9 +221,14 @@ class EpisodeSplit(BaseCrossValidator):
         Queries of each class.
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes. Equal integers give the episodes of :func:`episodic_score`.
+    query_alpha : float or None, default=None
+        Concentration of a Dirichlet distribution that each episode draws the shares of its classes
+        among the queries from; the smaller, the less balanced. ``n_query`` stays their mean; no
+        class has more than ten times that, or than it has. None: equally many of each class.
 
     See Also
     --------
+    FrozenEpisodes : The same episodes as a value that can be saved, by :meth:`freeze`.
     episodic_score : The same evaluation in one call, with an interval.
     ClassKFold : Splits whose two sides share no class, to meta-train on.
 
@@ -252,12 +260,14 @@ class EpisodeSplit(BaseCrossValidator):
         n_shot: Any = 1,
         n_query: int = 15,
         random_state: Any = 0,
+        query_alpha: float | None = None,
     ) -> None:
         self.n_episodes = n_episodes
         self.n_way = n_way
         self.n_shot = n_shot
         self.n_query = n_query
         self.random_state = random_state
+        self.query_alpha = query_alpha
 
     def split(
         self, X: Any, y: Any = None, groups: Any = None
@@ -317,19 +327,213 @@ class EpisodeSplit(BaseCrossValidator):
                 f"The 'n_episodes' parameter of {owner} must be an int of at least 1. Got "
                 f"{self.n_episodes!r}."
             )
+        if self.query_alpha is not None and not self.query_alpha > 0:
+            raise ValueError(
+                f"The 'query_alpha' parameter of {owner} must be above 0, or None. Got "
+                f"{self.query_alpha!r}."
+            )
         y = check_labels(X, y)
         classes, codes = encode_labels(y)
-        sampler = EpisodeSampler(
-            codes,
-            n_way=self.n_way,
+        groups = check_aligned("groups", groups, len(y))
+        params = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
+        sampler = EpisodeSampler(codes, **params, groups=groups, names=classes, owner=owner)
+        rng = np.random.default_rng(draw_seed(self.random_state))
+        if self.query_alpha is None:
+            return y, _sorted_by_class(sampler.plan(self.n_episodes, rng))
+        largest = min(MOST_QUERIES * self.n_query, int(np.bincount(codes).max()))
+        params["n_query"] = max(largest, self.n_query)
+        sampler = EpisodeSampler(codes, **params, groups=groups, clamp=True)
+        plan = _sorted_by_class(sampler.plan(self.n_episodes, rng))
+        if _shots_differ(plan):
+            raise ValueError(
+                f"{owner} with query_alpha={self.query_alpha} and groups found no division of the "
+                f"groups that leaves every class n_shot={self.n_shot} examples. Lower n_shot or "
+                "n_query, or drop query_alpha."
+            )
+        return y, _with_unequal_queries(plan, self.n_query, self.query_alpha, rng)
+
+    def freeze(self, X: Any, y: Any, groups: Any = None) -> FrozenEpisodes:
+        """Draw the episodes once and for all.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Groups that support and queries of an episode never share.
+
+        Returns
+        -------
+        episodes : FrozenEpisodes
+            Episodes of these samples, in this order.
+        """
+        y, plan = self._plan(X, y, groups, owner=type(self).__name__)
+        n_way = plan.classes.shape[1] if self.n_way == "all" else self.n_way
+        return FrozenEpisodes(
+            plan.support,
+            plan.query,
+            plan.classes,
+            y=y,
+            n_way=n_way,
             n_shot=self.n_shot,
             n_query=self.n_query,
-            groups=check_aligned("groups", groups, len(y)),
-            names=classes,
-            owner=owner,
         )
-        rng = np.random.default_rng(draw_seed(self.random_state))
-        return y, _sorted_by_class(sampler.plan(self.n_episodes, rng))
+
+
+class FrozenEpisodes(BaseCrossValidator):
+    """Episodes that are drawn already: the same everywhere, and after the next release, too.
+
+    Made by :meth:`EpisodeSplit.freeze` or :meth:`load`. A splitter, and what
+    :func:`episodic_score` takes as ``episodes``.
+
+    Parameters
+    ----------
+    support : int array of shape (n_episodes, n_way, n_shot)
+        Rows of the support examples; here and below -1 fills up where an episode has fewer.
+    query : int array of shape (n_episodes, n_way, n_query)
+        Rows of the queries.
+    codes : int array of shape (n_episodes, n_way)
+        Places of the classes among the sorted labels.
+    y : array-like of shape (n_samples,)
+        Labels of the samples that the rows are of.
+    n_way : int or (low, high)
+        Classes in an episode.
+    n_shot : int or (low, high)
+        Support examples of each class.
+    n_query : int
+        Queries of each class, or their mean.
+
+    See Also
+    --------
+    EpisodeSplit : Draws episodes.
+    episodic_score : Scores an estimator on them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import EpisodeSplit
+    >>> y = np.repeat(["ant", "bee", "cat"], 4)
+    >>> episodes = EpisodeSplit(2, n_way=2, n_shot=1, n_query=1, random_state=0).freeze(y, y)
+    >>> episodes
+    FrozenEpisodes of 12 samples: 2 episodes, 2-way 1-shot, 1 query
+    >>> support, query = next(episodes.split(y, y))
+    >>> y[support]
+    array(['ant', 'cat'], dtype='<U3')
+    """
+
+    __metadata_request__split = {"groups": True}
+
+    def __init__(
+        self, support: Any, query: Any, codes: Any, *, y: Any, n_way: Any, n_shot: Any, n_query: int
+    ) -> None:
+        arrays = (np.asarray(part, dtype=np.intp) for part in (support, query, codes))
+        self._episodes = EpisodePlan(*arrays)
+        self.y = np.asarray(y)
+        self.n_way = n_way
+        self.n_shot = n_shot
+        self.n_query = n_query
+
+    def save(self, path: Any) -> None:
+        """Write the episodes to a file that :meth:`load` reads.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, in numpy's format ".npz", which holds numbers and labels only.
+        """
+        y = self.y if self.y.dtype.kind != "O" else np.array(self.y.tolist())
+        small = {name: rows.astype(np.int32) for name, rows in self._episodes._asdict().items()}
+        sizes = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, y=y, **small, **{k: np.array(v) for k, v in sizes.items()})
+
+    @classmethod
+    def load(cls, path: Any) -> FrozenEpisodes:
+        """Read episodes from a file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that :meth:`save` wrote.
+
+        Returns
+        -------
+        episodes : FrozenEpisodes
+        """
+        with np.load(path) as file:
+            n_way, n_shot, n_query = (
+                file[name].tolist() for name in ("n_way", "n_shot", "n_query")
+            )
+            return cls(
+                file["support"],
+                file["query"],
+                file["classes"],
+                y=file["y"],
+                n_way=tuple(n_way) if isinstance(n_way, list) else n_way,
+                n_shot=tuple(n_shot) if isinstance(n_shot, list) else n_shot,
+                n_query=n_query,
+            )
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the rows of support and queries.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels: those that the episodes were drawn for.
+        groups : object
+            Ignored: groups were kept apart, or not, when the episodes were drawn.
+
+        Yields
+        ------
+        support, query : ndarray
+            Rows of the two sides, class by class.
+        """
+        _, plan = self._plan(X, y, groups, owner=type(self).__name__)
+        yield from episode_rows(plan)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of episodes.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return self._episodes.n_episodes
+
+    def _plan(self, X: Any, y: Any, groups: Any, owner: str) -> tuple[np.ndarray, EpisodePlan]:
+        """Return labels and episodes, or raise if the episodes are of other samples."""
+        y = check_labels(X, y)
+        if len(y) != len(self.y):
+            raise ValueError(
+                f"These episodes were drawn for {len(self.y)} samples. {owner} got {len(y)}."
+            )
+        differ = np.flatnonzero(y.astype(str) != self.y.astype(str))
+        if len(differ):
+            raise ValueError(
+                f"These episodes were drawn for samples with other labels, or in another order. "
+                f"Sample {differ[0]} was {self.y[differ[0]]!r}; {owner} got {y[differ[0]]!r}."
+            )
+        return y, self._episodes
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__} of {len(self.y)} samples: "
+            f"{count_text(self._episodes.n_episodes, 'episode', 'episodes')}, "
+            f"{range_text(self.n_way)}-way {range_text(self.n_shot)}-shot, "
+            f"{count_text(self.n_query, 'query', 'queries')}"
+        )
 
 
 def episode_rows(plan: EpisodePlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -344,6 +548,37 @@ def _sorted_by_class(plan: EpisodePlan) -> EpisodePlan:
     order = np.argsort(padding_last, axis=1)  # (n_episodes, n_way)
     episode = np.arange(plan.n_episodes)[:, None]
     return EpisodePlan(*(rows[episode, order] for rows in plan))
+
+
+def _shots_differ(plan: EpisodePlan) -> bool:
+    """Tell whether some class of an episode has fewer support examples than another."""
+    shots = (plan.support >= 0).sum(axis=2)
+    return bool(np.any((shots != shots.max(axis=1, keepdims=True)) & (plan.classes >= 0)))
+
+
+def _with_unequal_queries(
+    plan: EpisodePlan, n_query: int, alpha: float, rng: np.random.Generator
+) -> EpisodePlan:
+    """Keep n_query queries a class on average, in shares drawn from a Dirichlet distribution."""
+    query = np.full_like(plan.query, -1)
+    for episode, rows in enumerate(plan.query):
+        available = (rows >= 0).sum(axis=1)
+        is_there = plan.classes[episode] >= 0
+        shares = np.zeros(len(rows))
+        shares[is_there] = rng.dirichlet(np.full(is_there.sum(), alpha))
+        kept = _apportioned(n_query * is_there.sum(), shares, available)
+        query[episode] = np.where(np.arange(rows.shape[1]) < kept[:, None], rows, -1)
+    return plan._replace(query=query)
+
+
+def _apportioned(total: int, shares: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Divide a total in given shares, whole numbers up to what is available."""
+    taken = np.minimum(np.floor(total * shares).astype(np.intp), available)
+    while (left := min(total - taken.sum(), (available - taken).sum())) > 0:
+        missing = np.where(taken < available, total * shares - taken, -np.inf)
+        first = np.argsort(-missing, kind="stable")[:left]
+        taken[first[taken[first] < available[first]]] += 1
+    return taken
 
 
 TORN_CLASS = (

@@ -1,0 +1,361 @@
+"""Training and few-shot scores on several class splits, with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.parallel import Parallel, delayed
+
+from ..utils._progress import Progress
+from ._episodic import CONSTRAINTS, episodic_score
+from ._result import EpisodicResult, Interval, score_text, t_interval
+from ._split import ClassShuffleSplit
+
+MOST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EpisodicCrossValidation:
+    """Few-shot scores of an estimator that was trained anew on each class split, with each seed.
+
+    ``str(cross_validation)`` is the line to report; its interval is over class splits.
+
+    Parameters
+    ----------
+    results : list of list of EpisodicResult
+        ``results[split][seed]``.
+    test_classes : list of ndarray
+        Labels that each split tests on.
+    estimators : list of list of estimators or None, default=None
+        The fitted estimators, if they were asked for.
+
+    See Also
+    --------
+    episodic_cross_validate : Returns this.
+
+    Notes
+    -----
+    Three things vary a score: the episodes, the seed of the training, and the classes that are
+    tested. The interval over class splits contains all three, since each split is another training
+    on other classes with other episodes. Test classes of random splits overlap, so it is somewhat
+    too narrow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import EpisodicCrossValidation, EpisodicResult
+    >>> size = {"n_way": 5, "n_shot": 1, "n_query": 2, "scoring": "accuracy"}
+    >>> results = [[EpisodicResult(np.array(s), **size)] for s in ([0.8, 0.9], [0.6, 0.7])]
+    >>> print(EpisodicCrossValidation(results, [np.arange(5), np.arange(5, 10)]))
+    75.00 ± 127.06 % (5-way 1-shot, 2 queries, 2 class splits, 1 seed, interval over class splits)
+    """
+
+    results: list[list[EpisodicResult]]
+    test_classes: list[np.ndarray]
+    estimators: list[list[Any]] | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Mean score of each split and seed, shape (n_splits, n_seeds)."""
+        return np.array([[result.mean for result in split] for split in self.results])
+
+    @property
+    def mean(self) -> float:
+        """Mean over splits and seeds."""
+        return float(self.scores.mean())
+
+    def interval_over(self, unit: str = "splits") -> Interval:
+        """Return the mean with an interval over class splits, or over seeds.
+
+        Parameters
+        ----------
+        unit : {"splits", "seeds"}, default="splits"
+            "splits": what other classes would have given. "seeds": what other trainings on the
+            same splits would have given.
+
+        Returns
+        -------
+        interval : Interval
+            Student's t over the means of each split, or of each seed.
+
+        Raises
+        ------
+        ValueError
+            If the unit is neither.
+        """
+        if unit not in ("splits", "seeds"):
+            raise ValueError(f'interval_over takes "splits" or "seeds". Got {unit!r}.')
+        if unit == "splits":
+            return t_interval(self.scores.mean(axis=1), "class splits")
+        return t_interval(self.scores.mean(axis=0), "seeds")
+
+    def difference(self, other: EpisodicCrossValidation) -> Interval:
+        """Return the mean difference to another estimator, paired over class splits.
+
+        Parameters
+        ----------
+        other : EpisodicCrossValidation
+            Of the same splits and seeds.
+
+        Returns
+        -------
+        difference : Interval
+            Positive where this one has the higher scores.
+
+        Raises
+        ------
+        ValueError
+            If the splits or the number of seeds differ.
+        """
+        pairs = zip(self.test_classes, other.test_classes, strict=False)
+        same = all(np.array_equal(a, b) for a, b in pairs)
+        if self.scores.shape != other.scores.shape or not same:
+            raise ValueError(
+                "Differences are paired over class splits: both need the same splits and seeds. "
+                f"Got {self.scores.shape} and {other.scores.shape} splits and seeds"
+                f"{'' if same else ', and other test classes'}."
+            )
+        return t_interval((self.scores - other.scores).mean(axis=1), "class splits, paired")
+
+    def to_frame(self) -> Any:
+        """Return a data frame with one row a split and seed.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Mean and half width (over episodes); index "split" and "seed".
+        """
+        import pandas as pd
+
+        rows = {
+            (split, seed): {"mean": result.mean, "half_width": result.half_width}
+            for split, of_split in enumerate(self.results)
+            for seed, result in enumerate(of_split)
+        }
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        frame.index = pd.MultiIndex.from_tuples(rows, names=["split", "seed"])
+        return frame
+
+    def __str__(self) -> str:
+        """Return the line to report."""
+        n_splits, n_seeds = self.scores.shape
+        first = self.results[0][0]
+        conditions = str(first).partition("(")[2].partition(f", {len(first.scores)} episode")[0]
+        interval = self.interval_over()
+        return (
+            f"{score_text(interval.mean, interval.half_width, first.scoring)} ({conditions}, "
+            f"{n_splits} class splits, {n_seeds} seed{'s' * (n_seeds > 1)}, interval over class "
+            "splits)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+def episodic_cross_validate(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    cv: Any = None,
+    n_seeds: int = 1,
+    n_way: Any = 5,
+    n_shot: Any = 1,
+    n_query: int = 15,
+    n_episodes: int = 600,
+    scoring: Any = "accuracy",
+    groups: Any = None,
+    class_groups: Any = None,
+    random_state: int = 0,
+    return_estimator: bool = False,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+) -> Any:
+    """Train on some classes and score on the others, for several class splits and seeds.
+
+    The honest answer to "how good will it be on new classes": it varies the classes and the
+    training, not only the episodes.
+
+    Parameters
+    ----------
+    estimator : learner, pipeline or search that ends in one, any classifier, or dict of these
+        Cloned and fitted for each split and seed. A classifier without meta-training is fitted on
+        the support sets only. With a dict each of them meets the same splits, seeds and episodes.
+    X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+        Samples.
+    y : array-like of shape (n_samples,)
+        Their labels.
+    cv : splitter or None, default=None
+        Splits that share no class. None: ``ClassShuffleSplit(10, random_state=random_state)``.
+    n_seeds : int, default=1
+        Trainings for each split.
+    n_way : int, (low, high) or "all", default=5
+        Classes in an episode.
+    n_shot : int or (low, high), default=1
+        Support examples of each class.
+    n_query : int, default=15
+        Queries of each class.
+    n_episodes : int, default=600
+        Number of episodes for each split.
+    scoring : str or callable, default="accuracy"
+        Score of an episode, as in :func:`episodic_score`.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Who drew, spoke or photographed: support and queries never share one, in training and in
+        scoring.
+    class_groups : array-like of shape (n_samples,) or None, default=None
+        Alphabet, genus, ...: classes of one group stay on one side of every split.
+    random_state : int, default=0
+        Seed of splits and episodes, and of the trainings, which get seeds of their own.
+    return_estimator : bool, default=False
+        Whether to keep the fitted estimators.
+    n_jobs : int or None, default=None
+        Splits that are worked on at the same time.
+    verbose : bool, default=False
+        Whether to show how many trainings are done.
+
+    Returns
+    -------
+    result : EpisodicCrossValidation, or dict of these
+        As many as estimators.
+
+    Raises
+    ------
+    ValueError
+        If an array or a parameter is malformed, or a class is too small for the episodes.
+
+    See Also
+    --------
+    episodic_score : Scores one fitted estimator.
+    sklearn.model_selection.cross_validate : With ``cv=ClassKFold()`` and
+        ``scoring=EpisodicScorer()`` the same without intervals.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn_fewshot import ProtoNetClassifier
+    >>> from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_cross_validate
+    >>> X, y = make_blobs(600, n_features=5, centers=20, random_state=0)
+    >>> learner = ProtoNetClassifier(max_epochs=1)
+    >>> cv = ClassShuffleSplit(2, test_size=5, random_state=0)
+    >>> result = episodic_cross_validate(learner, X, y, cv=cv, n_episodes=50)
+    >>> result.scores.shape
+    (2, 1)
+    """
+    owner = "episodic_cross_validate"
+    validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
+    if not isinstance(n_seeds, int) or n_seeds < 1:
+        raise ValueError(f"{owner} takes n_seeds as an int of at least 1. Got {n_seeds!r}.")
+    named = estimator if isinstance(estimator, Mapping) else {"": estimator}
+    cv = ClassShuffleSplit(10, random_state=random_state) if cv is None else cv
+    X, y, groups, class_groups = indexable(X, y, groups, class_groups)
+    y = np.asarray(y)
+    splits = list(cv.split(X, y, class_groups))
+    episodes = {
+        "n_way": n_way,
+        "n_shot": n_shot,
+        "n_query": n_query,
+        "n_episodes": n_episodes,
+        "scoring": scoring,
+        "random_state": random_state,
+    }
+    tasks = [(name, sides, seed) for name in named for sides in splits for seed in range(n_seeds)]
+    progress = Progress(len(tasks), "trainings", verbose)
+    run = delayed(_train_and_score)
+    step = len(tasks) if not verbose else max(1, n_seeds)
+    done: list[tuple[Any, EpisodicResult]] = []
+    for start in range(0, len(tasks), step):
+        some = tasks[start : start + step]
+        done += Parallel(n_jobs=n_jobs)(
+            run(
+                named[name],
+                (X, y, groups, class_groups),
+                sides,
+                _training_seed(random_state, seed),
+                episodes,
+                return_estimator,
+            )
+            for name, sides, seed in some
+        )
+        progress.add(len(some))
+    test_classes = [np.unique(y[test]) for _, test in splits]
+    found = {}
+    for place, name in enumerate(named):
+        first = place * len(splits) * n_seeds
+        of_split = [
+            done[start : start + n_seeds]
+            for start in range(first, first + len(splits) * n_seeds, n_seeds)
+        ]
+        found[name] = EpisodicCrossValidation(
+            [[result for _, result in row] for row in of_split],
+            test_classes,
+            [[fitted for fitted, _ in row] for row in of_split] if return_estimator else None,
+        )
+    return found if isinstance(estimator, Mapping) else found[""]
+
+
+def _training_seed(random_state: int, seed: int) -> int:
+    return int(np.random.default_rng([random_state, seed]).integers(MOST_SEED))
+
+
+def _train_and_score(
+    estimator: Any,
+    data: tuple[Any, Any, Any, Any],
+    sides: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    episodes: dict[str, Any],
+    return_estimator: bool,
+) -> tuple[Any, EpisodicResult]:
+    """Fit a clone on one side and score it on the other."""
+    X, y, groups, class_groups = data
+    train, test = sides
+    given = {"groups": groups, "class_groups": class_groups}
+    given = {
+        name: _safe_indexing(values, train) for name, values in given.items() if values is not None
+    }
+    fitted = _seeded(clone(estimator), seed)
+    if _is_meta_trained(fitted):
+        fitted.fit(_safe_indexing(X, train), y[train], **_fit_params(fitted, given))
+    score = episodic_score(
+        fitted,
+        _safe_indexing(X, test),
+        y[test],
+        groups=None if groups is None else _safe_indexing(groups, test),
+        **episodes,
+    )
+    return (fitted if return_estimator else None), score
+
+
+def _is_meta_trained(estimator: Any) -> bool:
+    """Whether an estimator, or the last one in it, is trained on base classes."""
+    if isinstance(estimator, Pipeline):
+        return _is_meta_trained(estimator.steps[-1][1])
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+        return _is_meta_trained(estimator.estimator)
+    return hasattr(estimator, "adapt")
+
+
+def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Name parameters of ``fit`` as a pipeline passes them to its last step."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return {f"{name}__{key}": value for key, value in _fit_params(last, given).items()}
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+        return _fit_params(estimator.estimator, given)
+    return given
+
+
+def _seeded(estimator: Any, seed: int) -> Any:
+    """Set every ``random_state`` of an estimator and its parts."""
+    names = [
+        name
+        for name in estimator.get_params(deep=True)
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    return estimator.set_params(**dict.fromkeys(names, seed))

@@ -1,0 +1,102 @@
+"""Data with the episodes that are drawn from it, before anybody is scored on them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import indexable
+
+from .._episodes import EpisodePlan
+from ..utils._validation import encode_labels
+from ..utils._warnings import warn_user
+from ._duplicates import n_answered_by_support
+from ._result import Answers, EpisodicResult
+from ._split import EpisodeSplit, FrozenEpisodes
+
+
+class Scored(NamedTuple):
+    """What an estimator did on the episodes of a plan.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_episodes,)
+        Score of each episode.
+    predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
+        Code of the predicted class of each query, -1 for padding.
+    """
+
+    scores: np.ndarray
+    predicted: np.ndarray
+
+
+class Drawn(NamedTuple):
+    """Data and episodes.
+
+    Parameters
+    ----------
+    X : indexable
+        Samples.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    codes : int ndarray of shape (n_samples,)
+        Class of each sample.
+    plan : EpisodePlan
+        The episodes.
+    episodes : EpisodeSplit or FrozenEpisodes
+        What drew them.
+    """
+
+    X: Any
+    classes: np.ndarray
+    codes: np.ndarray
+    plan: EpisodePlan
+    episodes: Any
+
+    def result(self, scored: Scored, scoring: Any) -> EpisodicResult:
+        """Return what an estimator did as a result."""
+        n_way = self.plan.classes.shape[1] if self.episodes.n_way == "all" else self.episodes.n_way
+        answers = Answers(self.classes, self.plan, scored.predicted)
+        name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+        return EpisodicResult(
+            scored.scores, n_way, self.episodes.n_shot, self.episodes.n_query, name, answers
+        )
+
+
+def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Drawn:
+    """Draw episodes, and warn of queries that have an equal row in their support set.
+
+    Parameters
+    ----------
+    episodes : EpisodeSplit or FrozenEpisodes
+        What to draw.
+    X, y, groups : array-like
+        As in :func:`episodic_score`.
+    owner : str
+        Who asks, for error messages.
+
+    Returns
+    -------
+    drawn : Drawn
+
+    Raises
+    ------
+    TypeError
+        If ``episodes`` is something else.
+    """
+    if not isinstance(episodes, EpisodeSplit | FrozenEpisodes):
+        raise TypeError(
+            f"The 'episodes' parameter of {owner} must be an EpisodeSplit, FrozenEpisodes or None. "
+            f"Got {episodes!r}."
+        )
+    X, y, groups = indexable(X, y, groups)
+    y, plan = episodes._plan(X, y, groups, owner)
+    classes, codes = encode_labels(y)
+    n_copies, n_queries = n_answered_by_support(X, plan), np.count_nonzero(plan.query >= 0)
+    if n_copies:
+        warn_user(
+            f"{n_copies} of {n_queries} queries have an equal row in the support set of their "
+            "episode, which answers them. Keep equal rows on one side: "
+            "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
+        )
+    return Drawn(X, classes, codes, plan, episodes)

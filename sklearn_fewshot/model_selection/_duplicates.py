@@ -1,0 +1,102 @@
+"""Equal rows: who they are, and how to keep them on one side."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from .._episodes import EpisodePlan
+from ..utils._validation import check_aligned
+
+ROWS_AT_A_TIME = 4096
+
+
+def duplicate_groups(X: Any, groups: Any = None) -> np.ndarray:
+    """Return groups of equal rows, to keep them on one side of every episode or split.
+
+    A query with an equal row in the support set is no test. Pass what this returns as ``groups``.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, ...)
+        Samples.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Groups that stay together as well: those that share equal rows become one.
+
+    Returns
+    -------
+    groups : int ndarray of shape (n_samples,)
+        Group of each sample, 0 to n_groups - 1.
+
+    See Also
+    --------
+    episodic_score : Takes groups, and warns where queries have equal rows in their support set.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.model_selection import duplicate_groups
+    >>> duplicate_groups([[0, 1], [2, 3], [0, 1], [4, 5]])
+    array([0, 1, 0, 2])
+    >>> duplicate_groups([[0, 1], [2, 3], [0, 1], [4, 5]], groups=["a", "a", "b", "c"])
+    array([0, 0, 0, 1])
+    """
+    row = row_ids(X, np.arange(_num_samples(X)))
+    owner = row if groups is None else check_aligned("groups", groups, len(row))
+    owner = np.unique(owner, return_inverse=True)[1]
+    # Rows and groups are the nodes of a graph, samples its edges.
+    n_rows, n_owners = row.max() + 1, owner.max() + 1
+    n_nodes = n_rows + n_owners
+    edges = coo_array((np.ones(len(row)), (row, n_rows + owner)), shape=(n_nodes, n_nodes))
+    component = connected_components(edges, directed=False)[1][row]
+    _, first, group = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]  # numbered in the order of their first samples
+
+
+def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
+    """Number rows so that equal ones, and only they, have equal numbers.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, ...)
+        Samples.
+    rows : int ndarray of shape (n_rows,)
+        The rows to look at.
+
+    Returns
+    -------
+    ids : int ndarray of shape (n_rows,)
+    """
+    digests: list[bytes] = []
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        block = _safe_indexing(X, rows[start : start + ROWS_AT_A_TIME])
+        block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+        if block.dtype.kind == "f":
+            block = block + 0.0  # there are two zeros
+        as_bytes = (lambda row: repr(row.tolist()).encode()) if block.dtype == object else _to_bytes
+        digests += [blake2b(as_bytes(row), digest_size=16).digest() for row in block]
+    return np.unique(np.array(digests, dtype="V16"), return_inverse=True)[1].reshape(-1)
+
+
+def _to_bytes(row: Any) -> bytes:
+    return np.ascontiguousarray(row).tobytes()
+
+
+def n_answered_by_support(X: Any, plan: EpisodePlan) -> int:
+    """Count the queries that have an equal row in the support set of their episode."""
+    planned = np.concatenate([plan.support.ravel(), plan.query.ravel()])
+    rows = np.unique(planned[planned >= 0])
+    ids = row_ids(X, rows)
+    if len(ids) == 0 or ids.max() + 1 == len(ids):
+        return 0
+    episode = np.arange(plan.n_episodes).reshape(-1, 1, 1) * (ids.max() + 1)
+    support, query = (
+        np.where(part < 0, -1, episode + ids[np.searchsorted(rows, part)])
+        for part in (plan.support, plan.query)
+    )
+    return int(np.count_nonzero(np.isin(query[query >= 0], support)))

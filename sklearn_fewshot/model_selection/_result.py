@@ -1,0 +1,442 @@
+"""What an evaluation over episodes found, and how well it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from .._episodes import EpisodePlan
+
+CONFIDENCE = 0.95
+FLOATS_AT_A_TIME = 2**20  # of a bootstrap's resamples
+PERCENT = (
+    "accuracy",
+    "balanced_accuracy",
+    "top_k_accuracy",
+    "f1",
+    "jaccard",
+    "precision",
+    "recall",
+)
+
+
+class Interval(NamedTuple):
+    """A mean with a confidence interval that says what it is over.
+
+    Parameters
+    ----------
+    mean : float
+        The mean.
+    low : float
+        Lower end.
+    high : float
+        Upper end.
+    name : str
+        Confidence, method, and what varies: "95 % t-interval over 600 episodes".
+    """
+
+    mean: float
+    low: float
+    high: float
+    name: str
+
+    @property
+    def half_width(self) -> float:
+        """Half the distance between the ends."""
+        return (self.high - self.low) / 2.0
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} ({self.low:.4g} to {self.high:.4g}, {self.name})"
+
+
+def t_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) -> Interval:
+    """Return the mean of independent values with Student's t-interval.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        One value a unit.
+    unit : str
+        What the units are called.
+    confidence : float, default=0.95
+        Confidence of the interval.
+
+    Returns
+    -------
+    interval : Interval
+        Ends are NaN with a single value.
+    """
+    mean, n_values = float(np.mean(values)), len(values)
+    half = float("nan")
+    if n_values > 1:
+        quantile = stdtrit(n_values - 1, 0.5 + confidence / 2)
+        half = float(quantile * np.std(values, ddof=1) / np.sqrt(n_values))
+    name = f"{100 * confidence:g} % t-interval over {n_values} {unit}"
+    return Interval(mean, mean - half, mean + half, name)
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    unit: str,
+    confidence: float = CONFIDENCE,
+    n_resamples: int = 2000,
+    random_state: Any = 0,
+) -> Interval:
+    """Return the mean of independent values with a percentile bootstrap interval.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        One value a unit.
+    unit : str
+        What the units are called.
+    confidence : float, default=0.95
+        Confidence of the interval.
+    n_resamples : int, default=2000
+        Times that the units are drawn anew, with replacement.
+    random_state : int or None, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    interval : Interval
+
+    References
+    ----------
+    B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    """
+    rng = np.random.default_rng(random_state)
+    n_values = len(values)
+    step = max(1, FLOATS_AT_A_TIME // n_values)
+    means = [
+        values[rng.integers(n_values, size=(min(step, n_resamples - start), n_values))].mean(axis=1)
+        for start in range(0, n_resamples, step)
+    ]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
+    name = f"{100 * confidence:g} % bootstrap interval over {n_values} {unit}"
+    return Interval(float(np.mean(values)), float(low), float(high), name)
+
+
+class Answers(NamedTuple):
+    """What was asked and what was answered in each episode.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels of the data.
+    plan : EpisodePlan
+        The episodes, in rows of the data.
+    predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
+        Code of the predicted class of each query; -1 for padding.
+    """
+
+    classes: np.ndarray
+    plan: EpisodePlan
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EpisodicResult:
+    """Scores of an estimator on few-shot episodes.
+
+    ``str(result)`` is the line to report; it says what the interval is over.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_episodes,)
+        Score of each episode.
+    n_way : int or (low, high)
+        Classes in an episode.
+    n_shot : int or (low, high)
+        Support examples of each class.
+    n_query : int
+        Queries of each class.
+    scoring : str
+        What the scores are.
+    answers : Answers or None, default=None
+        The episodes, and the prediction for each query: what :meth:`confusion_matrix`,
+        :meth:`recall` and the columns of :meth:`to_frame` come from.
+
+    See Also
+    --------
+    episodic_score : Returns this.
+    compare_on_episodes : Compares several estimators on the same episodes.
+    episodic_cross_validate : Varies the classes and the training, too.
+
+    Notes
+    -----
+    ``interval`` is that of Student's t over the episodes. It says how well the mean over all
+    episodes *of these classes, for this model* is known, and nothing about other classes or
+    another training. :meth:`interval_over` ``("classes")`` takes the classes as drawn from many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.model_selection import EpisodicResult
+    >>> result = EpisodicResult(
+    ...     np.array([0.8, 1.0, 0.9, 0.9]), n_way=5, n_shot=1, n_query=2, scoring="accuracy"
+    ... )
+    >>> print(result)
+    90.00 ± 12.99 % (5-way 1-shot, 2 queries, 4 episodes, interval over episodes)
+    """
+
+    scores: np.ndarray
+    n_way: Any
+    n_shot: Any
+    n_query: int
+    scoring: str
+    answers: Answers | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the episodes."""
+        return float(np.mean(self.scores))
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval over episodes; NaN for a single episode."""
+        return t_interval(self.scores, "episodes").half_width
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval over episodes."""
+        return self.mean - self.half_width, self.mean + self.half_width
+
+    def interval_over(
+        self,
+        unit: Literal["episodes", "classes"] = "episodes",
+        *,
+        method: Literal["t", "bootstrap"] = "t",
+        confidence: float = CONFIDENCE,
+        n_resamples: int = 2000,
+        random_state: Any = 0,
+    ) -> Interval:
+        """Return a mean with an interval over episodes or over classes.
+
+        Parameters
+        ----------
+        unit : {"episodes", "classes"}, default="episodes"
+            What other values might have been drawn. "classes" takes the recall of each class as
+            one value: with few classes that interval is far wider, and more honest about new ones.
+        method : {"t", "bootstrap"}, default="t"
+            Student's t, or the percentiles of resampled means.
+        confidence : float, default=0.95
+            Confidence of the interval.
+        n_resamples : int, default=2000
+            Resamples of the bootstrap.
+        random_state : int or None, default=0
+            Seed of the bootstrap.
+
+        Returns
+        -------
+        interval : Interval
+
+        Raises
+        ------
+        ValueError
+            If an argument is none of these, or the scores are not accuracies and the unit is
+            "classes".
+        """
+        if unit not in ("episodes", "classes") or method not in ("t", "bootstrap"):
+            raise ValueError(
+                'interval_over takes unit "episodes" or "classes" and method "t" or "bootstrap". '
+                f"Got {unit!r} and {method!r}."
+            )
+        if unit == "classes" and self.scoring != "accuracy":
+            raise ValueError(
+                "An interval over classes is one of recalls, and these scores are not accuracies: "
+                f'they are {self.scoring}. Score with scoring="accuracy".'
+            )
+        values = self.scores
+        if unit == "classes":
+            values = self.recall()[self._n_queries() > 0]
+        if method == "t":
+            return t_interval(values, unit, confidence)
+        return bootstrap_interval(values, unit, confidence, n_resamples, random_state)
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Labels of the data, sorted: rows and columns of the confusion matrix."""
+        return self._answers().classes
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Count the predictions of all episodes.
+
+        Returns
+        -------
+        matrix : int ndarray of shape (n_classes, n_classes)
+            Queries of the row's class that were taken for the column's class. A class can only be
+            mistaken for those in the same episode.
+        """
+        classes, plan, predicted = self._answers()
+        true = np.broadcast_to(plan.classes[:, :, None], predicted.shape)
+        real = predicted >= 0
+        matrix = np.zeros((len(classes), len(classes)), dtype=np.intp)
+        np.add.at(matrix, (true[real], predicted[real]), 1)
+        return matrix
+
+    def recall(self) -> np.ndarray:
+        """Return the share of each class's queries that were recognised, over all episodes.
+
+        Returns
+        -------
+        recall : ndarray of shape (n_classes,)
+            NaN for classes that no episode has.
+        """
+        hits, total = np.diagonal(self.confusion_matrix()), self._n_queries()
+        return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)
+
+    def _n_queries(self) -> np.ndarray:
+        return self.confusion_matrix().sum(axis=1)
+
+    def to_frame(self, per: Literal["episode", "class"] = "episode") -> Any:
+        """Return a data frame with one row an episode, or one row a class.
+
+        Parameters
+        ----------
+        per : {"episode", "class"}, default="episode"
+            What a row is.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            An episode's score and, where answers were kept, its ways, fewest and most shots,
+            number of queries and imbalance (most over fewest queries of a class); or a class's
+            recall, its queries and the class it was most often mistaken for.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "EpisodicResult.to_frame needs pandas, which is not installed. Install it, or use "
+                "the array in `scores`."
+            ) from error
+        if per == "class":
+            index = pd.Index(self.classes, name="class")
+            return pd.DataFrame(self._columns_of_classes(), index=index)
+        episode = pd.RangeIndex(len(self.scores), name="episode")
+        return pd.DataFrame(self._columns(), index=episode)
+
+    def by(self, column: str) -> dict[Any, EpisodicResult]:
+        """Return the results of episodes with equal ways, shots, queries or imbalance.
+
+        Parameters
+        ----------
+        column : {"n_way", "n_shot_min", "n_shot_max", "n_query", "imbalance"}
+            What is equal, a column of :meth:`to_frame`.
+
+        Returns
+        -------
+        strata : dict of value to EpisodicResult
+            In the order of the values.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column.
+        """
+        columns = self._columns()
+        del columns["score"]
+        if column not in columns:
+            raise ValueError(
+                f"Episodes can be told apart by {', '.join(columns) or 'nothing'}. Got {column!r}."
+            )
+        return {
+            value.item(): self._of(np.flatnonzero(columns[column] == value))
+            for value in np.unique(columns[column])
+        }
+
+    def _of(self, episodes: np.ndarray) -> EpisodicResult:
+        """Return the result of some of the episodes."""
+        classes, plan, predicted = self._answers()
+        answers = Answers(classes, plan.take(episodes), predicted[episodes])
+        part = replace(self, scores=self.scores[episodes], answers=answers)
+        columns = part._columns()
+        n_way = _ends(columns["n_way"])
+        n_shot = _ends(np.concatenate([columns["n_shot_min"], columns["n_shot_max"]]))
+        return replace(part, n_way=n_way, n_shot=n_shot)
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        columns = {"score": self.scores}
+        if self.answers is None:
+            return columns
+        plan = self.answers.plan
+        real = plan.classes >= 0
+        shots, queries = ((rows >= 0).sum(axis=2) for rows in (plan.support, plan.query))
+        most = np.iinfo(np.intp).max
+        fewest_queries = np.where(real, queries, most).min(axis=1)
+        return columns | {
+            "n_way": real.sum(axis=1),
+            "n_shot_min": np.where(real, shots, most).min(axis=1),
+            "n_shot_max": shots.max(axis=1),
+            "n_query": queries.sum(axis=1),
+            "imbalance": np.divide(
+                queries.max(axis=1),
+                fewest_queries,
+                out=np.full(len(queries), np.inf),
+                where=fewest_queries > 0,
+            ),
+        }
+
+    def _columns_of_classes(self) -> dict[str, np.ndarray]:
+        mistakes = self.confusion_matrix()
+        np.fill_diagonal(mistakes, 0)
+        mistaken = self.classes[mistakes.argmax(axis=1)].astype(object)
+        mistaken[mistakes.max(axis=1) == 0] = None
+        return {"recall": self.recall(), "n_queries": self._n_queries(), "mistaken_for": mistaken}
+
+    def _answers(self) -> Answers:
+        if self.answers is None:
+            raise ValueError(
+                "This result has scores only, no answers. Results of episodic_score have both."
+            )
+        return self.answers
+
+    def __str__(self) -> str:
+        """Return the line to report."""
+        conditions = (
+            f"{range_text(self.n_way)}-way {range_text(self.n_shot)}-shot, "
+            f"{count_text(self.n_query, 'query', 'queries')}{self._on_average()}, "
+            f"{count_text(len(self.scores), 'episode', 'episodes')}, interval over episodes"
+        )
+        if self.scoring != "accuracy":
+            conditions = f"{self.scoring}, {conditions}"
+        return f"{score_text(self.mean, self.half_width, self.scoring)} ({conditions})"
+
+    def _on_average(self) -> str:
+        is_balanced = self.answers is None or np.all(self._columns()["imbalance"] == 1)
+        return "" if is_balanced else " on average"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+def score_text(mean: float, half_width: float, scoring: str, sign: str = "") -> str:
+    """Return "90.00 ± 1.23 %", or plain numbers where scores are no shares."""
+    if scoring.startswith(PERCENT):
+        return f"{100 * mean:{sign}.2f} ± {100 * half_width:.2f} %"
+    return f"{mean:{sign}.4g} ± {half_width:.2g}"
+
+
+def range_text(value: Any) -> str:
+    """Return "5", or "5 to 10" for a range."""
+    return " to ".join(str(end) for end in value) if isinstance(value, tuple | list) else str(value)
+
+
+def count_text(number: int, one: str, many: str) -> str:
+    """Return "1 query" or "5 queries"."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _ends(values: np.ndarray) -> Any:
+    low, high = int(values.min()), int(values.max())
+    return low if low == high else (low, high)

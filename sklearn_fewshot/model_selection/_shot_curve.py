@@ -1,0 +1,186 @@
+"""Accuracy against the number of examples a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+from ._draw import draw_episodes
+from ._episodic import CONSTRAINTS
+from ._evaluation import check_can_be_scored, evaluate
+from ._result import EpisodicResult
+from ._split import EpisodeSplit
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShotCurve:
+    """Scores of an estimator for several numbers of examples a class.
+
+    Parameters
+    ----------
+    n_shots : tuple of int
+        Examples of each class.
+    results : tuple of EpisodicResult
+        One for each of these numbers, on the same queries.
+
+    See Also
+    --------
+    shot_curve : Returns this.
+    sklearn_fewshot.inspection.ShotCurveDisplay : Draws one or several.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn.neighbors import NearestCentroid
+    >>> from sklearn_fewshot.model_selection import shot_curve
+    >>> X, y = make_blobs(400, centers=8, cluster_std=2.0, random_state=0)
+    >>> curve = shot_curve(NearestCentroid(), X, y, n_shots=(1, 5, 20), n_episodes=100)
+    >>> print(curve)
+    67.19 ± 2.39 % (5-way 1-shot, 15 queries, 100 episodes, interval over episodes)
+    76.91 ± 1.62 % (5-way 5-shot, 15 queries, 100 episodes, interval over episodes)
+    78.43 ± 1.55 % (5-way 20-shot, 15 queries, 100 episodes, interval over episodes)
+    """
+
+    n_shots: tuple[int, ...]
+    results: tuple[EpisodicResult, ...]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean score for each number of examples."""
+        return np.array([result.mean for result in self.results])
+
+    @property
+    def half_width(self) -> np.ndarray:
+        """Half the width of the 95 % interval over episodes, for each number of examples."""
+        return np.array([result.half_width for result in self.results])
+
+    def to_frame(self) -> Any:
+        """Return a data frame with one row a number of examples.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns "mean" and "half_width", index "n_shot".
+        """
+        import pandas as pd
+
+        index = pd.Index(self.n_shots, name="n_shot")
+        return pd.DataFrame({"mean": self.mean, "half_width": self.half_width}, index=index)
+
+    def __str__(self) -> str:
+        """Return one line for each number of examples."""
+        return "\n".join(str(result) for result in self.results)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+def shot_curve(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    n_shots: Any = (1, 2, 5, 10, 20),
+    n_way: Any = 5,
+    n_query: int = 15,
+    n_episodes: int = 600,
+    scoring: Any = "accuracy",
+    groups: Any = None,
+    random_state: Any = 0,
+    preprocess: Any = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+) -> ShotCurve:
+    """Score an estimator with several numbers of examples a class, in one pass.
+
+    All numbers share classes and queries, and a support set contains the smaller ones: what differs
+    along the curve is the number of examples only. Rows are embedded once.
+
+    Parameters
+    ----------
+    estimator : fitted learner, or any classifier
+        As in :func:`episodic_score`.
+    X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+        Samples.
+    y : array-like of shape (n_samples,)
+        Their labels.
+    n_shots : sequence of int, default=(1, 2, 5, 10, 20)
+        Numbers of support examples of each class. Every class needs the largest of them, and
+        ``n_query`` more.
+    n_way : int, (low, high) or "all", default=5
+        Classes in an episode.
+    n_query : int, default=15
+        Queries of each class.
+    n_episodes : int, default=600
+        Number of episodes.
+    scoring : str or callable, default="accuracy"
+        Score of an episode, as in :func:`episodic_score`.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Groups that support and queries of an episode never share.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the episodes.
+    preprocess : fitted transformer or None, default=None
+        Transforms X first.
+    n_jobs : int or None, default=None
+        Processes to divide the episodes between.
+    verbose : bool, default=False
+        Whether to show how far the evaluation is.
+
+    Returns
+    -------
+    curve : ShotCurve
+
+    Raises
+    ------
+    ValueError
+        If an array or a parameter is malformed, or a class is too small for the episodes.
+
+    See Also
+    --------
+    episodic_score : One number of examples.
+    class_learning_curve : Accuracy against the number of base classes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_fewshot import ProtoNetClassifier
+    >>> from sklearn_fewshot.model_selection import shot_curve
+    >>> X, y = load_digits(return_X_y=True)
+    >>> old, new = y < 6, y >= 6
+    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[old], y[old])
+    >>> curve = shot_curve(learner, X[new], y[new], n_shots=(1, 5), n_way="all", n_episodes=50)
+    >>> bool(curve.mean[1] > curve.mean[0])
+    True
+    """
+    owner = "shot_curve"
+    validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
+    shots = np.unique(np.asarray(n_shots))
+    if shots.ndim != 1 or not len(shots) or shots.dtype.kind not in "iu" or shots[0] < 1:
+        raise ValueError(f"{owner} takes n_shots as ints of at least 1. Got {n_shots!r}.")
+    check_can_be_scored(estimator, owner)
+    episodes = EpisodeSplit(
+        n_episodes,
+        n_way=n_way,
+        n_shot=int(shots[-1]),
+        n_query=n_query,
+        random_state=random_state,
+    )
+    drawn = draw_episodes(episodes, X, y, groups, owner)
+    plans = [drawn.plan._replace(support=drawn.plan.support[:, :, :n]) for n in shots]
+    scored = evaluate(
+        estimator,
+        drawn,
+        plans,
+        scoring=scoring,
+        preprocess=preprocess,
+        n_jobs=n_jobs,
+        verbose=verbose,
+    )
+    results = []
+    for n_shot, plan, part in zip(shots.tolist(), plans, scored, strict=True):
+        its_own = EpisodeSplit(n_way=n_way, n_shot=n_shot, n_query=n_query)
+        results.append(drawn._replace(plan=plan, episodes=its_own).result(part, scoring))
+    return ShotCurve(tuple(shots.tolist()), tuple(results))
