@@ -68,6 +68,36 @@ class EpisodePlan(NamedTuple):
         """
         return EpisodePlan(self.support[episodes], self.query[episodes], self.classes[episodes])
 
+    def rows(self) -> _Ints:
+        """Return the rows that the episodes use, each once, in ascending order.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_rows,)
+        """
+        sides = (self.support, self.query)
+        is_used = np.zeros(2 + max(rows.max(initial=-1) for rows in sides), dtype=bool)
+        for rows in sides:
+            is_used[rows] = True
+        return np.flatnonzero(is_used[:-1])  # the last stands for padding
+
+    def in_terms_of(self, rows: _Ints) -> EpisodePlan:
+        """Return the plan with places among ``rows`` in place of the rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,)
+            At least those of :meth:`rows`, in ascending order.
+
+        Returns
+        -------
+        plan : EpisodePlan
+            The same episodes.
+        """
+        place = np.full(rows[-1] + 2, -1, dtype=np.intp)  # the last stands for padding
+        place[rows] = np.arange(len(rows))
+        return EpisodePlan(place[self.support], place[self.query], self.classes)
+
 
 class EpisodeSampler:
     """Draw few-shot episodes from the classes of a data set.

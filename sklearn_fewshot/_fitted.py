@@ -11,7 +11,16 @@ import torch
 from torch import nn
 
 from ._episodes import EpisodePlan
-from .nn import EpisodicModule, SupportSet, chunk_sizes, chunks, collate, embed, resolve_device
+from .nn import (
+    EpisodicModule,
+    SupportSet,
+    chunk_sizes,
+    chunks,
+    embed,
+    over_stored_rows,
+    resolve_device,
+    to_device,
+)
 from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_backbone
 from .nn.heads import Head
 
@@ -184,15 +193,19 @@ class FittedNetwork:
             scores.append(scored[0, : stop - start].double().cpu().numpy())
         return np.concatenate(scores)
 
+    def stored(self, embedding: np.ndarray) -> torch.Tensor:
+        """Return embeddings as :meth:`score_episodes` takes them."""
+        return self._as_tensor(embedding)
+
     def score_episodes(
-        self, embedding: np.ndarray, plan: EpisodePlan
+        self, stored: torch.Tensor, plan: EpisodePlan
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Score many episodes over rows that are embedded already.
 
         Parameters
         ----------
-        embedding : ndarray of shape (n_samples, *embedding_shape)
-            Embeddings of all rows that the plan refers to.
+        stored : tensor of shape (n_samples, *embedding_shape)
+            Embeddings of all rows that the plan refers to, by :meth:`stored`.
         plan : EpisodePlan
             The episodes.
 
@@ -206,12 +219,11 @@ class FittedNetwork:
         self.check_takes_examples()
         n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
         step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
-        device = self._head_device()
         for start in range(0, plan.n_episodes, step):
-            rows, batch, target = collate(plan.take(slice(start, start + step)))
-            batch = batch._replace(code=batch.code.to(device), weight=batch.weight.to(device))
+            batch, target = over_stored_rows(plan.take(slice(start, start + step)))
+            batch, _ = to_device(batch, target, stored.device)
             with torch.inference_mode():
-                scores = self.module.score_episodes(self._as_tensor(embedding[rows]), batch)
+                scores = self.module.score_episodes(stored, batch)
             yield scores.double().cpu().numpy(), target.numpy()
 
     def proba(self, scores: np.ndarray) -> np.ndarray:

@@ -89,14 +89,14 @@ def _to_bytes(row: Any) -> bytes:
 
 def n_answered_by_support(X: Any, plan: EpisodePlan) -> int:
     """Count the queries that have an equal row in the support set of their episode."""
-    planned = np.concatenate([plan.support.ravel(), plan.query.ravel()])
-    rows = np.unique(planned[planned >= 0])
+    rows = plan.rows()
     ids = row_ids(X, rows)
-    if len(ids) == 0 or ids.max() + 1 == len(ids):
+    n_ids = ids.max(initial=-1) + 1
+    if n_ids == len(ids):
         return 0
-    episode = np.arange(plan.n_episodes).reshape(-1, 1, 1) * (ids.max() + 1)
+    episode = n_ids * np.arange(plan.n_episodes).reshape(-1, 1, 1)
+    places = plan.in_terms_of(rows)
     support, query = (
-        np.where(part < 0, -1, episode + ids[np.searchsorted(rows, part)])
-        for part in (plan.support, plan.query)
+        np.where(part < 0, -1, episode + ids[part]) for part in (places.support, places.query)
     )
     return int(np.count_nonzero(np.isin(query[query >= 0], support)))

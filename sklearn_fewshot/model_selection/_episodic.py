@@ -41,7 +41,7 @@ def episodic_score(
     episodes: Any = None,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> EpisodicResult:
+) -> Any:
     """Score an estimator on few-shot episodes drawn from the classes of y.
 
     Each episode takes some classes, hands a few examples of each to the estimator and scores its
@@ -83,8 +83,9 @@ def episodic_score(
         Concentration of a Dirichlet distribution that each episode draws the shares of its classes
         among the queries from (2 in Veilleux et al., 2021; the smaller, the less balanced);
         ``n_query`` stays their mean. None: equally many of each class.
-    episodes : FrozenEpisodes, EpisodeSplit or None, default=None
-        Episodes in place of those that the parameters above describe.
+    episodes : FrozenEpisodes, EpisodeSplit, list of these or None, default=None
+        Episodes in place of those that the parameters above describe. With a list, rows are
+        embedded once for all.
     n_jobs : int or None, default=None
         Processes to divide the episodes between, as in joblib; scores do not depend on it.
     verbose : bool, default=False
@@ -92,8 +93,9 @@ def episodic_score(
 
     Returns
     -------
-    result : EpisodicResult
-        Scores of the episodes, their mean and its intervals, and what was answered.
+    result : EpisodicResult, or list of these
+        Scores of the episodes, their mean and its intervals, and what was answered. A list for a
+        list of episodes.
 
     Raises
     ------
@@ -151,9 +153,11 @@ def episodic_score(
             random_state=random_state,
             query_alpha=query_alpha,
         )
-    return _score(
-        estimator, X, y, groups, episodes, "episodic_score", scoring, preprocess, n_jobs, verbose
+    several = episodes if isinstance(episodes, list) else [episodes]
+    results = _score(
+        estimator, X, y, groups, several, "episodic_score", scoring, preprocess, n_jobs, verbose
     )
+    return results if isinstance(episodes, list) else results[0]
 
 
 def _score(
@@ -161,26 +165,26 @@ def _score(
     X: Any,
     y: Any,
     groups: Any,
-    episodes: Any,
+    several: list[Any],
     owner: str,
     scoring: Any,
     preprocess: Any = None,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> EpisodicResult:
+) -> list[EpisodicResult]:
     validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
     check_can_be_scored(estimator, owner)
-    drawn = draw_episodes(episodes, X, y, groups, owner)
-    (scored,) = evaluate(
+    drawn = [draw_episodes(episodes, X, y, groups, owner) for episodes in several]
+    scored = evaluate(
         estimator,
-        drawn,
-        [drawn.plan],
+        drawn[0],
+        [it.plan for it in drawn],
         scoring=scoring,
         preprocess=preprocess,
         n_jobs=n_jobs,
         verbose=verbose,
     )
-    return drawn.result(scored, scoring)
+    return [it.result(part, scoring) for it, part in zip(drawn, scored, strict=True)]
 
 
 class EpisodicScorer(BaseEstimator):
@@ -285,6 +289,7 @@ class EpisodicScorer(BaseEstimator):
             query_alpha=self.query_alpha,
         )
         owner = type(self).__name__
-        return _score(estimator, X, y, groups, episodes, owner, self.scoring).mean
+        (result,) = _score(estimator, X, y, groups, [episodes], owner, self.scoring)
+        return result.mean
 
     __call__ = score

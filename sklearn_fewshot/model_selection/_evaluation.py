@@ -27,7 +27,7 @@ from ._draw import Drawn, Scored
 from ._split import episode_rows
 
 ROWS_AT_A_TIME = 4096  # rows that are transformed and embedded at once
-VALUES_AT_A_TIME = 2**20  # embedding values and scores held at once: 8 MiB each in float64
+VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
 FITS_AT_A_TIME = 25  # episodes of an ordinary classifier in one piece of work
 ROUNDS = 20  # of parallel work, after each of which progress is told
 # Of scikit-learn, where few samples have many classes, which is what episodes are about.
@@ -66,8 +66,8 @@ def evaluate(
     end = few_shot_end(estimator)
     before = [] if preprocess is None else [preprocess]
     _warn_if_trained_on(classes, before if end is None else [*before, end.classifier.learner])
-    rows = _planned_rows(plans)
-    plans = [_in_terms_of(rows, plan) for plan in plans]
+    rows = np.unique(np.concatenate([plan.rows() for plan in plans]))
+    plans = [plan.in_terms_of(rows) for plan in plans]
     y = classes[drawn.codes[rows]]
     worker: _Worker
     if end is None:
@@ -143,6 +143,11 @@ class _FittingWorker(_Worker):
 class _NetworkWorker(_Worker):
     """Scores many episodes at a time over rows that are embedded already."""
 
+    _stored: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_stored"}
+
     def pieces(self, plan: EpisodePlan) -> list[_Piece]:
         """Cut a plan, for accuracy between the queries of an episode if need be."""
         n_episodes, n_way, n_shot = plan.support.shape
@@ -170,7 +175,9 @@ class _NetworkWorker(_Worker):
         is_accuracy = _is_accuracy(self.scoring)
         predicted, scores = np.empty(plan.query.shape, dtype=np.int32), []
         done = 0
-        for batch, target in self.estimator.score_episodes(self.X, plan):
+        if self._stored is None:
+            self._stored = self.estimator.stored(self.X)
+        for batch, target in self.estimator.score_episodes(self._stored, plan):
             part = plan.take(slice(done, done + len(batch)))
             answers = np.take_along_axis(part.classes, batch.argmax(axis=2), axis=1)
             answers = answers.reshape(part.query.shape)
@@ -316,20 +323,6 @@ def _warn_if_trained_on(classes: np.ndarray, trained: list[Any]) -> None:
                 f"classes of y, going by their labels ({label_text(seen)}): this is not a score "
                 "on new classes. If the classes only happen to have equal labels, rename them."
             )
-
-
-def _planned_rows(plans: list[EpisodePlan]) -> np.ndarray:
-    """Return the rows that plans use, each once."""
-    planned = np.concatenate([part.ravel() for plan in plans for part in plan[:2]])
-    return np.unique(planned[planned >= 0])
-
-
-def _in_terms_of(rows: np.ndarray, plan: EpisodePlan) -> EpisodePlan:
-    """Return the plan with places among rows in place of the rows."""
-    places = (
-        np.where(part < 0, -1, np.searchsorted(rows, part)) for part in (plan.support, plan.query)
-    )
-    return EpisodePlan(*places, plan.classes)
 
 
 def _transform(transformers: list[Any], X: Any) -> Any:

@@ -11,7 +11,9 @@ from ._loader import (
     ValidationEpisodes,
     collate,
     evaluate,
+    over_stored_rows,
     score_frozen,
+    to_device,
 )
 from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
 from ._module import (
@@ -51,8 +53,10 @@ __all__ = [
     "evaluating",
     "get_metric",
     "kept_memory",
+    "over_stored_rows",
     "resolve_augmentation",
     "resolve_device",
     "resolve_precision",
     "score_frozen",
+    "to_device",
 ]

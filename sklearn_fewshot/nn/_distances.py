@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -19,9 +20,9 @@ def sqeuclidean(a: Tensor, b: Tensor) -> Tensor:
     # Distances do not change under a common shift; near the origin the product loses less.
     centre = b64.mean(dim=-2, keepdim=True)
     a64, b64 = a64 - centre, b64 - centre
-    a_norm = a64.square().sum(-1).unsqueeze(-1)  # (..., n_a, 1)
-    b_norm = b64.square().sum(-1).unsqueeze(-2)  # (..., 1, n_b)
-    return (a_norm + b_norm - 2.0 * a64 @ b64.mT).clamp_min(0.0).to(a.dtype)
+    a_norm = vector_norm(a64, dim=-1).square().unsqueeze(-1)  # (..., n_a, 1)
+    b_norm = vector_norm(b64, dim=-1).square().unsqueeze(-2)  # (..., 1, n_b)
+    return (a_norm + b_norm + a64 @ (-2.0 * b64).mT).clamp_min(0.0).to(a.dtype)
 
 
 def euclidean(a: Tensor, b: Tensor) -> Tensor:

@@ -138,14 +138,29 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
     target : int64 tensor of shape (n_episodes, n_way * n_query)
         Class of each query within its episode, -1 for padding.
     """
-    n_episodes, n_way, n_shot = plan.support.shape
-    n_query = plan.query.shape[2]
-    planned = np.concatenate(
-        [plan.support.reshape(n_episodes, -1), plan.query.reshape(n_episodes, -1)], axis=1
-    )
+    planned = _planned(plan)
     real = planned >= 0
     position = np.where(real, np.cumsum(real).reshape(real.shape) - 1, 0)
-    n_support = n_way * n_shot
+    return planned[real], *_laid_out(plan, position, real)
+
+
+def over_stored_rows(plan: EpisodePlan) -> tuple[EpisodeBatch, Tensor]:
+    """Lay out episodes as positions among all rows; the rest is as in :func:`collate`."""
+    planned = _planned(plan)
+    return _laid_out(plan, np.maximum(planned, 0), planned >= 0)
+
+
+def _planned(plan: EpisodePlan) -> NDArray[np.intp]:
+    sides = [rows.reshape(plan.n_episodes, -1) for rows in (plan.support, plan.query)]
+    return np.concatenate(sides, axis=1)
+
+
+def _laid_out(
+    plan: EpisodePlan, position: NDArray[np.intp], real: NDArray[np.bool_]
+) -> tuple[EpisodeBatch, Tensor]:
+    """Return batch and targets of planned rows, support first, that stand at ``position``."""
+    n_episodes, n_way, n_shot = plan.support.shape
+    n_support, n_query = n_way * n_shot, plan.query.shape[2]
     code = np.broadcast_to(np.repeat(np.arange(n_way), n_shot), (n_episodes, n_support))
     target = np.where(real[:, n_support:], np.repeat(np.arange(n_way), n_query), PADDING)
     batch = EpisodeBatch(
@@ -157,7 +172,7 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
         n_classes=n_way,
         classes=torch.from_numpy(plan.classes.astype(np.int64)),
     )
-    return planned[real], batch, torch.from_numpy(target)
+    return batch, torch.from_numpy(target)
 
 
 def to_device(

@@ -71,11 +71,17 @@ class EpisodicModule(nn.Module):
     def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
         """Score the queries of ``batch`` given the embedding of its inputs."""
         representation = self.head.represent(self.support(embedding, batch))
-        return self.head.score(self.head.context(representation), embedding[batch.query])
+        return self.head.score(self.head.context(representation), rows(embedding, batch.query))
 
     def support(self, embedding: Tensor, batch: EpisodeBatch) -> SupportSet:
         """Return the support sets of ``batch``: here the embedded examples."""
-        return SupportSet(embedding[batch.support], batch.code, batch.weight, batch.n_classes)
+        support = rows(embedding, batch.support)
+        return SupportSet(support, batch.code, batch.weight, batch.n_classes)
+
+
+def rows(values: Tensor, index: Tensor) -> Tensor:
+    """Return ``values[index]``; for whole rows this is faster."""
+    return values.index_select(0, index.flatten()).unflatten(0, index.shape)
 
 
 class DescribedModule(EpisodicModule):

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .._distances import Metric
@@ -121,14 +122,16 @@ class FullContextHead(MatchingHead):
 
     def embed_query(self, query: Tensor, context: SupportSet) -> Tensor:
         """Return ``f(q, S)`` for queries ``f'(q)`` of shape (n_episodes, n_queries, d)."""
+        dim = query.shape[-1]
+        of_query, of_state = self.gates.weight.split([dim, 2 * dim], dim=1)
+        fixed = linear(query, of_query, self.gates.bias)  # the same in every step
         h = c = torch.zeros_like(query)
-        r = self._read(h, context)
         for _ in range(self.n_steps):
-            gates = self.gates(torch.cat([query, h, r], dim=-1))
+            r = self._read(h, context)
+            gates = fixed + linear(torch.cat([h, r], dim=-1), of_state)
             keep, write, show, value = gates.chunk(4, dim=-1)
             c = keep.sigmoid() * c + write.sigmoid() * value.tanh()
             h = show.sigmoid() * c.tanh() + query
-            r = self._read(h, context)
         return h  # (n_episodes, n_queries, d)
 
     def _read(self, h: Tensor, context: SupportSet) -> Tensor:
