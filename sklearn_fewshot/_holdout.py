@@ -89,3 +89,25 @@ def held_out_classes(
         if (drawable & ~with_owner).sum() >= 2:
             held_out = with_owner
     return held_out if held_out.sum() >= 2 else np.zeros(len(drawable), dtype=bool)
+
+
+def thinned(rows: np.ndarray, codes: np.ndarray, n_most: int) -> np.ndarray:
+    """Keep about equal shares of the rows of every class, in whatever order they come.
+
+    Parameters
+    ----------
+    rows : int ndarray of shape (n_rows,)
+        Some rows of the data.
+    codes : int ndarray of shape (n_samples,)
+        Class codes of all rows of the data.
+    n_most : int
+        Most rows to keep.
+
+    Returns
+    -------
+    kept : int ndarray
+    """
+    if len(rows) <= n_most:
+        return rows
+    by_class = rows[np.argsort(codes[rows], kind="stable")]
+    return by_class[:: -(-len(rows) // n_most)]

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from ._holdout import thinned
 from .nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
 from .nn.backbones import distances_mean_something
 from .nn.heads import SiameseHead
@@ -20,11 +21,6 @@ from .utils._docs import with_common_parameters
 from .utils._validation import check_X
 
 N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
-
-
-def thinned(rows: np.ndarray) -> np.ndarray:
-    """Leave out rows evenly until few enough are left."""
-    return rows[:: max(1, -(-len(rows) // N_CALIBRATION_ROWS))]
 
 
 @with_common_parameters
@@ -146,7 +142,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def _calibrate(self, module: EpisodicModule, store: Any, data: Any, held_out: Any) -> None:
         """Set the threshold by pairs of different classes, one or both of which were held out."""
         is_new = held_out[data.codes]
-        rows = np.concatenate([thinned(np.flatnonzero(part)) for part in (is_new, ~is_new)])
+        parts = (np.flatnonzero(part) for part in (is_new, ~is_new))
+        rows = np.concatenate([thinned(part, data.codes, N_CALIBRATION_ROWS) for part in parts])
         blocks = np.split(rows, range(self.predict_batch_size, len(rows), self.predict_batch_size))
         with evaluating(module):
             parts = [module.backbone(store.take(block)).flatten(1) for block in blocks]

@@ -9,9 +9,10 @@ import torch
 from sklearn.covariance import ledoit_wolf
 
 from ._fitted import Recipe
+from ._holdout import thinned
 from .nn import DataTensor, EpisodicModule
 
-MAX_ROWS = 50_000  # that a projection is computed from; more are thinned evenly
+MAX_ROWS = 50_000  # that a projection is computed from; more are thinned
 
 
 class Untrained(NamedTuple):
@@ -23,7 +24,7 @@ class Untrained(NamedTuple):
 
     def with_projection(self, store: DataTensor, rows: np.ndarray, codes: np.ndarray) -> Untrained:
         """Return a copy whose linear path is the discriminant projection of some rows."""
-        rows = rows[:: -(-len(rows) // MAX_ROWS)]
+        rows = thinned(rows, codes, MAX_ROWS)
         features = linear_features(self.trained.backbone, store, rows)
         projection = discriminant_projection(features, codes[rows])
         options = {"embedding_dim": projection.shape[1]}

@@ -19,7 +19,7 @@ from ._episodes import EpisodePlan, EpisodeSampler
 from ._few_shot import FewShotClassifier
 from ._fitted import FittedNetwork, Representation
 from ._generalized import best_handicap
-from ._holdout import reserved_rows
+from ._holdout import reserved_rows, thinned
 from .nn import (
     DataTensor,
     DescribedModule,
@@ -183,6 +183,8 @@ default=None
                 )
                 data = data._replace(reserved=reserved & ~data.validation[data.codes])
         self.attribute_mean_ = self._base_attributes().mean(axis=0)
+        spread = np.abs(self._base_attributes() - self.attribute_mean_).max()
+        self._attribute_unit = spread if spread > 0 else 1.0
         return data
 
     def _base_attributes(self) -> np.ndarray:
@@ -194,7 +196,7 @@ default=None
     def _items(self, attributes: np.ndarray, handicap: np.ndarray | float = 0.0) -> Representation:
         """Return classes as the head knows them, from their attributes: one item a class."""
         n_classes = len(attributes)
-        centred = attributes - self.attribute_mean_
+        centred = (attributes - self.attribute_mean_) / self._attribute_unit
         columns = np.column_stack([centred, np.broadcast_to(handicap, n_classes)])
         return Representation(columns, np.arange(n_classes), np.ones(n_classes), n_classes)
 
@@ -248,7 +250,7 @@ default=None
         self, module: EpisodicModule, data: Any, store: DataTensor, sampler: Any, rng: Any
     ) -> None:
         """Start the map of the queries as a regression of the training classes' attributes."""
-        rows = _thinned(data.rows_of(~data.validation), data.codes, MAX_ROWS)
+        rows = thinned(data.rows_of(~data.validation), data.codes, MAX_ROWS)
         centred = self._items(self._base_attributes()).embedding[:, :-1]
         length = np.linalg.norm(centred, axis=1, keepdims=True)
         regression = attribute_regression(
@@ -272,7 +274,7 @@ default=None
             return
         unseen_rows = data.validation[data.codes]
         rows = np.flatnonzero(unseen_rows | data.reserved)
-        rows = _thinned(rows, data.codes, N_CALIBRATION_ROWS)
+        rows = thinned(rows, data.codes, N_CALIBRATION_ROWS)
         codes, seen = data.codes[rows], np.flatnonzero(~data.validation)
         unseen = np.flatnonzero(data.validation)
         scores = self._scores_of_base_classes(module, store, rows)
@@ -509,12 +511,6 @@ def _embedded(module: EpisodicModule, store: DataTensor, rows: np.ndarray) -> to
             for start in range(0, len(rows), ROWS_AT_A_TIME)
         ]
     return torch.cat(blocks)
-
-
-def _thinned(rows: np.ndarray, codes: np.ndarray, n_most: int) -> np.ndarray:
-    """Keep about equal shares of the rows of every class, in whatever order they come."""
-    by_class = rows[np.argsort(codes[rows], kind="stable")]
-    return by_class[:: -(-len(rows) // n_most)]
 
 
 @with_common_parameters

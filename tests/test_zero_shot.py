@@ -254,15 +254,16 @@ def test_formats_and_the_order_of_classes_make_no_difference(make, toy):
         check_same(expected.adapt(class_attributes=given), new, toy.X)
 
 
-def test_an_offset_and_a_unit_of_all_attributes_change_nothing(make, described):
-    """They are centred on the mean of the base classes, and prototypes have unit length."""
+@pytest.mark.parametrize(("unit", "offset"), [(1000.0, 12345.0), (1e-15, 0.0), (1e25, 0.0)])
+def test_an_offset_and_a_unit_of_all_attributes_change_nothing(make, described, unit, offset):
+    """They are centred on the mean of the base classes, and divided by the largest."""
     new = described.y_new
     params = {"max_epochs": 0, "validation_fraction": 0.0}
     expected = make(**params).fit(
         described.X, described.y, class_attributes=described.of(described.y)
     )
     expected = expected.adapt(class_attributes=described.of(new)).predict_proba(described.X_new)
-    moved = described._replace(matrix=1000.0 * described.matrix + 12345.0 * np.arange(5))
+    moved = described._replace(matrix=unit * described.matrix + offset * np.arange(5))
     learner = make(**params).fit(described.X, described.y, class_attributes=moved.of(described.y))
     proba = learner.adapt(class_attributes=moved.of(new)).predict_proba(described.X_new)
     np.testing.assert_allclose(proba, expected, rtol=0, atol=1e-3)
