@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from .nn import (
 )
 from .nn.backbones import BACKBONES, has_linear_start
 from .nn.heads import PrototypicalHead
+from .utils._callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from .utils._fresh import unfitted_copy
 from .utils._random import draw_seed, seeded_torch
 from .utils._validation import (
@@ -114,7 +116,11 @@ def _as_judged(module: EpisodicModule) -> EpisodicModule:
 
 
 class BaseFewShotLearner(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator
+    CallbackSupport,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     """Base of all learners that meta-train a network on episodes.
 
@@ -319,7 +325,8 @@ class BaseFewShotLearner(
         start = getattr(self, "_network", None) if self.warm_start else None
         with seeded_torch(seed, resolve_device(self.device)):
             data = fresh._check_training_data(X, y, groups, class_groups, seed, **described)
-            fresh._meta_train(data, np.random.default_rng(seed), start)
+            fresh._warn_of_limits(data)  # not within _meta_train: its decorator would be blamed
+            fresh._meta_train(data, np.random.default_rng(seed), start, X, y)
         self.__dict__ = fresh.__dict__
         return self
 
@@ -368,29 +375,51 @@ class BaseFewShotLearner(
             )
         return held_out
 
+    @with_callbacks
     def _meta_train(
-        self, data: _TrainingData, rng: np.random.Generator, start: FittedNetwork | None
+        self,
+        data: _TrainingData,
+        rng: np.random.Generator,
+        start: FittedNetwork | None,
+        X: Any,
+        y: Any,
     ) -> None:
-        """Train on the training classes, then once more on all if classes are few."""
-        self._warn_of_limits(data)
-        use_projection = self._train_once(data, rng, start, None, self.max_epochs)
-        if not self._should_refit(data, start, use_projection):
-            return
+        """Train on the training classes, then once more on all if classes are few.
+
+        scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
+        these of epochs. They get X and y as ``fit`` got them.
+        """
+        self._base_mean, self._base_std = column_moments(data.X.reshape(len(data.X), -1))
+        fit = FitTask.of_fit(self, X, y, max_subtasks=1 + self._may_refit(data, start))
+        task = fit.begin("train", max_subtasks=self.max_epochs)
+        use_projection = self._train_once(data, rng, start, None, self.max_epochs, task)
+        if not task.end() and self._should_refit(data, start, use_projection):
+            self._refit(data, rng, use_projection, fit)
+        fit.knowing(dict).end()  # nothing to add: the learner is fitted
+
+    def _refit(
+        self, data: _TrainingData, rng: np.random.Generator, use_projection: bool, fit: FitTask
+    ) -> None:
+        """Train on all classes for as many epochs as were best."""
         history, n_way, best_epoch = self.history_, self.n_way_, self.best_epoch_
         everything = data._replace(validation=np.zeros_like(data.validation), reserved=None)
-        self._train_once(everything, rng, None, use_projection, best_epoch)
+        task = fit.begin("refit", max_subtasks=best_epoch)
+        self._train_once(everything, rng, None, use_projection, best_epoch, task)
+        task.end()
         self.history_, self.n_way_, self.best_epoch_ = history, n_way, best_epoch
+
+    def _may_refit(self, data: _TrainingData, start: FittedNetwork | None) -> bool:
+        if start is not None or not data.validation.any():
+            return False
+        if self.refit == "auto":
+            return self.validation_classes is None and len(data.classes) < FEW_CLASSES
+        return bool(self.refit)
 
     def _should_refit(
         self, data: _TrainingData, start: FittedNetwork | None, use_projection: bool
     ) -> bool:
-        if start is not None or not data.validation.any():
-            return False
-        refit = self.refit
-        if refit == "auto":
-            refit = self.validation_classes is None and len(data.classes) < FEW_CLASSES
         # An untrained network without a projection would come out as it is.
-        return bool(refit) and (self.best_epoch_ > 0 or use_projection)
+        return self._may_refit(data, start) and (self.best_epoch_ > 0 or use_projection)
 
     def _train_once(
         self,
@@ -399,6 +428,7 @@ class BaseFewShotLearner(
         start: FittedNetwork | None,
         use_projection: bool | None,
         max_epochs: int,
+        fit_task: FitTask,
     ) -> bool:
         """Build, train and keep the network; sets the fitted attributes.
 
@@ -414,6 +444,8 @@ class BaseFewShotLearner(
             Whether the linear path starts as the discriminant projection; None to find out.
         max_epochs : int
             Epochs to train.
+        fit_task : FitTask
+            What scikit-learn's callbacks know this training as.
 
         Returns
         -------
@@ -439,13 +471,13 @@ class BaseFewShotLearner(
             self._start_head(network.trained, data, store, train_sampler, rng)
             recipe, module, trained = network
         title = "again on all classes, " if is_refit else ""
-        task = EpisodicTask(self._loader(store, train_sampler, data, rng), valid, title)
+        networks, others = (module, trained), (recipe, data, store, is_refit)
+        fit_task = fit_task.knowing(partial(self._as_of_now, networks, others))
+        loader = self._loader(store, train_sampler, data, rng)
+        task = EpisodicTask(loader, valid, title, fit_task)
         self.net_, self.best_epoch_ = self._train(trained, data, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
-        if not is_refit:
-            held_out = data.validation if valid is not None else ~data.validation
-            self._calibrate(trained, store, data, held_out)
-        self._keep(module, recipe, data, store)
+        self._finish(*networks, *others)
         return bool(use_projection)
 
     def _warn_of_limits(self, data: _TrainingData) -> None:
@@ -609,6 +641,34 @@ class BaseFewShotLearner(
             net_params=self.net_params or {},
         )
 
+    def _as_of_now(
+        self, networks: tuple[EpisodicModule, ...], others: tuple[Any, ...], net: Any
+    ) -> dict[str, Any]:
+        """Return the attributes of the learner as if training had ended here, with its own weights.
+
+        Only for callbacks that ask: it embeds the training data.
+        """
+        learner = copy.copy(self)
+        learner.history_ = history_rows(net)
+        learner.best_epoch_ = len(learner.history_)
+        learner._finish(*copy.deepcopy(networks), *others)
+        return vars(learner)
+
+    def _finish(
+        self,
+        module: EpisodicModule,
+        trained: EpisodicModule,
+        recipe: Recipe,
+        data: _TrainingData,
+        store: DataTensor,
+        is_refit: bool,
+    ) -> None:
+        """Turn a trained network into a learner that can predict."""
+        if not is_refit:
+            held_out = data.validation if data.validation.any() else ~data.validation
+            self._calibrate(trained, store, data, held_out)
+        self._keep(module, recipe, data, store)
+
     def _keep(
         self, module: EpisodicModule, recipe: Recipe, data: _TrainingData, store: DataTensor
     ) -> None:
@@ -625,8 +685,6 @@ class BaseFewShotLearner(
         if hasattr(self, "learn_scale"):
             self.scale_ = float(module.head.scale)
         self.representation_ = self._network.represent(self._base_items(data, store))
-        flat = data.X.reshape(len(data.X), -1)
-        self._base_mean, self._base_std = column_moments(flat)
 
     def _base_items(self, data: _TrainingData, store: DataTensor) -> Representation:
         """Return what the base classes are known by: their examples, embedded."""
@@ -862,7 +920,8 @@ class BaseFewShotLearner(
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the skorch net, which only the training process needs."""
         state = super().__getstate__().copy()
-        state.pop("net_", None)
+        for name in ("net_", *DURING_FIT):
+            state.pop(name, None)
         if isinstance(state.get("backbone"), torch.nn.Module):
             state["backbone"] = on_cpu(state["backbone"])
         return state

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
 from .nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
+from .utils._callbacks import FitTask
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -29,6 +29,7 @@ class EpisodicTask(NamedTuple):
     train: EpisodeLoader
     valid: ValidationEpisodes | None
     title: str = ""  # of the progress line
+    fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
 
 
 class TrainingDiverged(ArithmeticError):
@@ -76,10 +77,21 @@ class EpisodicNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        with suppress(_StopTraining):
-            self.fit_loop(X, y)
+        for _ in range(self.max_epochs):
+            if self._fit_epoch(X):
+                break
         self.notify("on_train_end", X=X, y=y)
         return self
+
+    def _fit_epoch(self, task: EpisodicTask) -> bool:
+        """Train for one epoch; returns whether a callback wants it to be the last."""
+        epoch = task.fit_task.begin("epoch", self)
+        stops = False
+        try:
+            self.fit_loop(task, epochs=1)
+        except _StopTraining:
+            stops = True
+        return epoch.end(self) or stops
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; skorch's EarlyStopping ends training by an interrupt of its own."""

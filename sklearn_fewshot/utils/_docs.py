@@ -55,7 +55,8 @@ augment : "affine", callable or None, default=None
     rotations, shears, scalings and shifts. A callable maps a float32 tensor to one of the same
     shape.
 callbacks : list of skorch callbacks or None, default=None
-    Further callbacks of the training; they are copied.
+    Further callbacks of the training; they are copied. Those of scikit-learn, which follow ``fit``
+    from outside, are set by ``set_callbacks`` instead (scikit-learn 1.9 or newer).
 input_shape : tuple of int or None, default=None
     Shape of one sample, (channels, length) or (channels, height, width): rows of a
     two-dimensional X are reshaped to it.
