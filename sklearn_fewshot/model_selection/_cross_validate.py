@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..utils._progress import Progress
 from ._episodic import CONSTRAINTS, episodic_score
-from ._result import EpisodicResult, Interval, score_text, t_interval
+from ._result import EpisodicResult, Interval, bootstrap_interval, score_text, t_interval
 from ._split import ClassShuffleSplit
 
 MOST_SEED = 2**31 - 1
@@ -71,7 +71,9 @@ class EpisodicCrossValidation:
         """Mean over splits and seeds."""
         return float(self.scores.mean())
 
-    def interval_over(self, unit: str = "splits") -> Interval:
+    def interval_over(
+        self, unit: str = "splits", *, method: str = "t", random_state: Any = 0
+    ) -> Interval:
         """Return the mean with an interval over class splits, or over seeds.
 
         Parameters
@@ -79,22 +81,31 @@ class EpisodicCrossValidation:
         unit : {"splits", "seeds"}, default="splits"
             "splits": what other classes would have given. "seeds": what other trainings on the
             same splits would have given.
+        method : {"t", "bootstrap"}, default="t"
+            Student's t over the means of each split (or seed), or the percentiles of their
+            resampled means.
+        random_state : int or None, default=0
+            Seed of the bootstrap.
 
         Returns
         -------
         interval : Interval
-            Student's t over the means of each split, or of each seed.
 
         Raises
         ------
         ValueError
-            If the unit is neither.
+            If an argument is none of these.
         """
-        if unit not in ("splits", "seeds"):
-            raise ValueError(f'interval_over takes "splits" or "seeds". Got {unit!r}.')
-        if unit == "splits":
-            return t_interval(self.scores.mean(axis=1), "class splits")
-        return t_interval(self.scores.mean(axis=0), "seeds")
+        if unit not in ("splits", "seeds") or method not in ("t", "bootstrap"):
+            raise ValueError(
+                'interval_over takes unit "splits" or "seeds" and method "t" or "bootstrap". Got '
+                f"{unit!r} and {method!r}."
+            )
+        values = self.scores.mean(axis=1 if unit == "splits" else 0)
+        name = "class splits" if unit == "splits" else "seeds"
+        if method == "t":
+            return t_interval(values, name)
+        return bootstrap_interval(values, name, random_state=random_state)
 
     def difference(self, other: EpisodicCrossValidation) -> Interval:
         """Return the mean difference to another estimator, paired over class splits.
