@@ -19,6 +19,18 @@ class DataSet(NamedTuple):
     standardise: bool  # whether a StandardScaler belongs in front
 
 
+class ZeroShotData(NamedTuple):
+    """Samples, attributes of their classes, and which classes have no example in training."""
+
+    X: np.ndarray
+    y: np.ndarray  # codes: rows of attributes
+    attributes: np.ndarray
+    unseen: np.ndarray  # bool, by class code
+    in_training: np.ndarray  # bool, by row; never of unseen classes
+    in_test: np.ndarray  # bool, by row; also of seen classes where the task is generalised
+    standardise: bool
+
+
 def data_dir() -> Path:
     """Return the folder of the data sets, or stop with what to do."""
     folder = os.environ.get("SKLEARN_FEWSHOT_DATA")
@@ -77,6 +89,45 @@ def grocery_pixels() -> DataSet:
     f = _read("grocery/grocery_32.npz")
     X = np.ascontiguousarray(np.moveaxis(f["images"], -1, 1))
     return DataSet(X, f["y"], f["class_split"], False)
+
+
+def isolet_phonetics() -> ZeroShotData:
+    """Spoken letters by phonetic features of their names; speakers of the fifth part are tested."""
+    f = _read("isolet/isolet.npz")
+    data, unseen, part = isolet(), f["unseen"], f["group"]
+    attributes = f["attributes"].astype(float)
+    in_training = (part < 5) & ~unseen[data.y]
+    return ZeroShotData(data.X, data.y, attributes, unseen, in_training, part == 5, True)
+
+
+def grocery_described(attributes: str) -> ZeroShotData:
+    """Photos of groceries by vectors of icons, texts or names: the name of the array."""
+    f = _read("grocery/grocery_features.npz")
+    data = grocery_features()
+    described, side = f[attributes].astype(float), data.class_split[data.y]
+    return ZeroShotData(
+        data.X, data.y, described, data.class_split == 2, side == 0, side == 2, True
+    )
+
+
+def clinc150_names() -> ZeroShotData:
+    """Sentences by the embeddings of their intents' names; the source's test part is tested."""
+    f = _read("clinc150/clinc150_minilm.npz")
+    data, in_test = clinc150(), f["part"][f["y"] >= 0] == 2
+    unseen, names = data.class_split == 2, f["class_X"].astype(float)
+    in_training = ~in_test & ~unseen[data.y]
+    return ZeroShotData(data.X, data.y, names, unseen, in_training, in_test, False)
+
+
+def braille(draw: int, as_pictures: bool) -> ZeroShotData:
+    """Braille letters by their six dots, six of the 26 letters unseen."""
+    f = _read("omniglot/omniglot_28.npz")
+    pictures = f["images"][f["braille_index"]]
+    y = np.repeat(np.arange(26), pictures.shape[1])
+    unseen = np.isin(np.arange(26), np.random.default_rng(draw).choice(26, 6, replace=False))
+    X = pictures.reshape(-1, 1, 28, 28) if as_pictures else pictures.reshape(-1, 784) / 255.0
+    dots, new = f["braille_dots"].astype(float), unseen[y]
+    return ZeroShotData(X, y, dots, unseen, ~new, new, False)
 
 
 def omniglot(*splits: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ class Scored(NamedTuple):
     scores : ndarray of shape (n_episodes,)
         Score of each episode.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
-        Code of the predicted class of each query, -1 for padding.
+        Code of the predicted class of each query, -1 for padding and for labels of no class.
     """
 
     scores: np.ndarray

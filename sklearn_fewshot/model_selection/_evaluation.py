@@ -133,7 +133,7 @@ class _FittingWorker(_Worker):
                 fitted = clone(self.estimator)
                 fitted.fit(_safe_indexing(self.X, support), self.y[support])
             queries = _safe_indexing(self.X, query)
-            answers = np.searchsorted(self.classes, fitted.predict(queries))
+            answers = codes_of(self.classes, fitted.predict(queries))
             predicted[episode][plan.query[episode] >= 0] = answers
             if not is_accuracy:
                 scores[episode] = scorer(fitted, queries, self.y[query])
@@ -216,6 +216,12 @@ class _Answered(ClassifierMixin, BaseEstimator):
         return self.network.margin(self.scores) if len(self.classes_) == 2 else self.scores
 
 
+def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the places of labels among sorted classes, -1 for labels that are not there."""
+    places = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    return np.where(classes[places] == labels, places, -1)
+
+
 def _is_accuracy(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring == "accuracy"
 
@@ -264,8 +270,9 @@ def _together(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> S
             scores = np.empty(plan.n_episodes) if scores is None else scores
             scores[piece.episodes] = some
     if scores is None:
-        hits = (predicted == plan.classes[:, :, None]) & (predicted >= 0)
-        scores = hits.sum(axis=(1, 2)) / (predicted >= 0).sum(axis=(1, 2))
+        real = plan.query >= 0
+        hits = (predicted == plan.classes[:, :, None]) & real
+        scores = hits.sum(axis=(1, 2)) / real.sum(axis=(1, 2))
     return Scored(scores, predicted)
 
 

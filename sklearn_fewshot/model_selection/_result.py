@@ -131,7 +131,7 @@ class Answers(NamedTuple):
     plan : EpisodePlan
         The episodes, in rows of the data.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
-        Code of the predicted class of each query; -1 for padding.
+        Code of the predicted class of each query; -1 for padding, and for labels that no class has.
     """
 
     classes: np.ndarray
@@ -270,7 +270,7 @@ class EpisodicResult:
         -------
         matrix : int ndarray of shape (n_classes, n_classes)
             Queries of the row's class that were taken for the column's class. A class can only be
-            mistaken for those in the same episode.
+            mistaken for those in the same episode. Answers that are no class at all are left out.
         """
         classes, plan, predicted = self._answers()
         true = np.broadcast_to(plan.classes[:, :, None], predicted.shape)
@@ -291,7 +291,13 @@ class EpisodicResult:
         return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)
 
     def _n_queries(self) -> np.ndarray:
-        return self.confusion_matrix().sum(axis=1)
+        classes, plan, _ = self._answers()
+        n_queries = (plan.query >= 0).sum(axis=2)
+        return np.bincount(
+            plan.classes[plan.classes >= 0],
+            weights=n_queries[plan.classes >= 0],
+            minlength=len(classes),
+        ).astype(np.intp)
 
     def to_frame(self, per: Literal["episode", "class"] = "episode") -> Any:
         """Return a data frame with one row an episode, or one row a class.

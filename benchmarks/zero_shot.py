@@ -1,0 +1,355 @@
+"""Unseen classes from attributes: both zero-shot learners, beside closed-form methods.
+
+Default arguments but the seed; all methods get the same rows, behind the same scaler. *Ridge*:
+regression to the attributes, nearest attribute vector. *ESZSL*: bilinear, in closed form
+(Romera-Paredes and Torr, 2015). Their penalties are those that tell classes best apart that were
+left out of five folds of the seen classes. *Nearest*: without learning, where samples and
+attributes lie in one space: cosine to the class's name (clinc150), distance to the icon's histogram
+(groceries). Nothing is chosen on unseen classes.
+
+    python -m benchmarks.zero_shot [--data isolet clinc150 ...] [--methods ...] [--seeds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_fewshot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
+from sklearn_fewshot._generalized import best_handicap
+from sklearn_fewshot.model_selection import generalized_accuracy
+
+from . import _data
+from ._report import RESULTS, markdown_table, remembered, write_page
+
+CAVEATS = (
+    "Braille has fewer draws of the unseen letters than the README's 20, and other ones, so its "
+    "42.0 is no reference for these rows: compare within a row. isolet, grocery and clinc150 have "
+    "one set of unseen classes; their intervals are over seeds and say nothing of other classes. "
+    "ESZSL was first run without centring and with penalties up to 1. Its poor figure on clinc150 "
+    "made us look; centring and wider penalties were then taken because they are better on "
+    "left-out seen classes of clinc150 and grocery-icon, and all its rows were run again. The "
+    "closed forms' calibration averages five folds, the learners' uses one set of held-out "
+    "classes. README figures of the isolet ridge, generalised and not calibrated: seen 87.8, "
+    "unseen 0.8."
+)
+N_FOLDS = 5
+RESERVED_SHARE = 0.2  # of the rows of seen classes, to calibrate a closed form on
+
+
+class Task(NamedTuple):
+    """A data set, and the figures of its README."""
+
+    load: Callable[[int], _data.ZeroShotData]  # from the seed
+    readme: str
+    chance: float
+    nearest: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+
+def icon_distance(X: np.ndarray, attributes: np.ndarray) -> np.ndarray:
+    """Compare the colours of photos with those of icons."""
+    return -cdist(X[:, : attributes.shape[1]], attributes)
+
+
+def grocery(attributes: str, readme: str, **options: Any) -> Task:
+    """Make a task of one kind of metadata of the groceries."""
+    load = partial(_data.grocery_described, attributes)
+    return Task(lambda seed: load(), readme, 100 / 16, **options)
+
+
+TASKS = {
+    "isolet": Task(lambda seed: _data.isolet_phonetics(), "78.0", 100 / 6),
+    "grocery-icon": grocery("class_icon_hist", "44.7", nearest=icon_distance),
+    "grocery-text": grocery("class_text_minilm", "25.2"),
+    "grocery-name": grocery("class_name_minilm", "23.7"),
+    "clinc150": Task(
+        lambda seed: _data.clinc150_names(),
+        "84.9 (nearest)",
+        100 / 30,
+        nearest=lambda X, attributes: -cdist(X, attributes, "cosine"),
+    ),
+    "braille-pixels": Task(partial(_data.braille, as_pictures=False), "42.0", 100 / 6),
+    "braille-pictures": Task(partial(_data.braille, as_pictures=True), "42.0", 100 / 6),
+}
+LEARNERS = {
+    "ZeroShotProtoNet": ZeroShotProtoNetClassifier,
+    "ZeroShotRelationNet": ZeroShotRelationNetClassifier,
+}
+
+
+def main() -> None:
+    """Run what the command line asks for and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for name in args.data:
+        methods = [who for who in args.methods if who != "Nearest" or TASKS[name].nearest]
+        for seed in range(args.seeds):
+            for who in methods:
+                result = remembered(result_name(name, who, seed), partial(run, name, who, seed))
+                print(name, seed, who, figures(result), flush=True)
+    write()
+
+
+def result_name(data: str, who: str, seed: Any) -> str:
+    """Name a result."""
+    return f"zero-shot-{data}-{who.lower()}-{seed}"
+
+
+def figures(result: dict[str, Any]) -> dict[str, float]:
+    """Return the accuracies of a result, rounded."""
+    return {key: round(result[key], 1) for key in ("accuracy", "seen", "unseen") if key in result}
+
+
+def run(name: str, who: str, seed: int) -> dict[str, Any]:
+    """Train one method on the seen classes and score it on the others."""
+    data = TASKS[name].load(seed)
+    start = time.perf_counter()
+    method = METHODS[who](name, data, seed)
+    seconds = time.perf_counter() - start
+    is_new = data.in_test & data.unseen[data.y]
+    candidates = np.flatnonzero(data.unseen)
+    accuracy = np.mean(method.predict(data.X[is_new], candidates) == data.y[is_new])
+    result = {"seconds": round(seconds, 1), "accuracy": 100 * float(accuracy)} | method.notes
+    if (data.in_test & ~is_new).any():
+        predicted = method.predict(data.X[data.in_test], np.arange(len(data.unseen)))
+        seen = np.flatnonzero(~data.unseen)
+        scores = generalized_accuracy(data.y[data.in_test], predicted, seen)
+        result |= {key: 100 * value for key, value in scores._asdict().items()}
+    return result
+
+
+class Fitted(NamedTuple):
+    """What predicts samples among some classes, and what to store of it."""
+
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    notes: dict[str, Any]
+
+
+def fit_learner(name: str, data: _data.ZeroShotData, seed: int, cls: type) -> Fitted:
+    """Train a learner of the package."""
+    scaled = scaler(data)
+    described = (np.arange(len(data.unseen)), data.attributes)
+    learner = cls(random_state=seed)
+    learner.fit(
+        scaled(data.X[data.in_training]), data.y[data.in_training], class_attributes=described
+    )
+
+    def predict(X: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        new = np.flatnonzero(data.unseen)
+        classifier = learner.adapt(
+            class_attributes=(new, data.attributes[new]),
+            include_base=len(candidates) > len(new),
+        )
+        return classifier.predict(scaled(X))
+
+    notes = {
+        "best_epoch": learner.best_epoch_,
+        "epochs": len(learner.history_),
+        "valid_acc": [round(epoch["valid_acc"], 4) for epoch in learner.history_],
+        "seen_bias": learner.seen_bias_,
+    }
+    return Fitted(predict, notes)
+
+
+def scaler(data: _data.ZeroShotData) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what goes in front of every method."""
+    if not data.standardise:
+        return lambda X: X
+    return StandardScaler().fit(data.X[data.in_training]).transform
+
+
+# ---------------------------------------------------------------------- closed forms
+
+Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of samples and attributes of classes
+
+
+def ridge(X: np.ndarray, y: np.ndarray, attributes: np.ndarray, penalty: float) -> Scores:
+    """Regress attributes; near is good."""
+    model = Ridge(alpha=penalty * X.var(axis=0).mean() * len(X)).fit(X, attributes[y])
+    return lambda X, candidates: -cdist(model.predict(X), candidates, "sqeuclidean")
+
+
+def eszsl(
+    X: np.ndarray, y: np.ndarray, attributes: np.ndarray, penalties: tuple[float, float]
+) -> Scores:
+    """Solve for the bilinear map that gives 1 with the right class and -1 with others.
+
+    Unlike the paper's, samples and attributes are centred: that is better on seen classes.
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    Y = 2.0 * np.eye(len(classes))[codes] - 1.0
+    mean, mean_attributes = X.mean(axis=0), attributes[classes].mean(axis=0)
+    X, S = X - mean, attributes[classes] - mean_attributes
+    weight = np.linalg.solve(_damped(X.T @ X, penalties[0]), X.T @ Y @ S)
+    weight = np.linalg.solve(_damped(S.T @ S, penalties[1]), weight.T).T
+    return lambda X, candidates: (X - mean) @ weight @ (candidates - mean_attributes).T
+
+
+def _damped(gram: np.ndarray, penalty: float) -> np.ndarray:
+    return gram + penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
+
+
+CLOSED_FORMS: dict[str, tuple[Callable[..., Scores], list[Any]]] = {
+    "Ridge": (ridge, [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]),
+    "ESZSL": (eszsl, list(product([0.1, 1.0, 10.0, 100.0], repeat=2))),
+}
+
+
+def fit_closed_form(name: str, data: _data.ZeroShotData, seed: int, who: str) -> Fitted:
+    """Choose the penalty, fit, and balance seen with unseen classes, on the seen ones alone."""
+    solve, penalties = CLOSED_FORMS[who]
+    scaled, A = scaler(data), data.attributes
+    X, y = rows(scaled(data.X[data.in_training])), data.y[data.in_training]
+    rng = np.random.default_rng(seed)
+    folds = np.array_split(rng.permutation(np.unique(y)), N_FOLDS)
+    right = [sum(left_out(solve, X, y, A, p, fold) for fold in folds) for p in penalties]
+    penalty = penalties[int(np.argmax(right))]
+    scores = solve(X, y, A, penalty)
+    is_generalised = (data.in_test & ~data.unseen[data.y]).any()
+    handicap = 0.0
+    if is_generalised:
+        handicap = float(
+            np.mean([handicap_of(solve, X, y, A, penalty, fold, rng) for fold in folds])
+        )
+
+    def predict(X: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        both = ~data.unseen[candidates].all()
+        found = scores(rows(scaled(X)), A[candidates])
+        return candidates[np.argmax(found - handicap * both * ~data.unseen[candidates], axis=1)]
+
+    return Fitted(predict, {"penalty": penalty, "handicap": handicap})
+
+
+def rows(X: np.ndarray) -> np.ndarray:
+    """Return vectors in float64; pictures become pixels between 0 and 1."""
+    return X.reshape(len(X), -1) / (255.0 if X.dtype == np.uint8 else 1.0)
+
+
+def left_out(
+    solve: Callable[..., Scores], X: np.ndarray, y: np.ndarray, A: np.ndarray, p: Any, fold: Any
+) -> float:
+    """Count how many samples of left-out classes are told apart."""
+    out = np.isin(y, fold)
+    scores = solve(X[~out], y[~out], A, p)(X[out], A[fold])
+    return float(np.sum(fold[scores.argmax(axis=1)] == y[out]))
+
+
+def handicap_of(
+    solve: Callable[..., Scores],
+    X: np.ndarray,
+    y: np.ndarray,
+    A: np.ndarray,
+    p: Any,
+    fold: np.ndarray,
+    rng: np.random.Generator,
+) -> float:
+    """Pose left-out classes as unseen beside the others, on rows that were not fitted."""
+    out = np.isin(y, fold)
+    test = out | (rng.random(len(y)) < RESERVED_SHARE)
+    inside = np.setdiff1d(y, fold)
+    scores = solve(X[~test], y[~test], A, p)
+    of_seen, of_fold = (scores(X[test], A[side]) for side in (inside, fold))
+    ahead = of_seen.max(axis=1) - of_fold.max(axis=1)
+    winner = np.where(out[test], fold[of_fold.argmax(axis=1)], inside[of_seen.argmax(axis=1)])
+    return best_handicap(ahead, winner == y[test], y[test], ~np.isin(np.arange(len(A)), fold))
+
+
+def fit_nearest(name: str, data: _data.ZeroShotData, seed: int) -> Fitted:
+    """Compare samples with attributes as they are."""
+    nearest = TASKS[name].nearest
+    assert nearest is not None
+    return Fitted(lambda X, c: c[np.argmax(nearest(X, data.attributes[c]), axis=1)], {})
+
+
+METHODS: dict[str, Callable[[str, _data.ZeroShotData, int], Fitted]] = {
+    **{who: partial(fit_learner, cls=cls) for who, cls in LEARNERS.items()},
+    **{who: partial(fit_closed_form, who=who) for who in CLOSED_FORMS},
+    "Nearest": fit_nearest,
+}
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def write() -> None:
+    """Write the tables of everything measured so far."""
+    used = [run for name in TASKS for who in METHODS for run in found(name, who)]
+    loads = [run["load_before"] for run in used]
+    table = markdown_table(
+        ["task", "seeds", "chance", *METHODS, "README"], [row(n) for n in TASKS if any_run(n)]
+    )
+    table += "\n\nBase and unseen classes together (seen / unseen / harmonic mean, class-wise):\n\n"
+    table += markdown_table(["task", *METHODS], list(generalised_rows()))
+    table += "\n\nSeconds of training (mean; beside other work, so at most):\n\n"
+    table += markdown_table(
+        ["task", *METHODS],
+        [[n, *(mean(found(n, who), "seconds") for who in METHODS)] for n in TASKS if any_run(n)],
+    )
+    write_page(
+        "zero_shot",
+        "Zero-shot: unseen classes from attributes",
+        " ".join(__doc__.split("\n\n")[1].split()) + " Accuracy in %, of samples, with the 95 % "
+        "t-interval over seeds (braille: over draws of the unseen letters). " + CAVEATS,
+        table,
+        "python -m benchmarks.zero_shot --threads 1` and `... --data braille-pixels --seeds 5",
+        f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
+        f"{max(loads):.1f}.",
+    )
+
+
+def found(name: str, who: str) -> list[dict[str, Any]]:
+    """Return the results that are there, by seed."""
+    files = RESULTS.glob(result_name(name, who, "*") + ".json")
+    return [remembered(path.stem, dict) for path in sorted(files)]
+
+
+def any_run(name: str) -> bool:
+    """Say whether a task has a result."""
+    return any(found(name, who) for who in METHODS)
+
+
+def row(name: str) -> list[str]:
+    """Lay out one task."""
+    counts = sorted({len(runs) for who in METHODS if (runs := found(name, who))})
+    cells = [name, " or ".join(map(str, counts)), f"{TASKS[name].chance:.1f}"]
+    return [*cells, *(mean(found(name, who), "accuracy") for who in METHODS), TASKS[name].readme]
+
+
+def generalised_rows() -> Iterator[list[str]]:
+    """Lay out the tasks with base classes beside the unseen ones."""
+    keys = ("seen", "unseen", "harmonic_mean")
+    for name in TASKS:
+        runs = [found(name, who) for who in METHODS]
+        if any(run and "seen" in run[0] for run in runs):
+            yield [name, *(" / ".join(filter(None, (mean(r, key) for key in keys))) for r in runs)]
+
+
+def mean(runs: list[dict[str, Any]], key: str) -> str:
+    """Return mean and half-width of the 95 % interval over seeds, if they differ."""
+    values = np.array([run[key] for run in runs])
+    if not len(values) or key == "seconds":
+        return f"{values.mean():.0f}" if len(values) else ""
+    if np.ptp(values) == 0:
+        return f"{values[0]:.1f}"
+    half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{values.mean():.1f} ± {half_width:.1f}"
+
+
+if __name__ == "__main__":
+    main()
