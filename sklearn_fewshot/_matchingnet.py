@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from sklearn.utils._param_validation import Interval
 
-from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from ._base import BaseFewShotLearner
+from ._training import METRIC_CONSTRAINTS
 from .nn.backbones import starts_from_features
 from .nn.heads import FullContextHead, MatchingHead
 from .utils._docs import with_common_parameters

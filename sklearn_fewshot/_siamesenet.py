@@ -12,8 +12,9 @@ from scipy.special import expit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from ._base import BaseFewShotLearner
 from ._holdout import thinned
+from ._training import METRIC_CONSTRAINTS
 from .nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
 from .nn.backbones import distances_mean_something
 from .nn.heads import SiameseHead

@@ -14,12 +14,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._attribute_regression import MAX_ROWS, attribute_regression
-from ._base import METRIC_CONSTRAINTS, BaseFewShotLearner
+from ._base import BaseFewShotLearner
 from ._episodes import EpisodePlan, EpisodeSampler
 from ._few_shot import FewShotClassifier
 from ._fitted import FittedNetwork, Representation
 from ._generalized import best_handicap
 from ._holdout import reserved_rows, thinned
+from ._training import METRIC_CONSTRAINTS
 from .nn import (
     DataTensor,
     DescribedModule,

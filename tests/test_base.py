@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_fewshot import _base
+from sklearn_fewshot import _training
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
 
@@ -29,8 +29,8 @@ def tasks(monkeypatch):
         seen.append((task, params["max_epochs"]))
         return train(module, criterion, task, **params)
 
-    train = _base.train
-    monkeypatch.setattr(_base, "train", spy)
+    train = _training.train
+    monkeypatch.setattr(_training, "train", spy)
     return seen
 
 

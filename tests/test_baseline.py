@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from sklearn_fewshot import BaselineClassifier, _base
+from sklearn_fewshot import BaselineClassifier, _training
 from sklearn_fewshot.model_selection import episodic_score
 from sklearn_fewshot.nn import ClassifierModule, CosineClassifier, SampleLoader
 from sklearn_fewshot.nn.heads import CentroidHead, LogisticHead
@@ -36,8 +36,8 @@ def trained(monkeypatch):
         seen.append((module, task))
         return train(module, criterion, task, **params)
 
-    train = _base.train
-    monkeypatch.setattr(_base, "train", spy)
+    train = _training.train
+    monkeypatch.setattr(_training, "train", spy)
     return seen
 
 
