@@ -388,3 +388,26 @@ def test_clamping_needs_one_class_that_can_have_support_and_query():
     sampler = EpisodeSampler([0, 0, 1], **params)
     assert sampler.n_way_ == 1
     assert sampler.plan(3, np.random.default_rng(0)).classes.tolist() == [[0]] * 3
+
+
+# ------------------------------------------------------------------ rows in use
+
+
+@few_examples
+@given(SIZES, st.integers(0, 2), SEEDS)
+def test_plans_name_their_rows_once_and_can_be_told_in_terms_of_them(sizes, spare, seed):
+    codes = make_codes(sizes)
+    plan = make_plan(codes, 3, seed, n_way=(2, len(sizes)), n_shot=(1, 3), n_query=2)
+    rows = plan.rows()
+    assert rows.tolist() == sorted({row for part in plan[:2] for row in drawn(part).tolist()})
+    more = np.union1d(rows, np.arange(spare))
+    places = plan.in_terms_of(more)
+    for part, place in zip(plan[:2], places[:2], strict=True):
+        np.testing.assert_array_equal(place < 0, part < 0)
+        np.testing.assert_array_equal(more[place[place >= 0]], part[part >= 0])
+    np.testing.assert_array_equal(places.classes, plan.classes)
+
+
+def test_a_plan_of_padding_uses_no_rows():
+    nothing = np.full((1, 2, 3), -1)
+    assert EpisodePlan(nothing, nothing, nothing[..., 0]).rows().size == 0

@@ -13,7 +13,7 @@ from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
 from ._floors import Floor, floors_beside
-from ._result import EpisodicResult, Interval, score_text, t_interval
+from ._result import EpisodicResult, Interval, import_pandas, score_text, t_interval
 from ._split import EpisodeSplit
 
 
@@ -76,10 +76,16 @@ class EpisodicComparison:
         Raises
         ------
         ValueError
-            If there is no estimator of that name.
+            If there is no estimator of that name, or the two met different episodes.
         """
-        scores = [self._result(name).scores, self._result(reference or self.reference).scores]
-        return t_interval(scores[0] - scores[1], "episodes, paired")
+        reference = self.reference if reference is None else reference
+        one, other = self._result(name), self._result(reference)
+        if not _same_episodes(one, other):
+            raise ValueError(
+                f"Differences are paired over episodes, but {name!r} and {reference!r} met "
+                "different ones. Score both with the same episodes= or random_state."
+            )
+        return t_interval(one.scores - other.scores, "episodes, paired")
 
     def _result(self, name: str) -> EpisodicResult:
         if name not in self.results:
@@ -111,7 +117,7 @@ class EpisodicComparison:
             Mean score and half the width of its interval; mean paired difference to the first
             estimator and the ends of its interval; share of the episodes with a higher score.
         """
-        import pandas as pd
+        pd = import_pandas(type(self).__name__)
 
         first = self.results[self.reference].scores
         rows = {}
@@ -139,10 +145,22 @@ class EpisodicComparison:
                 line += f"   ({text} against {self.reference})"
             lines.append(line)
         conditions = str(self.results[self.reference]).partition("(")[2].removesuffix(")")
+        if len(self.results) == 1:
+            return "\n".join([*lines, f"({conditions})"])
         return "\n".join([*lines, f"({conditions}; differences paired)", self.verdict])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {', '.join(self.results)}>"
+
+
+def _same_episodes(one: EpisodicResult, other: EpisodicResult) -> bool:
+    """Tell whether results are of the same episodes, as far as they know."""
+    if len(one.scores) != len(other.scores):
+        return False
+    if one.answers is None or other.answers is None:
+        return True
+    plans = zip(one.answers.plan, other.answers.plan, strict=True)
+    return all(a is b or np.array_equal(a, b) for a, b in plans)
 
 
 def compare_on_episodes(
@@ -237,7 +255,15 @@ def compare_on_episodes(
         raise TypeError(
             f"{owner} takes a dict of names and estimators, at least one. Got {estimators!r}."
         )
-    for estimator in estimators.values():
+    if base is not None and not floors:
+        raise ValueError(f"The 'base' parameter of {owner} is for floors. Pass floors=True.")
+    if base is not None and not (isinstance(base, tuple | list) and len(base) == 2):
+        raise ValueError(f"The 'base' parameter of {owner} must be (X_base, y_base). Got {base!r}.")
+    for name, estimator in estimators.items():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{owner} takes a dict of estimators, whose names must be text. Got {name!r}."
+            )
         check_can_be_scored(estimator, owner)
     if episodes is None:
         episodes = EpisodeSplit(
@@ -247,7 +273,10 @@ def compare_on_episodes(
     entrants = dict(estimators)
     if floors:
         fewest = int((drawn.plan.support >= 0).sum(axis=2)[drawn.plan.classes >= 0].min())
-        entrants |= floors_beside(estimators, drawn.X, fewest, base)
+        beside = floors_beside(estimators, drawn.X, fewest, base)
+        if taken := sorted(entrants.keys() & beside.keys()):
+            raise ValueError(f"{owner} has floors of the names {taken}. Rename these estimators.")
+        entrants |= beside
     results = {}
     for name, estimator in entrants.items():
         preprocess, estimator = estimator if isinstance(estimator, Floor) else (None, estimator)

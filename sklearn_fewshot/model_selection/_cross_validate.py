@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from joblib import effective_n_jobs
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, indexable
@@ -15,7 +18,14 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..utils._progress import Progress
 from ._episodic import CONSTRAINTS, episodic_score
-from ._result import EpisodicResult, Interval, bootstrap_interval, score_text, t_interval
+from ._result import (
+    EpisodicResult,
+    Interval,
+    bootstrap_interval,
+    import_pandas,
+    score_text,
+    t_interval,
+)
 from ._split import ClassShuffleSplit
 
 MOST_SEED = 2**31 - 1
@@ -143,7 +153,7 @@ class EpisodicCrossValidation:
         frame : pandas.DataFrame
             Mean and half width (over episodes); index "split" and "seed".
         """
-        import pandas as pd
+        pd = import_pandas(type(self).__name__)
 
         rows = {
             (split, seed): {"mean": result.mean, "half_width": result.half_width}
@@ -261,10 +271,18 @@ def episodic_cross_validate(
     """
     owner = "episodic_cross_validate"
     validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
-    if not isinstance(n_seeds, int) or n_seeds < 1:
-        raise ValueError(f"{owner} takes n_seeds as an int of at least 1. Got {n_seeds!r}.")
+    for name, value, least in (("n_seeds", n_seeds, 1), ("random_state", random_state, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(
+                f"The {name!r} parameter of {owner} must be an int of at least {least}. Got "
+                f"{value!r}."
+            )
     named = estimator if isinstance(estimator, Mapping) else {"": estimator}
+    if not named:
+        raise TypeError(f"{owner} takes an estimator, or a dict of at least one. Got {{}}.")
     cv = ClassShuffleSplit(10, random_state=random_state) if cv is None else cv
+    if not hasattr(cv, "split"):
+        raise TypeError(f"{owner} takes a splitter as cv, such as ClassKFold(5). Got {cv!r}.")
     X, y, groups, class_groups = indexable(X, y, groups, class_groups)
     y = np.asarray(y)
     splits = list(cv.split(X, y, class_groups))
@@ -279,7 +297,7 @@ def episodic_cross_validate(
     tasks = [(name, sides, seed) for name in named for sides in splits for seed in range(n_seeds)]
     progress = Progress(len(tasks), "trainings", verbose)
     run = delayed(_train_and_score)
-    step = len(tasks) if not verbose else max(1, n_seeds)
+    step = len(tasks) if not verbose else max(n_seeds, effective_n_jobs(n_jobs))
     done: list[tuple[Any, EpisodicResult]] = []
     for start in range(0, len(tasks), step):
         some = tasks[start : start + step]
@@ -353,7 +371,12 @@ def _is_meta_trained(estimator: Any) -> bool:
 
 
 def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Name parameters of ``fit`` as a pipeline passes them to its last step."""
+    """Name parameters of ``fit`` as a pipeline passes them to its last step.
+
+    Under metadata routing they keep their names, and go to whoever requests them.
+    """
+    if get_config()["enable_metadata_routing"]:
+        return given
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         return {f"{name}__{key}": value for key, value in _fit_params(last, given).items()}

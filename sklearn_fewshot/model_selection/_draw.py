@@ -86,8 +86,8 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
     """
     if not isinstance(episodes, EpisodeSplit | FrozenEpisodes):
         raise TypeError(
-            f"The 'episodes' parameter of {owner} must be an EpisodeSplit, FrozenEpisodes or None. "
-            f"Got {episodes!r}."
+            f"The 'episodes' parameter of {owner} must be an EpisodeSplit, FrozenEpisodes or None"
+            f"{', or a list of these' * (owner == 'episodic_score')}. Got {episodes!r}."
         )
     X, y, groups = indexable(X, y, groups)
     y, plan = episodes._plan(X, y, groups, owner)

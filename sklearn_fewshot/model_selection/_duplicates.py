@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _num_samples
 
 from .._episodes import EpisodePlan
 from ..utils._validation import check_aligned
 
-ROWS_AT_A_TIME = 4096
+VALUES_AT_A_TIME = 2**22  # of dense rows
 
 
 def duplicate_groups(X: Any, groups: Any = None) -> np.ndarray:
@@ -72,19 +73,27 @@ def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
     -------
     ids : int ndarray of shape (n_rows,)
     """
+    (X,) = indexable(X if hasattr(X, "shape") else np.asarray(X))
+    step = max(1, VALUES_AT_A_TIME // max(1, math.prod(X.shape[1:])))
     digests: list[bytes] = []
-    for start in range(0, len(rows), ROWS_AT_A_TIME):
-        block = _safe_indexing(X, rows[start : start + ROWS_AT_A_TIME])
+    for start in range(0, len(rows), step):
+        block = _safe_indexing(X, rows[start : start + step])
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         if block.dtype.kind == "f":
             block = block + 0.0  # there are two zeros
-        as_bytes = (lambda row: repr(row.tolist()).encode()) if block.dtype == object else _to_bytes
+        as_bytes = _objects_to_bytes if block.dtype == object else _to_bytes
         digests += [blake2b(as_bytes(row), digest_size=16).digest() for row in block]
     return np.unique(np.array(digests, dtype="V16"), return_inverse=True)[1].reshape(-1)
 
 
 def _to_bytes(row: Any) -> bytes:
     return np.ascontiguousarray(row).tobytes()
+
+
+def _objects_to_bytes(row: Any) -> bytes:
+    values = np.asarray(row, dtype=object).ravel().tolist()
+    values = [value + 0.0 if isinstance(value, float) else value for value in values]
+    return repr(values).encode()
 
 
 def n_answered_by_support(X: Any, plan: EpisodePlan) -> int:

@@ -154,6 +154,8 @@ def episodic_score(
             query_alpha=query_alpha,
         )
     several = episodes if isinstance(episodes, list) else [episodes]
+    if not several:
+        raise ValueError("The 'episodes' parameter of episodic_score is an empty list.")
     results = _score(
         estimator, X, y, groups, several, "episodic_score", scoring, preprocess, n_jobs, verbose
     )

@@ -136,7 +136,7 @@ class _FittingWorker(_Worker):
             answers = codes_of(self.classes, fitted.predict(queries))
             predicted[episode][plan.query[episode] >= 0] = answers
             if not is_accuracy:
-                scores[episode] = scorer(fitted, queries, self.y[query])
+                scores[episode] = _call(scorer, fitted, queries, self.y[query])
         return None if is_accuracy else scores, predicted
 
 
@@ -192,7 +192,7 @@ class _NetworkWorker(_Worker):
         codes, real = codes[codes >= 0], target >= 0
         answered = _Answered(self.estimator, self.classes[codes], scores[real][:, : len(codes)])
         y = answered.classes_[target[real]]
-        return get_scorer(self.scoring)(answered, np.zeros((len(y), 1)), y)
+        return _call(get_scorer(self.scoring), answered, np.zeros((len(y), 1)), y)
 
 
 class _Answered(ClassifierMixin, BaseEstimator):
@@ -214,6 +214,20 @@ class _Answered(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the scores, of two classes one."""
         return self.network.margin(self.scores) if len(self.classes_) == 2 else self.scores
+
+
+def _call(scorer: Any, classifier: Any, X: Any, y: np.ndarray) -> float:
+    """Call a scorer; say so if what it cannot do without is a query of each class."""
+    try:
+        return scorer(classifier, X, y)
+    except ValueError as error:
+        n_asked = len(np.unique(y))
+        if n_asked >= len(getattr(classifier, "classes_", ())):
+            raise
+        raise ValueError(
+            f"{error} Only {n_asked} of the {len(classifier.classes_)} classes of this episode "
+            "have queries: raise query_alpha or n_query, or score by accuracy."
+        ) from error
 
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+
+from ._evaluation import few_shot_end
 
 
 def support_floors(n_shot: int = 1) -> dict[str, Any]:
@@ -90,13 +91,14 @@ class FlatBehind:
         """Return rows of shape (n_samples, n_features)."""
         for transformer in self.transformers:
             X = transformer.transform(X)
-        return X.reshape(len(X), -1) if getattr(X, "ndim", 2) > 2 else X
+        X = X if hasattr(X, "ndim") else np.asarray(X)
+        return X.reshape(len(X), -1) if X.ndim > 2 else X
 
 
 def floors_beside(
     estimators: Mapping[str, Any], X: Any, n_shot: int, base: Any
 ) -> dict[str, Floor]:
-    """Return the floors of estimators: raw, and behind the transformers of each pipeline.
+    """Return the floors of estimators: raw, and behind the fitted transformers of each pipeline.
 
     Parameters
     ----------
@@ -113,10 +115,11 @@ def floors_beside(
     -------
     floors : dict of str to Floor
     """
+    ends = {name: few_shot_end(estimator) for name, estimator in estimators.items()}
     behind = {
-        f" behind {name}": FlatBehind([estimator[:-1]])
-        for name, estimator in estimators.items()
-        if isinstance(estimator, Pipeline) and len(estimator) > 1
+        f" behind {name}": FlatBehind(end.before)
+        for name, end in ends.items()
+        if end is not None and end.before
     }
     is_numeric = np.asarray(_safe_indexing(X, [0])).dtype.kind in "biuf"
     if is_numeric or not behind:
@@ -127,7 +130,7 @@ def floors_beside(
             floors[name + suffix] = Floor(preprocess, classifier)
         if base is not None:
             X_base, y_base = base
-            projection = discriminant_floor(preprocess.transform(np.asarray(X_base)), y_base)
+            projection = discriminant_floor(preprocess.transform(X_base), y_base)
             steps = FlatBehind([preprocess, projection])
             floors[f"base-class LDA{suffix}"] = Floor(steps, NearestCentroid())
     return floors

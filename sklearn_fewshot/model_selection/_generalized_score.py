@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from .._generalized import generalized_accuracy, harmonic_mean
 from ..utils._progress import Progress
@@ -14,7 +16,7 @@ from ..utils._random import draw_seed
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
 from ._draw import draw_episodes
 from ._evaluation import EmbeddedClassifier, EmbeddedNetwork, embed, few_shot_end
-from ._result import Interval, t_interval
+from ._result import Interval, count_text, import_pandas, t_interval
 from ._split import EpisodeSplit, episode_rows
 
 
@@ -66,7 +68,7 @@ class GeneralizedResult:
         frame : pandas.DataFrame
             Columns "base", "new" and "harmonic_mean".
         """
-        import pandas as pd
+        pd = import_pandas(type(self).__name__)
 
         columns = {"base": self.base, "new": self.new, "harmonic_mean": self.harmonic_mean}
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self.base), name="episode"))
@@ -77,7 +79,7 @@ class GeneralizedResult:
         return (
             f"base {100 * self.base.mean():.2f} %, new {100 * self.new.mean():.2f} %, harmonic "
             f"mean {100 * mean.mean:.2f} ± {100 * mean.half_width:.2f} % "
-            f"({len(self.base)} episodes, interval over episodes)"
+            f"({count_text(len(self.base), 'episode', 'episodes')}, interval over episodes)"
         )
 
     def __repr__(self) -> str:
@@ -143,6 +145,8 @@ def generalized_episodic_score(
     ValueError
         If an array or a parameter is malformed, a new class is a base class, or one of y_base is
         not.
+    NotFittedError
+        If the learner is not fitted.
     TypeError
         If the estimator is no learner.
 
@@ -169,10 +173,16 @@ def generalized_episodic_score(
     True
     """
     owner = "generalized_episodic_score"
+    if not isinstance(n_base_query, Integral) or n_base_query < 1:
+        raise ValueError(
+            f"The 'n_base_query' parameter of {owner} must be an int of at least 1. Got "
+            f"{n_base_query!r}."
+        )
     end = few_shot_end(estimator)
     if end is None or end.classifier.learner is None:
         raise TypeError(f"{owner} takes a fitted learner. Got {estimator!r}.")
     learner = end.classifier.learner
+    check_is_fitted(learner)
     episodes = EpisodeSplit(
         n_episodes, n_way=n_way, n_shot=n_shot, n_query=n_query, random_state=random_state
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +22,18 @@ PERCENT = (
     "precision",
     "recall",
 )
+
+
+def import_pandas(owner: str) -> Any:
+    """Return pandas, or say who needs it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            f"{owner}.to_frame needs pandas, which is not installed. Install it, or use the "
+            "attributes."
+        ) from error
+    return pandas
 
 
 class Interval(NamedTuple):
@@ -69,6 +82,7 @@ def t_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) ->
     interval : Interval
         Ends are NaN with a single value.
     """
+    _check_confidence(confidence)
     mean, n_values = float(np.mean(values)), len(values)
     half = float("nan")
     if n_values > 1:
@@ -103,11 +117,15 @@ def bootstrap_interval(
     Returns
     -------
     interval : Interval
+        Ends are NaN with a single value, which says nothing of others.
 
     References
     ----------
     B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
     """
+    _check_confidence(confidence)
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"'n_resamples' must be an int of at least 1. Got {n_resamples!r}.")
     rng = np.random.default_rng(random_state)
     n_values = len(values)
     step = max(1, FLOATS_AT_A_TIME // n_values)
@@ -117,8 +135,15 @@ def bootstrap_interval(
     ]
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
+    if n_values == 1:
+        low = high = np.nan
     name = f"{100 * confidence:g} % bootstrap interval over {n_values} {unit}"
     return Interval(float(np.mean(values)), float(low), float(high), name)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"'confidence' must be between 0 and 1, such as 0.95. Got {confidence!r}.")
 
 
 class Answers(NamedTuple):
@@ -318,14 +343,12 @@ class EpisodicResult:
         ------
         ImportError
             If pandas is not installed.
+        ValueError
+            If rows are to be something else.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "EpisodicResult.to_frame needs pandas, which is not installed. Install it, or use "
-                "the array in `scores`."
-            ) from error
+        if per not in ("episode", "class"):
+            raise ValueError(f'to_frame takes per="episode" or per="class". Got {per!r}.')
+        pd = import_pandas(type(self).__name__)
         if per == "class":
             index = pd.Index(self.classes, name="class")
             return pd.DataFrame(self._columns_of_classes(), index=index)

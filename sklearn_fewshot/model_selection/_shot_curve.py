@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
-from ._result import EpisodicResult
+from ._result import EpisodicResult, import_pandas
 from ._split import EpisodeSplit
 
 
@@ -65,7 +65,7 @@ class ShotCurve:
         frame : pandas.DataFrame
             Columns "mean" and "half_width", index "n_shot".
         """
-        import pandas as pd
+        pd = import_pandas(type(self).__name__)
 
         index = pd.Index(self.n_shots, name="n_shot")
         return pd.DataFrame({"mean": self.mean, "half_width": self.half_width}, index=index)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from sklearn.utils import check_random_state
 
 from .._episodes import EpisodePlan, EpisodeSampler
 from ..utils._random import draw_seed
-from ..utils._validation import check_aligned, check_labels, encode_labels, group_of_class
+from ..utils._validation import (
+    check_aligned,
+    check_labels,
+    encode_labels,
+    group_of_class,
+    label_kind,
+    label_text,
+)
 from ._result import count_text, range_text
 
 MOST_QUERIES = 10  # of a class, in means, where shares are drawn
@@ -327,10 +335,11 @@ class EpisodeSplit(BaseCrossValidator):
                 f"The 'n_episodes' parameter of {owner} must be an int of at least 1. Got "
                 f"{self.n_episodes!r}."
             )
-        if self.query_alpha is not None and not self.query_alpha > 0:
+        alpha = self.query_alpha
+        if alpha is not None and not (isinstance(alpha, Real) and 0 < alpha < np.inf):
             raise ValueError(
-                f"The 'query_alpha' parameter of {owner} must be above 0, or None. Got "
-                f"{self.query_alpha!r}."
+                f"The 'query_alpha' parameter of {owner} must be a number above 0, or None. Got "
+                f"{alpha!r}."
             )
         y = check_labels(X, y)
         classes, codes = encode_labels(y)
@@ -338,19 +347,11 @@ class EpisodeSplit(BaseCrossValidator):
         params = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
         sampler = EpisodeSampler(codes, **params, groups=groups, names=classes, owner=owner)
         rng = np.random.default_rng(draw_seed(self.random_state))
-        if self.query_alpha is None:
-            return y, _sorted_by_class(sampler.plan(self.n_episodes, rng))
-        largest = min(MOST_QUERIES * self.n_query, int(np.bincount(codes).max()))
-        params["n_query"] = max(largest, self.n_query)
-        sampler = EpisodeSampler(codes, **params, groups=groups, clamp=True)
         plan = _sorted_by_class(sampler.plan(self.n_episodes, rng))
-        if _shots_differ(plan):
-            raise ValueError(
-                f"{owner} with query_alpha={self.query_alpha} and groups found no division of the "
-                f"groups that leaves every class n_shot={self.n_shot} examples. Lower n_shot or "
-                "n_query, or drop query_alpha."
-            )
-        return y, _with_unequal_queries(plan, self.n_query, self.query_alpha, rng)
+        if alpha is None:
+            return y, plan
+        owners = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        return y, _with_unequal_queries(plan, codes, owners, alpha, rng)
 
     def freeze(self, X: Any, y: Any, groups: Any = None) -> FrozenEpisodes:
         """Draw the episodes once and for all.
@@ -443,7 +444,7 @@ class FrozenEpisodes(BaseCrossValidator):
         path : str or path-like
             The file, in numpy's format ".npz", which holds numbers and labels only.
         """
-        y = self.y if self.y.dtype.kind != "O" else np.array(self.y.tolist())
+        y = _plain_labels(self.y)
         small = {name: rows.astype(np.int32) for name, rows in self._episodes._asdict().items()}
         sizes = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
         with open(path, "wb") as file:
@@ -461,8 +462,17 @@ class FrozenEpisodes(BaseCrossValidator):
         Returns
         -------
         episodes : FrozenEpisodes
+
+        Raises
+        ------
+        ValueError
+            If the file is another one.
         """
+        if not zipfile.is_zipfile(path):
+            raise _not_ours(path)
         with np.load(path) as file:
+            if "support" not in file:
+                raise _not_ours(path)
             n_way, n_shot, n_query = (
                 file[name].tolist() for name in ("n_way", "n_shot", "n_query")
             )
@@ -519,11 +529,18 @@ class FrozenEpisodes(BaseCrossValidator):
             raise ValueError(
                 f"These episodes were drawn for {len(self.y)} samples. {owner} got {len(y)}."
             )
-        differ = np.flatnonzero(y.astype(str) != self.y.astype(str))
+        new, old = _plain_labels(y), _plain_labels(self.y)
+        if label_kind(new) != label_kind(old):  # text is in another order than numbers
+            raise ValueError(
+                f"These episodes were drawn for labels like {label_text(old[:1])}. {owner} got "
+                f"{label_text(new[:1])}, of another type."
+            )
+        differ = np.flatnonzero(new != old)
         if len(differ):
             raise ValueError(
                 f"These episodes were drawn for samples with other labels, or in another order. "
-                f"Sample {differ[0]} was {self.y[differ[0]]!r}; {owner} got {y[differ[0]]!r}."
+                f"Sample {differ[0]} was {label_text(old[differ[:1]])}; {owner} got "
+                f"{label_text(new[differ[:1]])}."
             )
         return y, self._episodes
 
@@ -534,6 +551,17 @@ class FrozenEpisodes(BaseCrossValidator):
             f"{range_text(self.n_way)}-way {range_text(self.n_shot)}-shot, "
             f"{count_text(self.n_query, 'query', 'queries')}"
         )
+
+
+def _not_ours(path: Any) -> ValueError:
+    return ValueError(
+        f"{str(path)!r} is no file of episodes. Pass one that FrozenEpisodes.save wrote."
+    )
+
+
+def _plain_labels(y: np.ndarray) -> np.ndarray:
+    """Return text that is stored as objects as text."""
+    return y.astype(str) if y.dtype == object else y
 
 
 def episode_rows(plan: EpisodePlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -550,24 +578,30 @@ def _sorted_by_class(plan: EpisodePlan) -> EpisodePlan:
     return EpisodePlan(*(rows[episode, order] for rows in plan))
 
 
-def _shots_differ(plan: EpisodePlan) -> bool:
-    """Tell whether some class of an episode has fewer support examples than another."""
-    shots = (plan.support >= 0).sum(axis=2)
-    return bool(np.any((shots != shots.max(axis=1, keepdims=True)) & (plan.classes >= 0)))
-
-
 def _with_unequal_queries(
-    plan: EpisodePlan, n_query: int, alpha: float, rng: np.random.Generator
+    plan: EpisodePlan,
+    codes: np.ndarray,
+    groups: np.ndarray,
+    alpha: float,
+    rng: np.random.Generator,
 ) -> EpisodePlan:
-    """Keep n_query queries a class on average, in shares drawn from a Dirichlet distribution."""
-    query = np.full_like(plan.query, -1)
-    for episode, rows in enumerate(plan.query):
-        available = (rows >= 0).sum(axis=1)
-        is_there = plan.classes[episode] >= 0
-        shares = np.zeros(len(rows))
-        shares[is_there] = rng.dirichlet(np.full(is_there.sum(), alpha))
-        kept = _apportioned(n_query * is_there.sum(), shares, available)
-        query[episode] = np.where(np.arange(rows.shape[1]) < kept[:, None], rows, -1)
+    """Draw as many queries anew, in shares of the classes from a Dirichlet distribution."""
+    n_query = plan.query.shape[2]
+    rows_of_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    most = min(MOST_QUERIES * n_query, max(map(len, rows_of_class)))
+    query = np.full((*plan.classes.shape, most), -1, dtype=np.intp)
+    on_support = np.zeros(groups.max() + 1, dtype=bool)
+    for drawn, support, classes in zip(query, plan.support, plan.classes, strict=True):
+        its_groups = groups[support[support >= 0]]
+        on_support[its_groups] = True
+        rows = [rows_of_class[code] for code in classes if code >= 0]
+        rows = [part[~on_support[groups[part]]] for part in rows]
+        on_support[its_groups] = False
+        available = np.array([min(len(part), most) for part in rows])
+        shares = rng.dirichlet(np.full(len(rows), alpha))
+        kept = _apportioned(n_query * len(rows), shares, available)
+        for place, part, n_kept in zip(drawn, rows, kept, strict=False):
+            place[:n_kept] = rng.choice(part, n_kept, replace=False, shuffle=False)
     return plan._replace(query=query)
 
 

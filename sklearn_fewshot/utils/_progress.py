@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+CLEAR_REST = "\x1b[K"  # of a terminal's line, where the one before was longer
 SECONDS_BETWEEN = 5.0  # lines, where they cannot be rewritten
 
 
@@ -34,9 +35,9 @@ class Progress:
         if not self.verbose or not (is_terminal or at_end or now - self._last >= SECONDS_BETWEEN):
             return
         self._last = now
-        left = (now - self._start) / self.n_done * (self.total - self.n_done)
+        left = (now - self._start) / max(1, self.n_done) * (self.total - self.n_done)
         line = f"{self.n_done}/{self.total} {self.noun}, about {clock(left)} left"
-        sys.stdout.write(f"\r{line}" if is_terminal else line)
+        sys.stdout.write(f"\r{line}{CLEAR_REST}" if is_terminal else line)
         sys.stdout.write("" if is_terminal and not at_end else "\n")
         sys.stdout.flush()
 

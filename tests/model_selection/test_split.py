@@ -302,6 +302,97 @@ def test_episodes_that_cannot_be_filled_are_refused(params, message):
         next(EpisodeSplit(**params).split(y, y))
 
 
+# ------------------------------------------------------------------ queries in unequal numbers
+
+
+def counts_of(rows, y):
+    return np.array([(y[rows] == label).sum() for label in np.unique(y)])
+
+
+@few_examples
+@given(
+    st.lists(st.integers(5, 40), min_size=3, max_size=6),
+    st.sampled_from([2, 3, (2, 3), "all"]),
+    st.sampled_from([1, 3, (1, 3)]),
+    st.integers(1, 2),
+    st.sampled_from([0.01, 0.5, 2, 100.0]),
+    st.booleans(),
+    SEEDS,
+)
+def test_unequal_queries_add_up_and_stay_within_what_there_is(
+    sizes, n_way, n_shot, n_query, alpha, grouped, seed
+):
+    y = make_labels(sizes)
+    groups = np.arange(len(y)) if grouped else None
+    params = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "random_state": seed}
+    split = EpisodeSplit(5, query_alpha=alpha, **params)
+    low, high = n_shot if isinstance(n_shot, tuple) else (n_shot, n_shot)
+    for support, query in split.split(y, y, groups):
+        shots, queries = counts_of(support, y), counts_of(query, y)
+        is_there = shots > 0
+        assert low <= shots[is_there].min() == shots[is_there].max() <= high
+        assert not queries[~is_there].any()
+        assert queries.sum() == n_query * is_there.sum()
+        assert (queries + shots <= counts_of(np.arange(len(y)), y)).all()
+        assert (queries <= 10 * n_query).all()
+        assert len(set(support) | set(query)) == len(support) + len(query)
+
+
+@pytest.mark.parametrize("n_shot", [4, (2, 5)])
+def test_unequal_queries_share_no_group_with_full_supports(n_shot):
+    y = np.repeat(np.arange(5), 30)
+    drawer = np.arange(150) % 10  # three rows of each class: four shots need two drawers
+    split = EpisodeSplit(60, n_way=3, n_shot=n_shot, n_query=6, query_alpha=1.0)
+    shots = set()
+    for support, query in split.split(y, y, drawer):
+        assert not set(drawer[support]) & set(drawer[query])
+        assert len(query) == 18
+        assert len(np.unique(y[support])) == 3
+        shots.add(len(support) / 3)
+    assert shots == ({4} if n_shot == 4 else {2, 3, 4, 5})
+
+
+def test_all_classes_have_the_mean_number_of_queries():
+    y = make_labels([60] * 4)
+    split = EpisodeSplit(3000, n_way="all", n_query=5, query_alpha=1.0)
+    counts = np.array([counts_of(query, y) for _, query in split.split(y, y)])
+    assert counts.mean() == 5
+    assert np.all(np.abs(counts.mean(axis=0) - 5) < 4 * counts.std(axis=0) / np.sqrt(3000))
+
+
+def test_shares_spread_like_a_dirichlet_distribution():
+    y = make_labels([300] * 4)
+    split = EpisodeSplit(2000, n_way="all", n_query=25, query_alpha=2.0)
+    shares = np.array([counts_of(query, y) for _, query in split.split(y, y)]) / 100
+    expected = np.sqrt(0.25 * 0.75 / (4 * 2.0 + 1))  # of Dirichlet(2, 2, 2, 2)
+    assert shares.std() == pytest.approx(expected, rel=0.05)
+
+
+def test_smaller_alphas_are_less_balanced():
+    y = make_labels([60] * 4)
+
+    def spread(alpha):
+        split = EpisodeSplit(200, n_way="all", n_query=5, query_alpha=alpha)
+        return np.std([counts_of(query, y) for _, query in split.split(y, y)])
+
+    spreads = [spread(alpha) for alpha in (0.1, 1.0, 10.0, 1e6)]
+    assert spreads == sorted(spreads, reverse=True)
+    assert spreads[-1] < 0.1
+
+
+def test_every_row_can_be_an_unequal_query():
+    y = make_labels([9] * 3)
+    split = EpisodeSplit(300, n_way="all", n_query=2, query_alpha=1.0)
+    times = np.bincount(np.concatenate([query for _, query in split.split(y, y)]), minlength=27)
+    assert times.min() > 0.5 * times.mean()
+
+
+@pytest.mark.parametrize("alpha", [0, -1.0, np.nan, np.inf, "2"])
+def test_alphas_that_no_shares_have_are_refused(alpha):
+    with pytest.raises(ValueError, match=r"'query_alpha' parameter of EpisodeSplit must be a n"):
+        next(EpisodeSplit(n_way=2, n_query=1, query_alpha=alpha).split("aabb", list("aabb")))
+
+
 def test_nan_labels_are_refused():
     with pytest.raises(ValueError, match="y contains NaN"):
         next(EpisodeSplit(n_way=2, n_query=1).split(np.zeros(4), [0.0, 0.0, 1.0, np.nan]))

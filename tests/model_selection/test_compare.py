@@ -1,0 +1,285 @@
+"""Laws of comparisons: the same episodes, paired differences, floors of every kind."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from sklearn_fewshot import ProtoNetClassifier
+from sklearn_fewshot.model_selection import (
+    ClassKFold,
+    EpisodeSplit,
+    EpisodicComparison,
+    EpisodicResult,
+    EpisodicScorer,
+    compare_on_episodes,
+    episodic_score,
+)
+from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+
+
+def make_table(prefix, n_classes, seed):
+    rng = np.random.default_rng(seed)
+    X = 2 * rng.normal(size=(n_classes, 1, 4)) + rng.normal(size=(n_classes, 12, 4))
+    return X.reshape(-1, 4), np.repeat([f"{prefix} {i}" for i in range(n_classes)], 12)
+
+
+X, y = make_table("new", 5, seed=0)
+X_base, y_base = make_table("old", 8, seed=1)
+PARAMS = {"n_way": 3, "n_query": 4, "n_episodes": 12, "random_state": 2}
+
+
+def tiny():
+    return ProtoNetClassifier(max_epochs=1, episodes_per_epoch=2, random_state=0)
+
+
+learner = tiny().fit(X_base, y_base)
+pipe = make_pipeline(StandardScaler(), tiny()).fit(X_base, y_base)
+SUPPORT_FLOORS = ["nearest centroid", "1-nearest neighbour", "logistic regression"]
+
+
+def behind(name, floors=SUPPORT_FLOORS):
+    return [f"{floor} behind {name}" for floor in floors]
+
+
+def result_of(scores, scoring="accuracy"):
+    return EpisodicResult(np.asarray(scores, dtype=float), 5, 1, 15, scoring)
+
+
+# ------------------------------------------------------------------ differences
+
+
+def test_differences_are_those_of_a_paired_t_test():
+    compared = compare_on_episodes({"learner": pipe, "floor": NearestCentroid()}, X, y, **PARAMS)
+    a, b = (compared.results[name].scores for name in ("learner", "floor"))
+    expected = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
+    found = compared.difference("floor")
+    assert_allclose(found[1:3], expected)
+    assert found.mean == pytest.approx((b - a).mean())
+    assert found.name == "95 % t-interval over 12 episodes, paired"
+    turned = compared.difference("learner", "floor")
+    assert_allclose(turned[:3], [-found.mean, -found.high, -found.low])
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "f1_macro"])
+def test_each_is_scored_as_it_is_alone(scoring):
+    estimators = {"learner": learner, "pipe": pipe, "floor": KNeighborsClassifier(1)}
+    params = PARAMS | {"n_way": (2, 4), "n_shot": (1, 2), "scoring": scoring}
+    compared = compare_on_episodes(estimators, X, y, **params)
+    assert list(compared.results) == list(estimators)
+    for name, estimator in estimators.items():
+        alone = episodic_score(estimator, X, y, **params)
+        assert_array_equal(compared.results[name].scores, alone.scores)
+        assert str(compared.results[name]) == str(alone)
+
+
+def test_groups_and_drawn_episodes_are_taken():
+    groups, split = np.arange(len(y)) % 6, EpisodeSplit(5, n_way=2, n_query=2, query_alpha=1.0)
+    compared = compare_on_episodes({"a": learner}, X, y, groups=groups, episodes=split)
+    alone = episodic_score(learner, X, y, groups=groups, episodes=split)
+    assert_array_equal(compared.results["a"].answers.plan.query, alone.answers.plan.query)
+    frozen = split.freeze(X, y, groups)
+    compared = compare_on_episodes({"a": learner}, X, y, episodes=frozen)
+    assert_array_equal(compared.results["a"].scores, alone.scores)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        ([0.8, 1.0, 0.9, 0.9], [0.5, 0.7, 0.7, 0.6], "a is better than b by 27.50 ± 7.96 %."),
+        ([0.5, 0.7, 0.7, 0.6], [0.8, 1.0, 0.9, 0.9], "a is worse than b by 27.50 ± 7.96 %."),
+        ([0.5, 0.9, 0.7, 0.6], [0.8, 0.7, 0.6, 0.9], "No difference is shown between a and b."),
+        ([0.5, 0.5], [0.5, 0.5], "No difference is shown between a and b."),
+        ([0.9], [0.5], "No difference is shown between a and b."),
+    ],
+)
+def test_the_verdict_says_no_more_than_the_interval(first, second, sentence):
+    compared = EpisodicComparison({"a": result_of(first), "b": result_of(second)})
+    assert compared.verdict == sentence
+    assert str(compared).endswith(sentence)
+
+
+def test_the_table_shows_scores_differences_and_conditions():
+    results = {"a": [0.8, 1.0, 0.9, 0.9], "long": [0.5, 0.7, 0.7, 0.6]}
+    compared = EpisodicComparison({name: result_of(scores) for name, scores in results.items()})
+    assert str(compared).splitlines() == [
+        "a     90.00 ± 12.99 %",
+        "long  62.50 ± 15.23 %   (-27.50 ± 7.96 % against a)",
+        "(5-way 1-shot, 15 queries, 4 episodes, interval over episodes; differences paired)",
+        "a is better than long by 27.50 ± 7.96 %.",
+    ]
+    assert repr(compared) == "<EpisodicComparison of a, long>"
+
+
+def test_one_estimator_has_no_verdict():
+    compared = EpisodicComparison({"a": result_of([0.5, 0.7])})
+    assert compared.verdict == ""
+    assert str(compared).splitlines()[-1] == (
+        "(5-way 1-shot, 15 queries, 2 episodes, interval over episodes)"
+    )
+
+
+def test_other_scores_are_told_in_their_own_units():
+    compared = EpisodicComparison(
+        {
+            "a": result_of([-0.3, -0.2, -0.1], "neg_log_loss"),
+            "b": result_of([-1.3, -1.1, -1.2], "neg_log_loss"),
+        }
+    )
+    assert compared.verdict == "a is better than b by 1 ± 0.25."
+
+
+def test_comparisons_become_data_frames(monkeypatch):
+    pytest.importorskip("pandas")
+    scores = {"a": [0.5, 0.5, 0.5, 0.5], "b": [0.7, 0.5, 0.4, 0.8]}
+    compared = EpisodicComparison({name: result_of(part) for name, part in scores.items()})
+    frame = compared.to_frame()
+    assert frame.index.tolist() == ["a", "b"]
+    assert frame["wins"].tolist() == [0.0, 0.5]
+    difference = compared.difference("b")
+    columns = ["difference", "difference_low", "difference_high"]
+    assert frame.loc["b", columns].tolist() == list(difference[:3])
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"EpisodicComparison\.to_frame needs pandas"):
+        compared.to_frame()
+
+
+def test_differences_of_different_episodes_are_refused():
+    compared = EpisodicComparison(
+        {
+            name: episodic_score(learner, X, y, **PARAMS | {"random_state": seed})
+            for name, seed in (("a", 0), ("again", 0), ("b", 1))
+        }
+    )
+    assert compared.difference("again").half_width == 0.0
+    with pytest.raises(ValueError, match=r"'b' and 'a' met different ones\. Score both with"):
+        compared.difference("b")
+    unequal = EpisodicComparison({"a": result_of([0.5] * 4), "b": result_of([0.5])})
+    with pytest.raises(ValueError, match="met different ones"):
+        unequal.difference("b")
+    with pytest.raises(ValueError, match=r"No estimator is called 'c'\. There are \['a', 'b'\]"):
+        unequal.difference("c")
+
+
+# ------------------------------------------------------------------ floors
+
+
+def test_floors_are_raw_and_behind_every_fitted_pipeline():
+    estimators = {
+        "learner": learner,
+        "pipe": pipe,
+        "unfitted": make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
+    }
+    compared = compare_on_episodes(estimators, X, y, floors=True, **PARAMS)
+    assert list(compared.results) == [*estimators, *SUPPORT_FLOORS, *behind("pipe")]
+    for name, floor in support_floors().items():
+        raw = episodic_score(floor, X, y, **PARAMS)
+        scaled = episodic_score(floor, X, y, preprocess=pipe[:-1], **PARAMS)
+        assert_array_equal(compared.results[name].scores, raw.scores)
+        assert_array_equal(compared.results[f"{name} behind pipe"].scores, scaled.scores)
+
+
+def test_floors_stand_behind_the_best_pipeline_of_a_search():
+    scorer = EpisodicScorer(n_way=2, n_query=2, n_episodes=3)
+    search = GridSearchCV(make_pipeline(StandardScaler(), tiny()), {}, cv=ClassKFold(2))
+    search.set_params(scoring=scorer).fit(X_base, y_base)
+    compared = compare_on_episodes({"search": search}, X, y, floors=True, **PARAMS)
+    assert list(compared.results) == ["search", *SUPPORT_FLOORS, *behind("search")]
+
+
+@pytest.mark.parametrize(("n_shot", "there"), [(1, False), ((1, 3), False), (2, True)])
+def test_discriminant_analysis_needs_two_examples(n_shot, there):
+    compared = compare_on_episodes({"a": pipe}, X, y, floors=True, n_shot=n_shot, **PARAMS)
+    assert ("shrinkage LDA" in compared.results) == there
+    assert ("shrinkage LDA behind a" in compared.results) == there
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_base_classes_give_another_floor(as_list):
+    base = (X_base.tolist(), y_base.tolist()) if as_list else (X_base, y_base)
+    compared = compare_on_episodes({"pipe": pipe}, X, y, floors=True, base=base, **PARAMS)
+    for suffix, before in (("", FunctionTransformer()), (" behind pipe", pipe[:-1])):
+        projection = discriminant_floor(before.transform(X_base), y_base)
+        steps = make_pipeline(before, projection)
+        expected = episodic_score(NearestCentroid(), X, y, preprocess=steps, **PARAMS)
+        assert_array_equal(compared.results[f"base-class LDA{suffix}"].scores, expected.scores)
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_pictures_are_flattened_for_floors(as_list):
+    def pictures(X):
+        return X.repeat(4, axis=1).reshape(-1, 1, 4, 4)
+
+    images = pictures(X)
+    small = ProtoNetClassifier(
+        backbone="mlp", max_epochs=1, episodes_per_epoch=2, random_state=0
+    ).fit(pictures(X_base), y_base)
+    compared = compare_on_episodes(
+        {"small": small},
+        images.tolist() if as_list else images,
+        y,
+        floors=True,
+        base=(pictures(X_base), y_base),
+        **PARAMS,
+    )
+    assert list(compared.results) == ["small", *SUPPORT_FLOORS, "base-class LDA"]
+    raw = episodic_score(NearestCentroid(), images.reshape(len(y), -1), y, **PARAMS)
+    assert_array_equal(compared.results["nearest centroid"].scores, raw.scores)
+
+
+def test_categories_have_floors_behind_their_encoder_only():
+    pd = pytest.importorskip("pandas")
+
+    def frame(X):
+        kinds = np.where(X[:, 0] > 0, "positive", "negative")
+        return pd.DataFrame(X[:, 1:], columns=list("abc")).assign(kind=kinds)
+
+    encoder = make_column_transformer(
+        (OneHotEncoder(), ["kind"]), (StandardScaler(), ["a", "b", "c"]), sparse_threshold=0
+    )
+    encoded = make_pipeline(encoder, tiny()).fit(frame(X_base), y_base)
+    compared = compare_on_episodes(
+        {"p": encoded}, frame(X), y, floors=True, base=(frame(X_base), y_base), **PARAMS
+    )
+    assert list(compared.results) == ["p", *behind("p"), "base-class LDA behind p"]
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("estimators", "params", "error", "message"),
+    [
+        ({}, {}, TypeError, r"takes a dict of names and estimators, at least one\. Got {}"),
+        (pipe, {}, TypeError, "takes a dict of names and estimators"),
+        ({"a": LinearRegression()}, {}, TypeError, "compare_on_episodes takes a learner or a cl"),
+        ({"a": pipe}, {"scoring": "acuracy"}, ValueError, "'scoring' parameter of compare_on_e"),
+        ({"a": pipe}, {"n_way": 9}, ValueError, "'n_way' parameter of compare_on_episodes"),
+        ({"a": pipe}, {"episodes": 5}, TypeError, "must be an EpisodeSplit, FrozenEpisodes or No"),
+        ({"a": pipe}, {"base": (X_base, y_base)}, ValueError, "'base' .* Pass floors=True"),
+        (
+            {"nearest centroid": pipe},
+            {"floors": True},
+            ValueError,
+            r"floors of the names \['nearest centroid'\]\. Rename",
+        ),
+        ({1: pipe}, {}, TypeError, r"names must be text\. Got 1"),
+        (
+            {"a": pipe},
+            {"floors": True, "base": X_base},
+            ValueError,
+            r"'base' parameter of compare_on_episodes must be \(X_base, y_base\)",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(estimators, params, error, message):
+    with pytest.raises(error, match=message):
+        compare_on_episodes(estimators, X, y, **PARAMS | params)
