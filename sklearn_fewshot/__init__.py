@@ -4,6 +4,7 @@ Meta-train on many old classes, then recognise new ones from a handful of exampl
 """
 
 from ._baseline import BaselineClassifier
+from ._encoder import FrozenEncoder
 from ._few_shot import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
 from ._matchingnet import MatchingNetClassifier
 from ._protonet import ProtoNetClassifier
@@ -19,6 +20,7 @@ __all__ = [
     "ClassAttributes",
     "FewShotClassifier",
     "FewShotPipeline",
+    "FrozenEncoder",
     "MatchingNetClassifier",
     "ProtoNetClassifier",
     "RelationNetClassifier",

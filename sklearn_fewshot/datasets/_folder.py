@@ -1,0 +1,213 @@
+"""Pictures of the user's own: a folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+from ..utils._pictures import MODES, channels_first, import_pillow, read_picture
+from ..utils._warnings import warn_user
+
+OWNER = "load_image_folder"
+
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "path": [str, os.PathLike],
+    "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+    "mode": [StrOptions(set(MODES))],
+    "return_X_y": ["boolean"],
+}
+
+
+def load_image_folder(
+    path: Any, *, size: Any = None, mode: str = "RGB", return_X_y: bool = False
+) -> Any:
+    """Load pictures that lie in a folder for each class.
+
+    ``photos/apple/1.jpg``, ``photos/apple/2.jpg``, ``photos/pear/1.jpg``, ...: the name of the
+    folder is the label. All pictures are held in memory; for more than fit there, pass their paths
+    to :class:`~sklearn_fewshot.FrozenEncoder`, which reads them in batches.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder that holds the class folders.
+    size : int, (height, width) or None, default=None
+        Size to bring pictures to: each is cropped to that shape around its middle, then resized,
+        so that nothing is stretched. An int is the side of a square. None takes pictures as they
+        are; they must then have one size.
+    mode : {"RGB", "L"}, default="RGB"
+        Colour or grey. Transparency is dropped.
+    return_X_y : bool, default=False
+        Whether to return ``(images, target)`` alone.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes, whose rows are sorted by class, then by file name,
+
+        images : uint8 ndarray of shape (n_samples, n_channels, height, width)
+            Pictures, turned upright if the camera noted how; 3 channels or 1.
+        target : ndarray of str of shape (n_samples,)
+            Name of the class folder.
+        target_names : ndarray of str of shape (n_classes,)
+            The classes, sorted.
+        filenames : ndarray of str of shape (n_samples,)
+            Path of each picture.
+    (images, target) : tuple of ndarray
+        If ``return_X_y``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist or has no class folders, or one of these has no pictures.
+    ValueError
+        If a picture cannot be read, pictures differ in size without ``size``, or a class folder
+        holds folders.
+    ImportError
+        If Pillow is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If there are files that are no pictures, by their suffix, or that lie outside the class
+        folders. They are skipped. Hidden files (``.DS_Store``) are, without a word.
+
+    See Also
+    --------
+    FrozenEncoder : Embeds pictures, also from their paths.
+    sklearn.datasets.load_files : The same for texts.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from sklearn_fewshot.datasets import load_image_folder
+    >>> with TemporaryDirectory() as photos:
+    ...     for label, color in (("apple", "red"), ("pear", "green")):
+    ...         (Path(photos) / label).mkdir()
+    ...         Image.new("RGB", (40, 30), color).save(Path(photos) / label / "1.png")
+    ...     data = load_image_folder(photos, size=16)
+    >>> data.images.shape, data.target
+    ((2, 3, 16, 16), array(['apple', 'pear'], dtype='<U5'))
+    """
+    params = {"path": path, "size": size, "mode": mode, "return_X_y": return_X_y}
+    # Not as a decorator, which warnings would blame.
+    validate_parameter_constraints(CONSTRAINTS, params, OWNER)
+    shape = _checked_size(size)
+    files = _files_of_classes(Path(path))
+    first = _read(files[0][1], shape, mode)
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    for row, (_, file) in enumerate(files):
+        pixels = _read(file, shape, mode)
+        if pixels.shape != first.shape:
+            raise ValueError(
+                f"The pictures in {os.fspath(path)!r} differ in size: {str(files[0][1])!r} has "
+                f"{_dimensions(first)}, {str(file)!r} has {_dimensions(pixels)}. Pass size=, to "
+                "which they are cropped and resized."
+            )
+        images[row] = pixels
+    target = np.array([label for label, _ in files])
+    if return_X_y:
+        return images, target
+    names = np.array([str(file) for _, file in files])
+    return Bunch(images=images, target=target, target_names=np.unique(target), filenames=names)
+
+
+def _checked_size(size: Any) -> tuple[int, int] | None:
+    """Return (height, width)."""
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in sides):
+        raise ValueError(
+            f"The 'size' parameter of {OWNER} must be an int, or height and width, of at least 1. "
+            f"Got {size!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _files_of_classes(folder: Path) -> list[tuple[str, Path]]:
+    """Return label and path of every picture, in order."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{OWNER} found no folder {str(folder)!r}. Pass the one that holds the class folders."
+        )
+    is_picture = _picture_test()
+    folders, others = _listed(folder)
+    if not folders:
+        what = "pictures but no" if any(map(is_picture, others)) else "no"
+        raise FileNotFoundError(
+            f"{OWNER} found {what} class folders in {str(folder)!r}. Put the pictures of each "
+            "class into a folder that has its name."
+        )
+    files = []
+    for class_folder in folders:
+        pictures, rest = _pictures_of(class_folder, is_picture)
+        files += [(class_folder.name, picture) for picture in pictures]
+        others += rest
+    if others:
+        shown = ", ".join(str(file.relative_to(folder)) for file in others[:3])
+        warn_user(
+            f"{OWNER} skipped {len(others)} files that are no pictures or lie outside the class "
+            f"folders: {shown}{', ...' if len(others) > 3 else ''}."
+        )
+    return files
+
+
+def _pictures_of(
+    class_folder: Path, is_picture: Callable[[Path], bool]
+) -> tuple[list[Path], list[Path]]:
+    """Return the pictures of a class, and what else lies there."""
+    inner, files = _listed(class_folder)
+    if inner:
+        raise ValueError(
+            f"The class folder {str(class_folder)!r} holds the folder {inner[0].name!r}. {OWNER} "
+            "reads one folder a class: pass the folder above the classes, or move the pictures."
+        )
+    pictures = [file for file in files if is_picture(file)]
+    if not pictures:
+        raise FileNotFoundError(
+            f"{OWNER} found no pictures in the class folder {str(class_folder)!r}. Add some, or "
+            "remove the folder."
+        )
+    return pictures, [file for file in files if not is_picture(file)]
+
+
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the files in a folder, sorted, without hidden ones."""
+    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return [e for e in found if e.is_dir()], [e for e in found if not e.is_dir()]
+
+
+def _picture_test() -> Callable[[Path], bool]:
+    """Return whether a path has the suffix of a format that Pillow reads."""
+    Image = import_pillow(OWNER)
+    suffixes = {s for s, form in Image.registered_extensions().items() if form in Image.OPEN}
+    return lambda file: file.suffix.lower() in suffixes
+
+
+def _read(file: Path, shape: tuple[int, int] | None, mode: str) -> np.ndarray:
+    """Read a picture of shape (channels, height, width)."""
+    picture = read_picture(file, mode, OWNER)
+    if shape is not None and picture.size != shape[::-1]:
+        from PIL import Image, ImageOps
+
+        picture = ImageOps.fit(picture, shape[::-1], method=Image.Resampling.BILINEAR)
+    return channels_first(picture)
+
+
+def _dimensions(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[2]}"

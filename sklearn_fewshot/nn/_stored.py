@@ -1,0 +1,72 @@
+"""A module as a value that pickles and hashes alike in every process: weights as numpy arrays."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class StoredTensor:
+    """A tensor as its bytes, free of the device it was on.
+
+    Bytes, since numpy does not have all dtypes of torch (bfloat16).
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        self.content = flat.view(torch.uint8).numpy()
+        self.shape = tuple(tensor.shape)
+        self.dtype = str(tensor.dtype).removeprefix("torch.")
+        self.is_parameter = isinstance(tensor, nn.Parameter)
+        self.requires_grad = tensor.requires_grad
+
+    def tensor(self) -> Tensor:
+        """Return a tensor of the same values."""
+        content = torch.from_numpy(np.array(self.content))
+        values = content.view(getattr(torch, self.dtype)).reshape(self.shape)
+        if self.is_parameter:
+            return nn.Parameter(values, requires_grad=self.requires_grad)
+        return values.requires_grad_(self.requires_grad)
+
+
+class StoredModule:
+    """A copy of a module with :class:`StoredTensor` in place of its tensors.
+
+    What torch itself pickles holds memory addresses: two pickles of one module differ, and a cache
+    would never find it again. Tensors of unusual kinds (sparse, quantised, subclasses) stay as they
+    are and pickle torch's way.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Not changed. Tensors that it holds twice are stored once, and held twice again later.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        tensors = {id(value): value for value in _tensors_of(module)}
+        stored = {key: StoredTensor(value) for key, value in tensors.items()}
+        self.tensors = list(stored.values())
+        self.skeleton = copy.deepcopy(module, dict[int, Any](stored))
+
+    def module(self) -> nn.Module:
+        """Return the module, on the CPU."""
+        # deepcopy takes what its memo holds for the original: this turns one into the other.
+        return copy.deepcopy(
+            self.skeleton, {id(stored): stored.tensor() for stored in self.tensors}
+        )
+
+
+def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """Yield parameters, buffers and plain attributes that are ordinary tensors."""
+    for part in module.modules():
+        for value in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            if type(value) in (Tensor, nn.Parameter) and _is_plain(value):
+                yield value
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    is_there = tensor.device.type != "meta"
+    return is_there and tensor.layout is torch.strided and not tensor.is_quantized
