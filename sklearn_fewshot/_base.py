@@ -62,7 +62,12 @@ class BaseFewShotLearner(
     # ------------------------------------------------------------------ adaptation and prediction
 
     def adapt(
-        self, X_support: Any, y_support: Any, *, include_base: bool = False
+        self,
+        X_support: Any,
+        y_support: Any,
+        *,
+        include_base: bool = False,
+        unlabelled: Any = None,
     ) -> FewShotClassifier:
         """Build a classifier of new classes from a few examples; nothing is trained.
 
@@ -74,6 +79,9 @@ class BaseFewShotLearner(
             Their labels. Examples of a base class add to it if ``include_base``.
         include_base : bool, default=False
             Whether to keep the base classes beside the new ones.
+        unlabelled : label or None, default=None
+            What stands in ``y_support`` for examples without a label, such as -1: they refine the
+            class means (see :class:`FewShotClassifier`). None: every label is that of a class.
 
         Returns
         -------
@@ -95,10 +103,10 @@ class BaseFewShotLearner(
             check_support_pair(X_support, y_support)
             raise ValueError("adapt needs a support set: X_support and y_support.")
         if include_base:
-            base = FewShotClassifier._of_base_classes(self)
+            base = FewShotClassifier._of_base_classes(self, unlabelled=unlabelled)
             adapted = base.partial_fit(X_support, y_support)
         else:
-            adapted = FewShotClassifier(self).fit(X_support, y_support)
+            adapted = FewShotClassifier(self, unlabelled=unlabelled).fit(X_support, y_support)
         self._warn_if_far(X_support)
         return adapted
 
@@ -129,7 +137,15 @@ class BaseFewShotLearner(
             return FewShotClassifier._of_base_classes(self)
         return self.adapt(X_support, y_support)
 
-    def predict(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+    def predict(
+        self,
+        X: Any,
+        *,
+        X_support: Any = None,
+        y_support: Any = None,
+        reject_label: Any = None,
+        reject_rate: float = 0.05,
+    ) -> np.ndarray:
         """Predict the class of each query, of the support set or of the base classes.
 
         Parameters
@@ -138,6 +154,11 @@ class BaseFewShotLearner(
             Queries.
         X_support, y_support : array-like or None, default=None
             Support set, given together; None for the base classes.
+        reject_label : label or None, default=None
+            What to answer for queries of no class: see :meth:`FewShotClassifier.predict`. On the
+            base classes themselves, which ``fit`` has seen, fewer are rejected than stated.
+        reject_rate : float, default=0.05
+            Share of the queries of known classes that may be rejected.
 
         Returns
         -------
@@ -148,7 +169,8 @@ class BaseFewShotLearner(
         ValueError
             If one half of the support set is missing or an array does not fit the learner.
         """
-        return self._classifier(X_support, y_support).predict(X)
+        classifier = self._classifier(X_support, y_support)
+        return classifier.predict(X, reject_label=reject_label, reject_rate=reject_rate)
 
     def predict_proba(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
         """Predict class probabilities.

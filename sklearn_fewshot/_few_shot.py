@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
+from ._holdout import place_in_class
 from .utils._carried import refuse_carried_support
 from .utils._fresh import unfitted_copy
 from .utils._validation import (
@@ -27,9 +29,13 @@ from .utils._validation import (
     label_text,
 )
 
+MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
+LEAST_FOR_LEAVING_OUT = 3  # examples of a class, of which each is scored by the others
+MOST_FOLDS = 10  # in which examples are left out
+
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
-    """Classify by comparing with a few labelled examples, through a frozen learner.
+    r"""Classify by comparing with a few labelled examples, through a frozen learner.
 
     ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
     :meth:`ProtoNetClassifier.adapt` returns, and an ordinary classifier to scikit-learn, so
@@ -42,6 +48,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Embeds and compares. It is used as it is at the time of ``fit`` and never changed; refitting
         it later leaves this classifier alone. None compares raw rows with class means, by squared
         Euclidean distance.
+    unlabelled : label or None, default=None
+        What stands in ``y`` for examples without a label, such as -1. They refine the class means
+        as far as they seem to be of a class (soft k-means with one more cluster for what is of
+        none); see the notes. None: every label is that of a class.
 
     Attributes
     ----------
@@ -61,6 +71,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ProtoNetClassifier : Trains the network on other classes.
     adapt : The same for whole pipelines and searches.
 
+    Notes
+    -----
+    Unlabelled examples ``x_j`` change the mean ``c_k`` of the ``n_k`` examples of a class to
+
+    .. math::
+
+        \tilde c_k = \frac{n_k c_k + \sum_j w_{jk} f(x_j)}{n_k + \sum_j w_{jk}}
+
+    where :math:`w_{jk}` are probabilities of the classes and, beside them, of no class. Other
+    queries of a prediction never take part. It takes a learner that compares with class means.
+
+    References
+    ----------
+    M. Ren, E. Triantafillou, S. Ravi, J. Snell, K. Swersky, J. B. Tenenbaum, H. Larochelle and
+    R. S. Zemel, "Meta-Learning for Semi-Supervised Few-Shot Classification", ICLR 2018.
+
     Examples
     --------
     >>> from sklearn_fewshot import FewShotClassifier
@@ -69,11 +95,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     array(['right', 'near'], dtype='<U5')
     """
 
-    # Checked in `fit` by `check_learner`, which says more.
-    _parameter_constraints: dict[str, list[Any]] = {"learner": [HasMethods(["adapt", "fit"]), None]}
+    # Checked in `fit`, which says more.
+    _parameter_constraints: dict[str, list[Any]] = {
+        "learner": [HasMethods(["adapt", "fit"]), None],
+        "unlabelled": "no_validation",
+    }
 
-    def __init__(self, learner: Any = None) -> None:
+    def __init__(self, learner: Any = None, *, unlabelled: Any = None) -> None:
         self.learner = learner
+        self.unlabelled = unlabelled
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Set the support.
@@ -153,26 +183,108 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         keep = ~is_known(self.classes_, labels)
         if not keep.any():
             raise ValueError("drop_classes would leave no class. Fit a new classifier instead.")
-        items = self._representation
-        rows = keep[items.code]
-        kept = Representation(*(v[rows] for v in items[:3]), items.n_classes)
-        self._set(kept.recoded(np.cumsum(keep) - 1, int(keep.sum())), self.classes_[keep])
+        codes, n_classes = np.cumsum(keep) - 1, int(keep.sum())
+        items, shown = (
+            part.taken(keep[part.code]).recoded(codes, n_classes)
+            for part in (self._representation, self._shown)
+        )
+        self._set(items, self.classes_[keep], shown, self._unlabelled)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the class of each query.
+    def predict(self, X: Any, *, reject_label: Any = None, reject_rate: float = 0.05) -> np.ndarray:
+        """Predict the class of each query, or say that it is of none.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
             Queries.
+        reject_label : label or None, default=None
+            What to answer for queries that look like none of the classes; of the classes' type.
+            None always answers with a class.
+        reject_rate : float, default=0.05
+            Share of the queries of known classes that may be rejected, in [0, 1). At 0 only what
+            looks less like its class than anything seen when ``fit`` of the learner ended. Only
+            with ``reject_label``.
 
         Returns
         -------
         y : ndarray of shape (n_queries,)
+
+        Raises
+        ------
+        ValueError
+            If ``reject_label`` is a class or of another type, or ``reject_rate`` is no share.
+        TypeError
+            If the learner does not know what queries of known classes score.
         """
-        winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
-        return self.classes_[np.concatenate(winners)]
+        if reject_label is None:
+            winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
+            return self.classes_[np.concatenate(winners)]
+        check_is_fitted(self)
+        outside = check_reject_label(reject_label, self.classes_)
+        threshold = self.rejection_threshold(reject_rate)
+        labels = []
+        for scores in self._score_blocks(X):
+            winner = scores.argmax(axis=1)
+            is_known = scores.max(axis=1) >= threshold[winner]
+            labels.append(np.where(is_known, self.classes_[winner], outside))
+        return np.concatenate(labels)
+
+    def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
+        """Return the scores below which queries are of none of the classes.
+
+        The learner has kept how well queries of held-out classes scored among the right classes,
+        by their number and by the examples of each. With three or more examples of a class, each of
+        these is scored by the others, and joins what the learner has kept.
+
+        Parameters
+        ----------
+        reject_rate : float, default=0.05
+            Share of the queries of known classes that may be rejected, in [0, 1).
+
+        Returns
+        -------
+        threshold : float64 ndarray of shape (n_classes,)
+            For queries whose highest score (:meth:`score_samples`) is that of the class.
+
+        Raises
+        ------
+        ValueError
+            If ``reject_rate`` is no share.
+        TypeError
+            If the learner does not know what queries of known classes score.
+        """
+        check_is_fitted(self)
+        if not isinstance(reject_rate, Real) or not 0.0 <= reject_rate < 1.0:
+            raise ValueError(
+                f"The 'reject_rate' parameter must be a share of queries, in [0, 1). Got "
+                f"{reject_rate!r}."
+            )
+        known = self._scores_of_examples()
+        return self._network.threshold(self._context.count, float(reject_rate), known)
+
+    def _scores_of_examples(self) -> np.ndarray:
+        """Score examples by the others of their class, as if those were as many as all.
+
+        Returns
+        -------
+        score : float64 ndarray of shape (n_scored_examples,)
+            How much higher each scores than the median of known queries.
+        """
+        shown, count = self._shown, self.class_count_
+        n_shown = np.bincount(shown.code, minlength=len(count))
+        takes_part = (n_shown == count) & (count >= LEAST_FOR_LEAVING_OUT)
+        rest = self._representation.taken(~takes_part[self._representation.code])
+        shown = shown.taken(takes_part[shown.code])
+        place = place_in_class(shown.code)
+        ahead = [np.empty(0)]
+        for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
+            left = place == fold
+            context = self._context_of(rest.joined(shown.taken(~left)))
+            best = self._network.raw_score(context, shown.embedding[left]).max(axis=1)
+            usual = self._network.known_quantile(context.count, 0.5)
+            ahead.append(best - usual[shown.code[left]])
+        return np.concatenate(ahead)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict class probabilities.
@@ -188,7 +300,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             Columns in the order of ``classes_``.
         """
         blocks = self._score_blocks(X)
-        return np.concatenate([self._network.proba(scores) for scores in blocks])
+        return np.concatenate(
+            [self._network.proba(scores, self._context.count) for scores in blocks]
+        )
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Score each query against each class, larger is closer.
@@ -280,13 +394,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             if hasattr(self.learner, "feature_names_in_"):
                 self.feature_names_in_ = self.learner.feature_names_in_
             self._network = self.learner._network
+        if self.unlabelled is not None:
+            self._network.check_takes_unlabelled()
         return self
 
     def _readapted(self, X: Any, y: Any) -> FewShotClassifier:
         """Return a classifier of another support set, through the same network."""
         check_is_fitted(self)
         other = copy.copy(self)
-        del other._representation
+        for name in ("_representation", "_shown", "_unlabelled"):
+            delattr(other, name)
         other._add(X, y)
         return other
 
@@ -294,25 +411,62 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Join labelled examples to the representation, or leave everything as it is and raise."""
         self._network.check_takes_examples()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
-        y = check_labels(X, y)
+        y, is_unlabelled = self._check_support_labels(X, y)
         classes, codes = encode_labels(y)
         if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
             outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
-        items = Representation(
-            self._network.embed(X), codes.astype(np.int64), np.ones(len(codes)), len(classes)
+        embedding = self._network.embed(X)
+        items = shown = Representation(
+            embedding[~is_unlabelled], codes.astype(np.int64), np.ones(len(codes)), len(classes)
         )
+        unlabelled = embedding[is_unlabelled]
         if hasattr(self, "_representation"):
+            shown, _ = joined(self._shown, self.classes_, shown, classes)
             items, classes = joined(self._representation, self.classes_, items, classes)
-        self._set(items, classes)
+            unlabelled = np.concatenate([self._unlabelled, unlabelled])
+        self._set(items, classes, shown, unlabelled)
 
-    def _set(self, items: Representation, classes: np.ndarray) -> None:
+    def _check_support_labels(self, X: np.ndarray, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of the examples that have one, and which examples have none."""
+        if self.unlabelled is None:
+            y = check_labels(X, y)
+            return y, np.zeros(len(y), dtype=bool)
+        is_unlabelled = find_unlabelled(X, y, self.unlabelled)
+        y = [label for label, is_missing in zip(y, is_unlabelled, strict=True) if not is_missing]
+        if y:
+            return check_labels(X[~is_unlabelled], y), is_unlabelled
+        if not hasattr(self, "_representation"):
+            raise ValueError(
+                f"y has no label but {self.unlabelled!r}, which stands for none. Give at least one "
+                "labelled example of each class."
+            )
+        return self.classes_[:0], is_unlabelled
+
+    def _set(
+        self,
+        items: Representation,
+        classes: np.ndarray,
+        shown: Representation | None = None,
+        unlabelled: Any = None,
+    ) -> None:
+        """Set what the classes are known by, and of the examples what is needed beside."""
+        if shown is None:
+            shown = Representation(items.embedding[:0], items.code[:0], items.weight[:0], 0)
+        order = np.argsort(shown.code, kind="stable")
+        shown = shown.taken(order[place_in_class(shown.code[order]) < MOST_SHOWN])
+        self._unlabelled = items.embedding[:0] if unlabelled is None else unlabelled
         self._representation = self._network.represent(items)
-        self._context = self._network.context(self._representation)
+        self._context = self._context_of(self._representation)
+        self._shown = shown._replace(n_classes=len(classes))
         self.classes_ = classes
-        self.class_count_ = np.bincount(
-            items.code, weights=items.weight, minlength=len(classes)
-        ).astype(int)
+        self.class_count_ = items.count.astype(int)
+
+    def _context_of(self, items: Representation) -> Representation:
+        representation = self._network.represent(items)
+        if len(self._unlabelled):
+            representation = self._network.refined(representation, self._unlabelled)
+        return self._network.context(representation)
 
     def _score_blocks(self, X: Any) -> Iterator[np.ndarray]:
         """Score queries a block at a time, so that memory stays bounded."""
@@ -325,16 +479,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             yield self._network.score(self._context, embedding)
 
     @classmethod
-    def _of_base_classes(cls, learner: Any) -> FewShotClassifier:
+    def _of_base_classes(cls, learner: Any, unlabelled: Any = None) -> FewShotClassifier:
         """Build the classifier of a learner's own base classes."""
-        return cls._of_items(learner, learner.representation_, learner.classes_)
+        return cls._of_items(learner, learner.representation_, learner.classes_, unlabelled)
 
     @classmethod
     def _of_items(
-        cls, learner: Any, items: Representation, classes: np.ndarray
+        cls, learner: Any, items: Representation, classes: np.ndarray, unlabelled: Any = None
     ) -> FewShotClassifier:
         """Build a classifier of what a learner knows classes by."""
-        clf = cls(learner)._start(None)
+        clf = cls(learner, unlabelled=unlabelled)._start(None)
         clf._set(items, classes)
         return clf
 
@@ -347,6 +501,34 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         unfitted = unfitted_copy(self)
         unfitted.learner = _shared_or_cloned(self.learner)
         return unfitted
+
+
+def find_unlabelled(X: Any, y: Any, mark: Any) -> np.ndarray:
+    """Return which examples have the mark in place of a label, shape (n_samples,)."""
+    labels = np.asarray(y)
+    if labels.dtype.kind != "O" and label_kind(labels) != label_kind(np.asarray([mark])):
+        raise ValueError(
+            f"unlabelled={mark!r} can be no label of y, which has {label_text(labels)}. Use a mark "
+            "of the same type."
+        )
+    check_labels(X, np.zeros(len(labels)) if labels.ndim == 1 else y)  # of the shape only
+    return np.array([label == mark for label in labels.tolist()], dtype=bool)
+
+
+def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:
+    """Return the answer "none of these" as an array without axes, or raise."""
+    answer = np.asarray(label)
+    if answer.ndim or label_kind(answer.reshape(1)) != label_kind(classes):
+        raise ValueError(
+            f"reject_label must be a label of the type of the classes ({label_text(classes)}). Got "
+            f"{label!r}."
+        )
+    if is_known(answer.reshape(1), classes)[0]:
+        raise ValueError(
+            f"reject_label={label!r} is one of the classes: a rejected query could not be told "
+            "from one of that class. Choose another label."
+        )
+    return answer
 
 
 def _shared_or_cloned(learner: Any) -> Any:
@@ -366,7 +548,7 @@ def joined(
 
     Labels of different kinds (numbers and strings) would silently become strings; they raise.
     """
-    kinds = {label_kind(old_classes), label_kind(new_classes)}
+    kinds = {label_kind(classes) for classes in (old_classes, new_classes) if len(classes)}
     if len(kinds) > 1:
         raise ValueError(
             f"The new labels ({label_text(new_classes)}) and the known ones "

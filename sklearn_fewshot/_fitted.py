@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ._calibration import NOBODY, Calibration
 from ._episodes import EpisodePlan
 from .nn import (
     EpisodicModule,
@@ -25,6 +26,7 @@ from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_b
 from .nn.heads import Head
 
 SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
+NO_CLASS_RATE = 0.1  # of the queries of known classes, whose scores look like those of no class
 
 
 class Representation(NamedTuple):
@@ -47,6 +49,11 @@ class Representation(NamedTuple):
     weight: np.ndarray
     n_classes: int
 
+    @property
+    def count(self) -> np.ndarray:
+        """Examples of each class, shape (n_classes,)."""
+        return np.bincount(self.code, self.weight, self.n_classes)
+
     def joined(self, other: Representation) -> Representation:
         """Return all items of both, under common class codes."""
         pairs = zip(self[:3], other[:3], strict=True)
@@ -57,6 +64,10 @@ class Representation(NamedTuple):
     def recoded(self, codes: np.ndarray, n_classes: int) -> Representation:
         """Return the items with class ``k`` renamed to ``codes[k]``."""
         return self._replace(code=codes[self.code], n_classes=n_classes)
+
+    def taken(self, items: np.ndarray) -> Representation:
+        """Return some of the items."""
+        return Representation(*(values[items] for values in self[:3]), self.n_classes)
 
 
 class Recipe(NamedTuple):
@@ -113,7 +124,14 @@ class FittedNetwork:
         Samples embedded at once.
     autocast_dtype : torch.dtype or None
         Lower precision of the embedding, if the user asked for it.
+
+    Attributes
+    ----------
+    calibration : Calibration or None
+        What held-out classes say about the scores; None if they were not asked.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(
         self,
@@ -145,6 +163,15 @@ class FittedNetwork:
                 "Use adapt(class_attributes=...) of the learner, or its score in cross-validation."
             )
 
+    def check_takes_unlabelled(self) -> None:
+        """Raise if examples without a label could not take part."""
+        if self.calibration is None or not self.module.head.averages:
+            raise TypeError(
+                "Unlabelled examples refine class means: they need a learner that compares with "
+                "means (such as ProtoNetClassifier) and was fitted with calibrate=True. Drop them "
+                "or choose such a learner."
+            )
+
     def embed(self, X: np.ndarray) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
         if isinstance(self.module.backbone, Identity):
@@ -168,8 +195,63 @@ class FittedNetwork:
         """Work out what :meth:`score` compares with."""
         return self._applied(self.module.head.context, representation)
 
+    def refined(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
+        """Let unlabelled samples take part in the class means, as far as they are of a class.
+
+        A step of soft k-means with one more cluster for samples of no class (Ren et al., 2018,
+        section 3.1): with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities
+        ``w_jk`` of the classes for the unlabelled samples ``x_j``, ::
+
+            refined c_k = (n_k c_k + sum_j w_jk f(x_j)) / (n_k + sum_j w_jk)
+
+        The score of "no class" is that which one in ten queries of known classes stays below; at
+        it, a single class is as likely as none.
+
+        Parameters
+        ----------
+        representation : Representation
+            Means of the labelled examples.
+        unlabelled : ndarray of shape (n_samples, *embedding_shape)
+            Embedded samples without labels.
+
+        Returns
+        -------
+        refined : Representation
+            Samples count as the share of an example that they are taken for.
+        """
+        head, count = self.module.head, representation.weight
+        none = self.known_quantile(count, NO_CLASS_RATE).mean(keepdims=True)
+        sharpness = self.sharpness(count)
+        context = self.context(representation)
+        every = np.arange(len(unlabelled))
+        one_by_one = Representation(unlabelled, every, np.ones(len(every)), len(every))
+        mapped = self.represent(one_by_one).embedding.reshape(len(every), -1)
+        share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
+        step = max(1, SCORES_AT_A_TIME // len(count))
+        for start in range(0, len(every), step):
+            scores = self.raw_score(context, unlabelled[start : start + step])
+            scores = np.column_stack([scores, np.broadcast_to(none, len(scores))])
+            proba = head.proba(torch.from_numpy(scores), sharpness).numpy()[:, :-1]
+            share += proba.sum(axis=0)
+            total += proba.T @ mapped[start : start + step]
+        mean = representation.embedding.reshape(len(count), -1)
+        mean = (count[:, None] * mean + total) / (count + share)[:, None]
+        shape = representation.embedding.shape
+        return representation._replace(embedding=mean.reshape(shape), weight=count + share)
+
     def score(self, context: Representation, embedding: np.ndarray) -> np.ndarray:
         """Score embedded queries.
+
+        Classes with unequal numbers of examples are made comparable (:class:`ShotBias`).
+
+        Returns
+        -------
+        scores : float64 ndarray of shape (n_queries, n_classes)
+        """
+        return self._made_comparable(self.raw_score(context, embedding), context.count)
+
+    def raw_score(self, context: Representation, embedding: np.ndarray) -> np.ndarray:
+        """Score embedded queries as the head does.
 
         Heads with weights score in float32 and in chunks of fixed sizes, as :meth:`embed` embeds:
         a query's scores do not depend on the others.
@@ -192,6 +274,15 @@ class FittedNetwork:
                 scored = head.score(support, self._as_tensor(rows).unsqueeze(0))
             scores.append(scored[0, : stop - start].double().cpu().numpy())
         return np.concatenate(scores)
+
+    def _made_comparable(self, scores: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Lift the scores of classes of few examples beside those of many."""
+        if self.calibration is None or self.calibration.shot_bias is None:
+            return scores
+        offset = self.calibration.shot_bias.offset(count)
+        if not offset.any():
+            return scores
+        return self.module.head.raised(torch.from_numpy(scores), torch.from_numpy(offset)).numpy()
 
     def stored(self, embedding: np.ndarray) -> torch.Tensor:
         """Return embeddings as :meth:`score_episodes` takes them."""
@@ -220,15 +311,79 @@ class FittedNetwork:
         n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
         step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
         for start in range(0, plan.n_episodes, step):
-            batch, target = over_stored_rows(plan.take(slice(start, start + step)))
+            part = plan.take(slice(start, start + step))
+            batch, target = over_stored_rows(part)
             batch, _ = to_device(batch, target, stored.device)
             with torch.inference_mode():
                 scores = self.module.score_episodes(stored, batch)
-            yield scores.double().cpu().numpy(), target.numpy()
+            count = (part.support >= 0).sum(axis=2)[:, None]
+            yield self._made_comparable(scores.double().cpu().numpy(), count), target.numpy()
 
-    def proba(self, scores: np.ndarray) -> np.ndarray:
-        """Turn scores into probabilities; rows sum to one."""
-        return self.module.head.proba(torch.from_numpy(scores)).numpy()
+    def known_quantile(
+        self, count: np.ndarray, rate: float, ahead: np.ndarray = NOBODY
+    ) -> np.ndarray:
+        """Return the score that a share of the queries of known classes stays below.
+
+        Parameters
+        ----------
+        count : ndarray of shape (n_classes,)
+            Examples of each class.
+        rate : float
+            The share.
+        ahead : ndarray of shape (n_known,)
+            By how much queries that are known here are ahead of the median.
+
+        Returns
+        -------
+        score : float64 ndarray of shape (n_classes,)
+            By the number of examples of a class; not yet made comparable.
+        """
+        if self.calibration is None:
+            raise TypeError(
+                "What queries of known classes score was not measured: it takes a learner with "
+                "calibrate=True that was fitted on examples. Without one, compare score_samples "
+                "with a threshold of your own."
+            )
+        return self.calibration.known.at(len(count), count, rate, ahead)
+
+    def threshold(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+        """Return the score of :meth:`score` that a share of known queries stays below.
+
+        Parameters
+        ----------
+        count : ndarray of shape (n_classes,)
+            Examples of each class.
+        rate : float
+            The share.
+        ahead : ndarray of shape (n_known,)
+            By how much queries that are known here are ahead of the median.
+
+        Returns
+        -------
+        threshold : float64 ndarray of shape (n_classes,)
+        """
+        raw = self.known_quantile(count, rate, ahead)
+        return self._made_comparable(raw[None], count)[0]
+
+    def proba(self, scores: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Turn scores into probabilities; rows sum to one.
+
+        Parameters
+        ----------
+        scores : float64 ndarray of shape (n_queries, n_classes)
+            As returned by :meth:`score`.
+        count : ndarray of shape (n_classes,)
+            Examples of each class.
+
+        Returns
+        -------
+        proba : float64 ndarray of shape (n_queries, n_classes)
+        """
+        return self.module.head.proba(torch.from_numpy(scores), self.sharpness(count)).numpy()
+
+    def sharpness(self, count: np.ndarray) -> float:
+        """Return the factor of the logits in probabilities: 1 if nobody has measured it."""
+        return 1.0 if self.calibration is None else self.calibration.sharpness(count)
 
     def margin(self, scores: np.ndarray) -> np.ndarray:
         """Turn the scores of two classes into one, in the order of their probabilities."""

@@ -111,3 +111,30 @@ def thinned(rows: np.ndarray, codes: np.ndarray, n_most: int) -> np.ndarray:
         return rows
     by_class = rows[np.argsort(codes[rows], kind="stable")]
     return by_class[:: -(-len(rows) // n_most)]
+
+
+def some_of_each(codes: np.ndarray, n_most: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a few rows of each class.
+
+    Parameters
+    ----------
+    codes : int ndarray of shape (n_samples,)
+        Class codes.
+    n_most : int
+        Most rows of a class.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    rows : int ndarray
+        Class by class, in random order within each.
+    """
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    return order[place_in_class(codes[order]) < n_most]
+
+
+def place_in_class(codes: np.ndarray) -> np.ndarray:
+    """Number the rows of each class from 0, given sorted class codes."""
+    return np.arange(len(codes)) - np.searchsorted(codes, codes)

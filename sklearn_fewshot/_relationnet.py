@@ -50,8 +50,10 @@ class RelationNetClassifier(BaseFewShotLearner):
     and two dense layers; for vectors and series ``g`` is a multi-layer perceptron on the
     concatenated pair.
 
-    The scores of a query need not sum to one: ``predict_proba`` divides them by their sum over the
-    classes, ``decision_function`` and ``score_samples`` return them as they are. Differences from
+    The scores of a query need not sum to one: ``predict_proba`` divides their odds ``r / (1 - r)``
+    by the sum over the classes, which is the probability of the class if exactly one of them goes
+    with the query; ``calibrate`` sharpens it. ``decision_function`` and ``score_samples`` return
+    the scores as they are. Differences from
     the paper: the mean over examples, and batch normalisation by running statistics at
     prediction, so that a query's score does not depend on the other queries.
 

@@ -76,7 +76,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
     examples.
 
     ``p`` answers "the same class or not?" when both are equally likely, not "which class?":
-    ``predict_proba`` divides the ``p`` of the classes by their sum. ``decision_function`` and
+    ``predict_proba`` divides the odds ``p / (1 - p)`` of the classes by their sum, the probability
+    of a class if exactly one is the query's; ``calibrate`` sharpens it. ``decision_function`` and
     ``score_samples`` return log-odds of ``p``.
 
     Koch's network for pictures of 105 x 105 is ``backbone="koch"``, his distortions are

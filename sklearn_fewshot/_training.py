@@ -17,6 +17,7 @@ from ._episodes import EpisodeSampler
 from ._fitted import FittedNetwork, Recipe, Representation
 from ._holdout import drawable_classes, held_out_classes
 from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
+from ._posed import calibrate
 from ._start import Untrained
 from .nn import (
     AUGMENTATIONS,
@@ -137,6 +138,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         "input_shape": [tuple, list, None],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "calibrate": ["boolean"],
         "compile": ["boolean"],
         "predict_batch_size": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
@@ -169,6 +171,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         input_shape: Any = None,
         device: Any = "auto",
         precision: str = "auto",
+        calibrate: bool = True,
         compile: bool = False,
         predict_batch_size: int = 256,
         warm_start: bool = False,
@@ -197,6 +200,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         self.input_shape = input_shape
         self.device = device
         self.precision = precision
+        self.calibrate = calibrate
         self.compile = compile
         self.predict_batch_size = predict_batch_size
         self.warm_start = warm_start
@@ -345,7 +349,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
         these of epochs. They get X and y as ``fit`` got them.
         """
-        self._base_mean, self._base_std = column_moments(data.X.reshape(len(data.X), -1))
+        self._base_mean, self._base_std = column_moments(data.X)
         fit = FitTask.of_fit(self, X, y, max_subtasks=1 + self._may_refit(data, start))
         task = fit.begin("train", max_subtasks=self.max_epochs)
         use_projection = self._train_once(data, rng, start, None, self.max_epochs, task)
@@ -358,11 +362,13 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
     ) -> None:
         """Train on all classes for as many epochs as were best."""
         history, n_way, best_epoch = self.history_, self.n_way_, self.best_epoch_
+        calibration = self._network.calibration
         everything = data._replace(validation=np.zeros_like(data.validation), reserved=None)
         task = fit.begin("refit", max_subtasks=best_epoch)
         self._train_once(everything, rng, None, use_projection, best_epoch, task)
         task.end()
         self.history_, self.n_way_, self.best_epoch_ = history, n_way, best_epoch
+        self._network.calibration = calibration
 
     def _may_refit(self, data: _TrainingData, start: FittedNetwork | None) -> bool:
         if start is not None or not data.validation.any():
@@ -620,14 +626,18 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         is_refit: bool,
     ) -> None:
         """Turn a trained network into a learner that can predict."""
+        held_out = data.validation if data.validation.any() else ~data.validation
         if not is_refit:
-            held_out = data.validation if data.validation.any() else ~data.validation
             self._calibrate(trained, store, data, held_out)
-        self._keep(module, recipe, data, store)
+        self._keep(module, recipe)
+        items = self._base_items(data, store)
+        self.representation_ = self._network.represent(items)
+        if self.calibrate and not is_refit and module.head.takes_examples:
+            self._network.calibration = calibrate(
+                self._network, items.embedding, data.codes, data.groups, held_out
+            )
 
-    def _keep(
-        self, module: EpisodicModule, recipe: Recipe, data: _TrainingData, store: DataTensor
-    ) -> None:
+    def _keep(self, module: EpisodicModule, recipe: Recipe) -> None:
         """Set what prediction needs."""
         module.autocast_dtype = None
         self._network = FittedNetwork(
@@ -640,7 +650,6 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         )
         if hasattr(self, "learn_scale"):
             self.scale_ = float(module.head.scale)
-        self.representation_ = self._network.represent(self._base_items(data, store))
 
     def _base_items(self, data: _TrainingData, store: DataTensor) -> Representation:
         """Return what the base classes are known by: their examples, embedded."""

@@ -146,7 +146,8 @@ def test_a_picture_hardly_depends_on_how_many_come_with_it(picture_learner, pict
 def test_probabilities_and_predictions_follow_the_scores(learner, table):
     scores = learner.decision_function(table.X)
     proba = learner.predict_proba(table.X)
-    expected = np.exp(scores - scores.max(axis=1, keepdims=True))
+    sharpness = learner._network.calibration.sharpness(np.unique(table.y, return_counts=True)[1])
+    expected = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
     np.testing.assert_allclose(proba, expected / expected.sum(axis=1, keepdims=True))
     np.testing.assert_array_equal(learner.predict(table.X), learner.classes_[scores.argmax(axis=1)])
     np.testing.assert_array_equal(learner.score_samples(table.X), scores.max(axis=1))

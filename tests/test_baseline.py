@@ -133,7 +133,7 @@ def unit_embeddings(learner, *samples):
 @pytest.mark.parametrize("kind", ["table", "pictures", "series"])
 def test_centroids_equal_plain_loops(kind, request):
     toy = request.getfixturevalue(kind)
-    learner = make(scale=5.0, max_epochs=1).fit(toy.X, toy.y)
+    learner = make(scale=5.0, max_epochs=1, calibrate=False).fit(toy.X, toy.y)
     assert isinstance(learner.module_.head, CentroidHead)
     X_support, y_support = toy.X_new[:11], toy.y_new[:11]
     support, query = unit_embeddings(learner, X_support, toy.X)
@@ -152,7 +152,8 @@ def test_centroids_equal_plain_loops(kind, request):
 
 @pytest.mark.parametrize("C", [0.1, 1.0, 10.0])
 def test_the_regression_is_scikit_learns(C, table):
-    learner = make(readout="logistic", C=C, validation_fraction=0.0).fit(table.X, table.y)
+    params = {"validation_fraction": 0.0, "calibrate": False}
+    learner = make(readout="logistic", C=C, **params).fit(table.X, table.y)
     assert isinstance(learner.module_.head, LogisticHead)
     X_support, y_support = table.X_new[:17], table.y_new[:17]
     support, query = unit_embeddings(learner, X_support, table.X)

@@ -27,7 +27,8 @@ def make(**params):
 @pytest.mark.parametrize("metric", sorted(METRICS))
 @pytest.mark.parametrize("class_balanced", [True, False])
 def test_predictions_equal_plain_loops(metric, class_balanced, table):
-    learner = make(metric=metric, class_balanced=class_balanced).fit(table.X, table.y)
+    params = {"metric": metric, "class_balanced": class_balanced, "calibrate": False}
+    learner = make(**params).fit(table.X, table.y)
     X_support, y_support = table.X_new[:17], table.y_new[:17]  # unequal shots
     classifier = learner.adapt(X_support, y_support)
     support, query = (learner.transform(X).astype(float) for X in (X_support, table.X))
@@ -70,7 +71,8 @@ def test_the_cosine_starts_at_ten_and_learns(kind, request):
 
 @pytest.mark.parametrize("fce", [False, True])
 def test_the_scale_of_the_paper_stays_one(fce, table):
-    learner = make(scale=1, learn_scale=False, fce=fce, validation_fraction=0.0)
+    params = {"fce": fce, "validation_fraction": 0.0, "calibrate": False}
+    learner = make(scale=1, learn_scale=False, **params)
     learner.fit(table.X, table.y)
     assert learner.scale_ == 1.0
     proba = learner.adapt(table.X_new, table.y_new).predict_proba(table.X)
@@ -118,7 +120,8 @@ def test_the_head_is_the_one_asked_for(table):
 def test_an_example_given_twice_matters_only_in_full_context(table):
     rows = np.append(np.arange(12), [0, 0, 0])
     for fce in (False, True):
-        learner = make(fce=fce, n_shot=(1, 3), class_balanced=True).fit(table.X, table.y)
+        params = {"n_shot": (1, 3), "class_balanced": True, "calibrate": False}
+        learner = make(fce=fce, **params).fit(table.X, table.y)
         X_support, y_support = table.X_new[:12], table.y_new[:12]
         once = learner.adapt(X_support, y_support)
         everything_twice = learner.adapt(np.tile(X_support, (2, 1)), np.tile(y_support, 2))

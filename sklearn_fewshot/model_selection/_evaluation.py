@@ -184,13 +184,18 @@ class _NetworkWorker(_Worker):
             predicted[done : done + len(batch)] = np.where(part.query < 0, -1, answers)
             done += len(batch)
             if not is_accuracy:
-                scores += [self._score(*it) for it in zip(part.classes, batch, target, strict=True)]
+                counts = (part.support >= 0).sum(axis=2)
+                every = zip(part.classes, counts, batch, target, strict=True)
+                scores += [self._score(*episode) for episode in every]
         return None if is_accuracy else np.array(scores), predicted
 
-    def _score(self, codes: np.ndarray, scores: np.ndarray, target: np.ndarray) -> float:
+    def _score(
+        self, codes: np.ndarray, count: np.ndarray, scores: np.ndarray, target: np.ndarray
+    ) -> float:
         """Call the scorer on the answers of one episode."""
         codes, real = codes[codes >= 0], target >= 0
-        answered = _Answered(self.estimator, self.classes[codes], scores[real][:, : len(codes)])
+        count, scores = count[: len(codes)], scores[real][:, : len(codes)]
+        answered = _Answered(self.estimator, self.classes[codes], count, scores)
         y = answered.classes_[target[real]]
         return _call(get_scorer(self.scoring), answered, np.zeros((len(y), 1)), y)
 
@@ -198,9 +203,12 @@ class _NetworkWorker(_Worker):
 class _Answered(ClassifierMixin, BaseEstimator):
     """A classifier that has been asked already: it repeats its scores of the same queries."""
 
-    def __init__(self, network: FittedNetwork, classes: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(
+        self, network: FittedNetwork, classes: np.ndarray, count: np.ndarray, scores: np.ndarray
+    ) -> None:
         self.network = network
         self.classes_ = classes
+        self.count = count
         self.scores = scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -209,7 +217,7 @@ class _Answered(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the scores as probabilities."""
-        return self.network.proba(self.scores)
+        return self.network.proba(self.scores, self.count)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the scores, of two classes one."""

@@ -65,6 +65,10 @@ device : str or torch.device, default="auto"
 precision : {"auto", "float32", "bfloat16"}, default="auto"
     Precision of the backbone in training; "auto" takes bfloat16 for pictures where the hardware
     multiplies it natively. Predictions are float32 unless "bfloat16" is asked for.
+calibrate : bool, default=True
+    Whether to let the held-out classes (all, if none were held out) say at the end how scores are
+    to be read: how sharp probabilities are, what classes of few examples lack beside classes of
+    many, and below which score a query is of no known class. False leaves all to the equations.
 compile : bool, default=False
     Whether to compile the backbone with :func:`torch.compile`.
 predict_batch_size : int, default=256

@@ -115,7 +115,8 @@ def test_padding_and_absent_classes(shape, ragged, make_support, make_query):
     expected[2, :, 2] = -torch.inf
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
     proba = head.proba(scores)
-    shares = expected.clamp_min(0.0) / expected.clamp_min(0.0).sum(dim=-1, keepdim=True)
+    odds = (expected / (1.0 - expected)).where(expected.isfinite(), 0.0)
+    shares = odds / odds.sum(dim=-1, keepdim=True)
     torch.testing.assert_close(proba, shares, rtol=1e-10, atol=1e-12)
 
 
@@ -177,8 +178,21 @@ def test_probabilities_sum_to_one_however_unrelated_a_query_is(dtype, least):
     proba = RelationHead((DIM,)).proba(scores)
     np.testing.assert_allclose(proba.sum(dim=-1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(proba[0], [0.5, 0.5, 0.0])
-    shares = np.array([least, 0.9, 0.1]) / (1.0 + least)
-    np.testing.assert_allclose(proba[1], shares, rtol=1e-6, atol=1e-30)
+    odds = np.array([least / (1.0 - least), 9.0, 1.0 / 9.0])
+    np.testing.assert_allclose(proba[1], odds / odds.sum(), rtol=1e-6, atol=1e-30)
+
+
+def test_scores_of_one_have_finite_odds():
+    proba = RelationHead((DIM,)).proba(torch.tensor([[1.0, 1.0, 0.5]]))
+    np.testing.assert_allclose(proba[0], [0.5, 0.5, 0.0], atol=1e-6)
+
+
+def test_offsets_act_on_the_odds():
+    scores = torch.tensor([[0.2, 0.5, 1.0, 0.0, -torch.inf]], dtype=torch.float64)
+    raised = RelationHead((DIM,)).raised(scores, torch.full((5,), np.log(3.0)))
+    np.testing.assert_allclose(raised[0], [3 / 7, 0.75, 1.0, 0.0, -np.inf], atol=1e-7)
+    back = RelationHead((DIM,)).raised(raised, torch.full((5,), -np.log(3.0)))
+    np.testing.assert_allclose(back[0], scores[0], atol=1e-6)
 
 
 # ------------------------------------------------------------------ gradients and start

@@ -88,11 +88,12 @@ def test_pairs_have_no_order(metric, make_support, query):
     torch.testing.assert_close(there, back.mT, rtol=1e-10, atol=1e-10)
 
 
-def test_probabilities_are_normalised_probabilities_of_same(ragged, query):
+def test_probabilities_are_normalised_odds_of_same(ragged, query):
     head = make_head()
     scores = head.score(ragged, query)
     same = expit(scores.numpy())
-    expected = same / same.sum(axis=-1, keepdims=True)
+    odds = same / (1.0 - same)
+    expected = odds / odds.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(head.proba(scores), expected, rtol=1e-10)
 
 

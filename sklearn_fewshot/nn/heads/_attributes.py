@@ -9,7 +9,7 @@ from torch.nn.functional import linear, normalize
 from .._support import SupportSet, class_means
 from ._base import Head
 from ._prototypical import PrototypicalHead
-from ._relation import RelationHead
+from ._relation import RelationHead, log_scores
 
 START_SCALE = 16.0  # of the median distance: the softmax is neither flat nor saturated
 BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the linear path beside it
@@ -82,13 +82,9 @@ class AttributeHead(Head):
         """What a handicap of one subtracts from the logarithm of the unnormalised probability."""
         return 1.0
 
-    def proba(self, scores: Tensor) -> Tensor:
-        """Turn scores into probabilities, as the inner head does."""
-        return self.inner.proba(scores)
-
-    def margin(self, scores: Tensor) -> Tensor:
-        """Say how far the second of two classes is ahead, as the inner head does."""
-        return self.inner.margin(scores)
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the logits of the inner head."""
+        return self.inner.logits(scores)
 
     def start_as(self, weight: Tensor, offset: Tensor) -> None:
         """Set the map of the queries.
@@ -199,6 +195,10 @@ class AttributeRelationHead(AttributeHead):
         """Return the attribute network's output."""
         unit = normalize(attributes, dim=-1)
         return super().prototype(unit) + BRANCH_FACTOR * self.branch(unit)
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the logarithms of the scores: probabilities are shares of their sum."""
+        return log_scores(scores)
 
     def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
         """Divide the scores of classes by ``exp(handicap)``."""

@@ -22,6 +22,9 @@ class Head(nn.Module):
     #: Whether the items of a support set are embedded examples; if not, attributes of classes.
     takes_examples: ClassVar[bool] = True
 
+    #: Whether classes are represented by the means of their examples, one item a class.
+    averages: ClassVar[bool] = False
+
     #: Laws of the family that the head does not keep by design, with the reason. "duplicates":
     #: giving every example twice changes nothing; "weights": a weight of two is two examples.
     breaks: ClassVar[dict[str, str]] = {}
@@ -63,16 +66,50 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def proba(self, scores: Tensor) -> Tensor:
-        """Turn scores into class probabilities: softmax over the classes unless overridden."""
-        return scores.softmax(dim=-1)
+    def logits(self, scores: Tensor) -> Tensor:
+        """Turn scores into logarithms of unnormalised probabilities: themselves by default."""
+        return scores
+
+    def proba(self, scores: Tensor, sharpness: float = 1.0) -> Tensor:
+        """Turn scores into class probabilities: softmax of the logits over the classes.
+
+        Parameters
+        ----------
+        scores : tensor of shape (..., n_classes)
+            As returned by :meth:`score`.
+        sharpness : float
+            Factor of the logits, the inverse of a temperature.
+
+        Returns
+        -------
+        proba : tensor of shape (..., n_classes)
+        """
+        return (sharpness * self.logits(scores)).softmax(dim=-1)
 
     def margin(self, scores: Tensor) -> Tensor:
-        """Say how far the second of two classes is ahead; grows with its probability.
+        """Say how far the second of two classes is ahead; grows with its probability."""
+        logits = self.logits(scores)
+        return logits[..., 1] - logits[..., 0]
 
-        The difference of the scores unless overridden, as it must be with :meth:`proba`.
+    def additive(self, scores: Tensor) -> Tensor:
+        """Return the scores on the scale that offsets are added on: themselves by default."""
+        return scores
+
+    def raised(self, scores: Tensor, offset: Tensor) -> Tensor:
+        """Raise (or lower) the scores of classes by an offset on the scale of :meth:`additive`.
+
+        Parameters
+        ----------
+        scores : tensor of shape (..., n_classes)
+            As returned by :meth:`score`.
+        offset : tensor, broadcast to the same shape
+            By how much.
+
+        Returns
+        -------
+        scores : tensor of shape (..., n_classes)
         """
-        return scores[..., 1] - scores[..., 0]
+        return scores + offset
 
     def start_from(self, scores: Tensor) -> None:
         """Adjust the head to the scores it gives untrained; nothing unless overridden."""

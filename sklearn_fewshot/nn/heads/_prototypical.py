@@ -1,5 +1,7 @@
 """Prototypical head (Snell, Swersky and Zemel, 2017)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ class PrototypicalHead(MetricHead):
 
     The paper has ``scale = 1``.
     """
+
+    averages: ClassVar[bool] = True
 
     def represent(self, support: SupportSet) -> SupportSet:
         """Average the examples of each class (eq. 1)."""

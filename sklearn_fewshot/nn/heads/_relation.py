@@ -1,6 +1,6 @@
 """Relation head (Sung et al., 2018)."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class RelationHead(Head):
     """
 
     exact = False
+    averages: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -93,17 +94,19 @@ class RelationHead(Head):
         absent = (context.weight == 0).unsqueeze(1)
         return scores.masked_fill(absent, -torch.inf)  # (n_episodes, n_queries, n_classes)
 
-    def proba(self, scores: Tensor) -> Tensor:
-        """Divide the scores by their sum over the classes."""
-        return self._log_scores(scores).softmax(dim=-1)
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the log-odds of the scores: probabilities are the odds over their sum."""
+        least = 2.0**-25  # float32 cannot tell 1 from what is closer to it
+        return log_scores(scores) - (1.0 - scores).clamp_min(least).log()
 
-    def margin(self, scores: Tensor) -> Tensor:
-        """Subtract the logarithms of the scores."""
-        return super().margin(self._log_scores(scores))
+    def additive(self, scores: Tensor) -> Tensor:
+        """Return the log-odds of the scores."""
+        return self.logits(scores)
 
-    def _log_scores(self, scores: Tensor) -> Tensor:
-        least = torch.finfo(scores.dtype).tiny  # where all scores are zero, all are equal
-        return scores.clamp_min(least).log().masked_fill(scores == -torch.inf, -torch.inf)
+    def raised(self, scores: Tensor, offset: Tensor) -> Tensor:
+        """Add to the log-odds of the scores, which stay between 0 and 1."""
+        raised = super().raised(self.additive(scores), offset).sigmoid()
+        return raised.masked_fill(scores == -torch.inf, -torch.inf)
 
     def start_from(self, scores: Tensor) -> None:
         """Scale a perceptron's first layer so that the median pair has negative log-odds."""
@@ -159,6 +162,12 @@ class RelationHead(Head):
             episode, query, label = torch.unravel_index(pairs, shape)
             parts.append(self._relate(of_class[episode, label], of_query[episode, query]))
         return torch.cat(parts).view(shape)
+
+
+def log_scores(scores: Tensor) -> Tensor:
+    """Return the logarithms of scores between 0 and 1, ``-inf`` staying what it is."""
+    least = torch.finfo(scores.dtype).tiny  # where all scores are zero, all are equal
+    return scores.clamp_min(least).log().masked_fill(scores == -torch.inf, -torch.inf)
 
 
 def _of_spatial_pair(n_filters: int, height: int, width: int) -> nn.Sequential:

@@ -4,7 +4,6 @@ from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from .._distances import Metric, cityblock, get_metric, sqeuclidean
 from .._support import SupportSet, class_max, class_mean
@@ -89,14 +88,6 @@ class SiameseHead(Head):
         pairs = self.log_odds(query.flatten(2), context.embedding.flatten(2))
         over_class = class_max if self.aggregate == "max" else class_mean
         return over_class(pairs, context)  # (n_episodes, n_queries, n_classes)
-
-    def proba(self, scores: Tensor) -> Tensor:
-        """Divide the probabilities of "same" by their sum over the classes."""
-        return logsigmoid(scores).softmax(dim=-1)
-
-    def margin(self, scores: Tensor) -> Tensor:
-        """Subtract the logarithms of the probabilities of "same"."""
-        return super().margin(logsigmoid(scores))
 
     def start_from(self, scores: Tensor) -> None:
         """Set the weights so that the log-odds at the median distance are negative."""
