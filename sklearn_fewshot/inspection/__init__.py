@@ -2,5 +2,7 @@
 
 from ._curves import ShotCurveDisplay
 from ._episode import EpisodeDisplay
+from ._rejection import RejectionDisplay
+from ._reliability import ReliabilityDisplay
 
-__all__ = ["EpisodeDisplay", "ShotCurveDisplay"]
+__all__ = ["EpisodeDisplay", "RejectionDisplay", "ReliabilityDisplay", "ShotCurveDisplay"]

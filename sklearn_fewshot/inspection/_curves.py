@@ -10,7 +10,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..model_selection import EpisodicResult, ShotCurve, shot_curve
 from ..model_selection._result import PERCENT, count_text, range_text
-from ._points import COLORS, MARKERS
+from ._axes import COLORS, MARKERS, axes_or_new
 
 
 class ShotCurveDisplay:
@@ -190,11 +190,8 @@ class ShotCurveDisplay:
         display : ShotCurveDisplay
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            ax = plt.subplots(figsize=(7, 4.5), layout="constrained")[1]
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_ = axes_or_new(ax)
+        self.figure_ = self.ax_.figure
         self.lines_: list[Any] = []
         self.bands_: list[Any] = []
         for place, (name, curve) in enumerate(self.curves.items()):

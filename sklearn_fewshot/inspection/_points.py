@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-# The colours of Okabe and Ito (2008); with 11 shapes, 88 classes look different.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-MARKERS = "os^DvP<>hpd"
+from ._axes import COLORS, MARKERS, axes_or_new
 
 
 def draw_points(
@@ -42,10 +40,7 @@ def draw_points(
     -------
     ax : matplotlib Axes
     """
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        ax = plt.subplots(figsize=(7, 5.5), layout="constrained")[1]
+    ax = axes_or_new(ax, figsize=(7, 5.5))
     points, share = principal_plane(np.concatenate([X_support, X_query]))
     support, query = np.split(points, [len(X_support)])
     for k, label in enumerate(np.unique(np.concatenate([y_support, y_pred]))):

@@ -1,15 +1,20 @@
 """Arrays on the device: rows in, network inputs out."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..utils._memory_map import rows_from_disk, stays_on_disk
+
 
 class DataTensor:
     """All samples as one tensor on the device, in the dtype they came in.
 
-    Integer pictures stay integers until they are gathered: a quarter of the memory.
+    Integer pictures stay integers until they are gathered: a quarter of the memory. Big memory
+    maps stay on disk (:class:`MappedRows`).
 
     Parameters
     ----------
@@ -22,7 +27,8 @@ class DataTensor:
     """
 
     def __init__(self, X: NDArray[np.generic], device: torch.device, scale: float = 1.0) -> None:
-        self.data = as_tensor(X).to(device)
+        on_disk = stays_on_disk(X)
+        self.data: Any = MappedRows(X, device) if on_disk else as_tensor(X).to(device)
         self.scale = scale
 
     def __len__(self) -> int:
@@ -31,8 +37,35 @@ class DataTensor:
 
     def take(self, rows: NDArray[np.intp]) -> Tensor:
         """Gather rows as float32 network input, pictures in channels-last memory."""
+        if isinstance(self.data, MappedRows):
+            return as_input(self.data.take(rows), self.scale)
         index = torch.from_numpy(rows).to(self.data.device)
         return as_input(self.data.index_select(0, index), self.scale)
+
+
+class MappedRows:
+    """Rows of a memory map, which become tensors when they are taken.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, *input_shape)
+        The map, or a view of it.
+    device : torch.device
+        Where the tensors go.
+    """
+
+    def __init__(self, X: NDArray[np.generic], device: torch.device) -> None:
+        self.X = X
+        self.shape = X.shape
+        self.device = device
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.X)
+
+    def take(self, rows: NDArray[np.intp]) -> Tensor:
+        """Read rows, in the dtype they came in."""
+        return as_tensor(rows_from_disk(self.X, rows)).to(self.device)
 
 
 def as_tensor(X: NDArray[np.generic]) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..utils._memory_map import release_pages
 from ._data import as_input, as_tensor
 from ._module import autocast, evaluating
 
@@ -51,6 +52,7 @@ def embed(
         for start, stop, size in chunks(len(X), sizes):
             rows = _pad(as_tensor(X[start:stop]).to(device), size)
             parts.append(backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy())
+            release_pages(X)
     return np.concatenate(parts)
 
 

@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _num_samples,
+    assert_all_finite,
+    column_or_1d,
+    validate_data,
+)
 
+from ._memory_map import blocks_of, release_pages, stays_on_disk
+
+VALUES_AT_A_TIME = 2**20  # in float64: 8 MiB
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
 REMEDIES = {
     "string": "Encode strings as numbers first, for example with OneHotEncoder.",
@@ -44,7 +52,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
     if not reset and hasattr(X, "shape"):
         _check_like_fitted(estimator, tuple(X.shape[1:]), input_shape)
     X = _check_numbers(estimator, X, reset)
-    _check_float32_range(X)
+    for block in blocks_of(X):
+        _check_float32_range(block)
     if X.ndim == 2:
         return _reshape_rows(estimator, X, input_shape)
     if reset:
@@ -62,9 +71,12 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
 
 def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
     """Validate as scikit-learn does, and say what to do where it does not."""
-    owner = type(estimator).__name__
+    owner, on_disk = type(estimator).__name__, stays_on_disk(X)
+    options = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": not on_disk}
     try:
-        X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+        X = validate_data(estimator, X, reset=reset, **options)
+        for block in blocks_of(X) if on_disk else ():
+            assert_all_finite(block, estimator_name=owner, input_name="X")
     except ValueError as error:
         remedy = next((text for word, text in REMEDIES.items() if word in str(error)), None)
         if remedy is None:
@@ -147,7 +159,7 @@ def input_scale(X: np.ndarray) -> float:
     """Return the factor that brings integer pictures to about [0, 1]; 1 for everything else."""
     if X.ndim != 4 or not np.issubdtype(X.dtype, np.integer):
         return 1.0
-    largest = int(X.max())
+    largest = max(int(block.max()) for block in blocks_of(X))
     if largest <= 1:
         return 1.0
     return 1.0 / 255.0 if largest <= 255 else 1.0 / largest
@@ -253,15 +265,27 @@ def label_text(labels: Any, limit: int = 5) -> str:
     return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")
 
 
-def column_moments(rows: np.ndarray, at_a_time: int = 4096) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column, in bounded memory."""
-    total = np.zeros(rows.shape[1])
-    squares = np.zeros(rows.shape[1])
-    shift = rows[:1].astype(np.float64)
-    for start in range(0, len(rows), at_a_time):
-        block = rows[start : start + at_a_time] - shift
+def column_moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each value of a sample, in bounded memory.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, *input_shape)
+        Samples.
+
+    Returns
+    -------
+    mean, std : float64 ndarray of shape (n_values,)
+        Of the flattened samples.
+    """
+    shift = X[:1].reshape(1, -1).astype(np.float64)
+    total, squares = np.zeros((2, shift.size))
+    step = min(4096, max(1, VALUES_AT_A_TIME // shift.size))
+    for start in range(0, len(X), step):
+        block = X[start : start + step].reshape(-1, shift.size) - shift
         total += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
-    mean = total / len(rows)
-    variance = np.maximum(squares / len(rows) - mean**2, 0.0)
+        release_pages(X)
+    mean = total / len(X)
+    variance = np.maximum(squares / len(X) - mean**2, 0.0)
     return mean + shift[0], np.sqrt(variance)

@@ -1,0 +1,67 @@
+"""Memory maps: arrays that stay in their file, read some rows at a time."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOADED_BELOW = 2**28  # bytes of an array: a smaller one may as well be in memory
+READ_AT_A_TIME = 2**26  # bytes of rows that follow one another
+SCATTERED_AT_A_TIME = 128  # rows from anywhere: up to 2 MB around each may come with it
+
+
+def stays_on_disk(X: Any) -> bool:
+    """Whether X is a memory map, or a view of one, that is too big to be loaded."""
+    return isinstance(X, np.ndarray) and X.nbytes >= LOADED_BELOW and _map_behind(X) is not None
+
+
+def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield all rows in order: an array in memory whole, one that stays on disk block by block."""
+    if not stays_on_disk(X):
+        yield X
+        return
+    step = max(1, READ_AT_A_TIME // max(1, abs(X.strides[0])))
+    for start in range(0, len(X), step):
+        yield X[start : start + step]
+        release_pages(X)
+
+
+def rows_from_disk(X: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Copy some rows of a memory map into memory, reading them in the order of the file."""
+    taken = np.empty((len(rows), *X.shape[1:]), X.dtype)
+    order = np.argsort(rows)
+    for start in range(0, len(rows), SCATTERED_AT_A_TIME):
+        part = order[start : start + SCATTERED_AT_A_TIME]
+        taken[part] = X[rows[part]]
+        release_pages(X)
+    return taken
+
+
+def release_pages(X: NDArray[Any]) -> None:
+    """Take what was read of a memory map out of this process; for other arrays, do nothing.
+
+    The system would keep it until memory is short. Nothing is lost: pages that a map shares with
+    its file are the file's, written or not, and come back from there. A copy-on-write map (mode
+    "c") holds what was written to it in pages of its own, and keeps them all. So do systems that
+    cannot be asked.
+    """
+    memory_map = _map_behind(X)
+    if memory_map is None or memory_map.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    with suppress(OSError):  # pages that are locked in memory
+        memory_map.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _map_behind(X: Any) -> Any:
+    """Return the map of a file that an array is a view of, None for arrays in memory."""
+    while X is not None:
+        base = getattr(X, "base", None)
+        if isinstance(X, np.memmap) and isinstance(base, mmap.mmap):
+            return X
+        X = base
+    return None
