@@ -123,7 +123,7 @@ RejectionDisplay.from_estimator(new_only, X_asked, X_none, ax=axes[1], name="20 
 axes[1].set_title("None of these")
 for name, model in (("as trained", as_trained), ("calibrated", learner)):
     adapted = model.adapt(X_support, y_support)
-    ReliabilityDisplay.from_estimator(adapted, X_asked, y_asked, ax=axes[2], name=name)
+    ReliabilityDisplay.from_estimator(adapted, X_asked, y_asked, n_bins=8, ax=axes[2], name=name)
 axes[2].set_title("Confidence in 20 new letters")
 figure.savefig("old_and_new.png", dpi=110)
 print(f"\nDone in {time.perf_counter() - started:.0f} s; see old_and_new.png.")
