@@ -430,13 +430,15 @@ def panels(measured: dict[Any, Any], names: tuple[str, ...], picture: str) -> It
     """Save a picture of one panel a data set, with the axes and the runs that belong in it."""
     names = [name for name in names if (name, "ProtoNet") in measured]
     figure, axes = plt.subplots(
-        1, max(1, len(names)), figsize=(4.2 * max(1, len(names)), 4), layout="constrained"
+        1, max(1, len(names)), figsize=(4.2 * max(1, len(names)), 4.8), layout="constrained"
     )
     yield [
         (axis, measured[name, "ProtoNet"])
         for axis, name in zip(np.atleast_1d(axes), names, strict=False)
         if axis.set_title(name)
     ]
+    for axis in np.atleast_1d(axes)[: len(names)]:  # below: nothing of the curves is covered
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")
     figure.savefig(DOCS / f"open_world_{picture}.png", dpi=110)
     plt.close(figure)
 

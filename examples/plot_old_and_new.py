@@ -110,7 +110,7 @@ for what, model in (("one example each", learner.adapt(X_one, y_one)), ("and unl
 # %%
 # The pictures: accuracies by week, both errors of "none of these", and what a confidence is worth.
 
-figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
 week = np.arange(1, 5)
 for weeks, style, name in ((plain, "--", "as trained"), (lifted, "-", "lifted")):
     for column, (side, colour) in enumerate((("old", "tab:blue"), ("new", "tab:orange"))):
@@ -118,12 +118,13 @@ for weeks, style, name in ((plain, "--", "as trained"), (lifted, "-", "lifted"))
         axes[0].plot(week, weeks[:, column], style, color=colour, marker="o", label=label)
 axes[0].set(xlabel="Monday", ylabel="accuracy, %", xticks=week, ylim=(0, 100))
 axes[0].set_title("300 old letters and ten new a week")
-axes[0].legend()
 RejectionDisplay.from_estimator(new_only, X_asked, X_none, ax=axes[1], name="20 letters")
 axes[1].set_title("None of these")
 for name, model in (("as trained", as_trained), ("calibrated", learner)):
     adapted = model.adapt(X_support, y_support)
     ReliabilityDisplay.from_estimator(adapted, X_asked, y_asked, n_bins=8, ax=axes[2], name=name)
 axes[2].set_title("Confidence in 20 new letters")
+for axis in axes:
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")
 figure.savefig("old_and_new.png", dpi=110)
 print(f"\nDone in {time.perf_counter() - started:.0f} s; see old_and_new.png.")
