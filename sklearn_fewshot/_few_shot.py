@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from numbers import Real
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
 from ._holdout import place_in_class
@@ -432,10 +432,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.unlabelled is None:
             y = check_labels(X, y)
             return y, np.zeros(len(y), dtype=bool)
+        y = column_or_1d(y, warn=True)
         is_unlabelled = find_unlabelled(X, y, self.unlabelled)
-        y = [label for label, is_missing in zip(y, is_unlabelled, strict=True) if not is_missing]
-        if y:
-            return check_labels(X[~is_unlabelled], y), is_unlabelled
+        labels = y[~is_unlabelled]
+        if all(isinstance(label, Number) for label in labels.tolist()):
+            labels = np.array(labels.tolist())  # numbers that stood beside a mark of another type
+        if len(labels):
+            return check_labels(X[~is_unlabelled], labels), is_unlabelled
         if not hasattr(self, "_representation"):
             raise ValueError(
                 f"y has no label but {self.unlabelled!r}, which stands for none. Give at least one "
@@ -503,16 +506,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return unfitted
 
 
-def find_unlabelled(X: Any, y: Any, mark: Any) -> np.ndarray:
+def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
     """Return which examples have the mark in place of a label, shape (n_samples,)."""
-    labels = np.asarray(y)
-    if labels.dtype.kind != "O" and label_kind(labels) != label_kind(np.asarray([mark])):
+    if np.ndim(mark) or mark != mark:
+        raise ValueError(f"unlabelled must be one label, and not NaN. Got {mark!r}.")
+    if y.dtype.kind != "O" and label_kind(y) != label_kind(np.asarray([mark])):
         raise ValueError(
-            f"unlabelled={mark!r} can be no label of y, which has {label_text(labels)}. Use a mark "
-            "of the same type."
+            f"unlabelled={mark!r} can be no label of y, which has {label_text(y)}. Use a mark of "
+            "the same type."
         )
-    check_labels(X, np.zeros(len(labels)) if labels.ndim == 1 else y)  # of the shape only
-    return np.array([label == mark for label in labels.tolist()], dtype=bool)
+    check_labels(X, np.zeros(len(y)))  # their number: of the labels, the mark may be of any type
+    return np.array([label == mark for label in y.tolist()], dtype=bool)
 
 
 def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from scipy.special import softmax
@@ -461,6 +462,16 @@ def test_only_unlabelled_rows_can_be_added(learner, half_labelled, table):
     same(grown, learner.adapt(X, y, unlabelled="?"), table.X, 1e-6)
 
 
+@pytest.mark.parametrize("container", [np.asarray, pd.Series], ids=["array", "series"])
+def test_numbers_beside_a_mark_of_another_type(learner, half_labelled, table, container):
+    X, y = half_labelled
+    mixed = np.unique(y, return_inverse=True)[1].astype(object)
+    mixed[y == "?"] = "unknown"
+    classifier = learner.adapt(X, container(mixed), unlabelled="unknown")
+    assert classifier.classes_.dtype.kind == "i"
+    same(classifier, learner.adapt(X, y, unlabelled="?"), table.X)
+
+
 def test_marks_of_another_type_work_in_object_arrays(learner, half_labelled):
     X, y = half_labelled
     mixed = np.array([-1 if label == "?" else str(label) for label in y], dtype=object)
@@ -483,6 +494,9 @@ def test_bad_unlabelled_support_is_refused(learner, half_labelled):
         learner.adapt(X, y, unlabelled=-1)
     with pytest.raises(ValueError, match="inconsistent"):
         learner.adapt(X, y[:-1], unlabelled="?")
+    for mark in (["?"], np.nan):
+        with pytest.raises(ValueError, match="must be one label"):
+            learner.adapt(X, y, unlabelled=mark)
     classifier = learner.adapt(X, y, unlabelled="?")
     before = dict(vars(classifier))
     with pytest.raises(ValueError, match=r"same type|different types"):
