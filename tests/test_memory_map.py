@@ -292,4 +292,5 @@ def test_a_map_is_never_loaded_whole(make_learner, save, monkeypatch, dtype):
     before = forget_peak()
     learner.fit(X, y).transform(X)
     learner.predict(X)
+    episodic_score(learner, X, y + 100, n_way=5, n_shot=1, n_query=3, n_episodes=50)
     assert peak_bytes() - before < 0.8 * X.nbytes

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples
 
 from .._episodes import EpisodePlan
+from ..utils._memory_map import some_rows
 from ..utils._validation import check_aligned
 
 VALUES_AT_A_TIME = 2**22  # of dense rows
@@ -77,7 +78,7 @@ def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
     step = max(1, VALUES_AT_A_TIME // max(1, math.prod(X.shape[1:])))
     digests: list[bytes] = []
     for start in range(0, len(rows), step):
-        block = _safe_indexing(X, rows[start : start + step])
+        block = some_rows(X, rows[start : start + step])
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         if block.dtype.kind == "f":
             block = block + 0.0  # there are two zeros

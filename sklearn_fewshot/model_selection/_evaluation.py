@@ -20,6 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._episodes import EpisodePlan
 from .._few_shot import FewShotClassifier
 from .._fitted import FittedNetwork
+from ..utils._memory_map import some_rows
 from ..utils._progress import Progress
 from ..utils._validation import check_X, label_text
 from ..utils._warnings import warn_user
@@ -382,7 +383,7 @@ def embed(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np.
     step = network.batch_size * max(1, ROWS_AT_A_TIME // network.batch_size)
     blocks = []
     for start in range(0, len(rows), step):
-        block = _transform(before, _safe_indexing(X, rows[start : start + step]))
+        block = _transform(before, some_rows(X, rows[start : start + step]))
         block = check_X(classifier, block, reset=False, input_shape=classifier.input_shape_)
         blocks.append(network.embed(block))
     return network, np.concatenate(blocks)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
 
 LOADED_BELOW = 2**28  # bytes of an array: a smaller one may as well be in memory
 READ_AT_A_TIME = 2**26  # bytes of rows that follow one another
@@ -40,6 +41,11 @@ def rows_from_disk(X: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
         taken[part] = X[rows[part]]
         release_pages(X)
     return taken
+
+
+def some_rows(X: Any, rows: NDArray[np.intp]) -> Any:
+    """Return some rows of what scikit-learn can index, of a memory map as it should be read."""
+    return rows_from_disk(X, rows) if stays_on_disk(X) else _safe_indexing(X, rows)
 
 
 def release_pages(X: NDArray[Any]) -> None:
