@@ -195,6 +195,8 @@ def test_fewer_examples_are_never_taken_for_better():
 
 
 def test_from_few_classes_little_is_learned():
-    """The standard error is larger, and the bias smaller."""
-    many, few = (fit_shot_bias(gaussian_posings(1.0, 2.0, n_classes=n)) for n in (200, 2))
-    assert few.offset(np.array([1, 50]))[0] <= many.offset(np.array([1, 50]))[0]
+    """The standard error is larger, and the bias smaller: here 0.6, 1.4, 1.9 and 2.0 of 2."""
+    biases = [fit_shot_bias(gaussian_posings(1.0, 2.0, n_classes=n)) for n in (2, 4, 10, 200)]
+    offsets = [bias.offset(np.array([1, 50]))[0] for bias in biases]
+    assert offsets[0] < offsets[1] - 0.2 < offsets[2] - 0.4
+    assert offsets[3] == pytest.approx(2.0 * (1 - 1 / 50), abs=0.1)
