@@ -29,7 +29,7 @@ from sklearn_fewshot import (
     adapt,
 )
 from sklearn_fewshot._calibration import ShotBias
-from sklearn_fewshot._episodes import EpisodePlan
+from sklearn_fewshot._episodes import EpisodePlan, EpisodeSampler
 from sklearn_fewshot._fitted import Representation
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
 
@@ -562,10 +562,21 @@ def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkey
         seen.append((set(groups[support[np.isin(codes[support], new)]]), set(groups[queries])))
         return pose(network, embedding, codes, support, queries, new)
 
+    class Sampler(EpisodeSampler):
+        def plan(self, n_episodes, rng):
+            plan = super().plan(n_episodes, rng)
+            of_row = groups[held_out]
+            for support, query in zip(plan.support, plan.query, strict=True):
+                seen.append((set(of_row[support[support >= 0]]), set(of_row[query[query >= 0]])))
+            return plan
+
     pose = _posed._pose
     monkeypatch.setattr(_posed, "_pose", spy)
-    make_learner(max_epochs=1, validation_fraction=0.5).fit(X, y, groups=groups)
-    assert seen
+    monkeypatch.setattr(_posed, "EpisodeSampler", Sampler)
+    held_out = np.flatnonzero(y >= 5)
+    learner = make_learner(max_epochs=1, validation_classes=np.arange(5, 10))
+    learner.fit(X, y, groups=groups)
+    assert len(seen) > 100
     assert all(not shown & asked for shown, asked in seen)
 
 
