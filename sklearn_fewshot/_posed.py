@@ -19,7 +19,7 @@ from ._calibration import (
 )
 from ._episodes import EpisodeSampler
 from ._fitted import FittedNetwork, Representation
-from ._holdout import place_in_class, some_of_each
+from ._holdout import drawable_classes, place_in_class, some_of_each
 
 WAYS = (2, 5, 10, 30)
 SHOTS = (1, 2, 3, 5, 10)
@@ -47,7 +47,7 @@ def calibrate(
     codes: np.ndarray,
     groups: np.ndarray | None,
     held_out: np.ndarray,
-) -> Calibration:
+) -> Calibration | None:
     """Learn from held-out classes how a network's scores are to be read.
 
     Parameters
@@ -65,10 +65,16 @@ def calibrate(
 
     Returns
     -------
-    calibration : Calibration
+    calibration : Calibration or None
+        Learned from all classes where those held out cannot make an episode; None where all cannot.
     """
     rng = np.random.default_rng(0)
-    asked = list(_asked(network, embedding, codes, groups, held_out, rng))
+    drawable = drawable_classes(codes, groups)
+    if (held_out & drawable).sum() < 2:
+        held_out = np.ones_like(held_out)
+    if (held_out & drawable).sum() < 2:
+        return None
+    asked = list(_asked(network, embedding, codes, groups, held_out & drawable, rng))
     bias = _shot_bias(network, embedding, codes, groups, held_out, rng)
     return Calibration(fit_log_sharpness(asked), known_scores(asked), bias)
 
@@ -87,9 +93,8 @@ def _asked(
     groups = None if groups is None else groups[rows]
     stored = network.stored(embedding[rows])
     sizes = np.bincount(codes)
-    drawable = int((sizes > 1).sum())
-    shots = [shot for shot in SHOTS if shot < np.median(sizes[sizes > 1])]
-    for n_way in sorted({min(way, drawable) for way in WAYS}):
+    shots = [shot for shot in SHOTS if shot < np.median(sizes)]
+    for n_way in sorted({min(way, len(sizes)) for way in WAYS}):
         for n_shot in shots:
             n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
             sampler = EpisodeSampler(

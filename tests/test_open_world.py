@@ -552,6 +552,24 @@ def test_calibration_is_finite_whatever_the_data_allow(make_any, sizes, params):
     assert np.isfinite(classifier.rejection_threshold(0.05)).all()
 
 
+def test_with_a_single_class_to_draw_nothing_is_measured(make_any):
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(training classes|validation classes)")
+        learner = make_any(max_epochs=1).fit(rng.normal(size=(7, 6)), [0] + [1] * 6)
+    assert learner._network.calibration is None
+    assert np.isfinite(learner.predict_proba(rng.normal(size=(5, 6)))).all()
+
+
+def test_held_out_classes_that_make_no_episode_give_way_to_all(make_learner, table):
+    single = np.flatnonzero(table.y == "base-0")[1:]
+    X, y = np.delete(table.X, single, axis=0), np.delete(table.y, single)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*too few examples")
+        learner = make_learner(validation_classes=["base-0", "base-3"], max_epochs=1).fit(X, y)
+    assert learner._network.calibration.known.n_way.max() == 7
+
+
 def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkeypatch):
     rng = np.random.default_rng(0)
     y, groups = np.repeat(np.arange(10), 12), np.tile(np.repeat(np.arange(4), 3), 10)
