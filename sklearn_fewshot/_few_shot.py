@@ -280,7 +280,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ahead = [np.empty(0)]
         for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
             left = place == fold
-            context = self._context_of(rest.joined(shown.taken(~left)))
+            others = self._network.represent(rest.joined(shown.taken(~left)))
+            context = self._context_of(others)
             best = self._network.raw_score(context, shown.embedding[left]).max(axis=1)
             usual = self._network.known_quantile(context.count, 0.5)
             ahead.append(best - usual[shown.code[left]])
@@ -465,8 +466,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.class_count_ = items.count.astype(int)
 
-    def _context_of(self, items: Representation) -> Representation:
-        representation = self._network.represent(items)
+    def _context_of(self, representation: Representation) -> Representation:
         if len(self._unlabelled):
             representation = self._network.refined(representation, self._unlabelled)
         return self._network.context(representation)
@@ -475,8 +475,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Score queries a block at a time, so that memory stays bounded."""
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
-        batch = self._network.batch_size
-        block = max(1, SCORES_AT_A_TIME // (batch * len(self._context.code))) * batch
+        batch, items = self._network.batch_size, self._context.embedding
+        n_values = len(items) + items[:1].size  # a row's scores and embedding
+        block = max(1, SCORES_AT_A_TIME // (batch * n_values)) * batch
         for start in range(0, len(X), block):
             embedding = self._network.embed(X[start : start + block])
             yield self._network.score(self._context, embedding)

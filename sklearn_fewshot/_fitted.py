@@ -18,6 +18,7 @@ from .nn import (
     chunk_sizes,
     chunks,
     embed,
+    kept_memory,
     over_stored_rows,
     resolve_device,
     to_device,
@@ -314,7 +315,7 @@ class FittedNetwork:
             part = plan.take(slice(start, start + step))
             batch, target = over_stored_rows(part)
             batch, _ = to_device(batch, target, stored.device)
-            with torch.inference_mode():
+            with kept_memory(hand_back=False), torch.inference_mode():
                 scores = self.module.score_episodes(stored, batch)
             count = (part.support >= 0).sum(axis=2)[:, None]
             yield self._made_comparable(scores.double().cpu().numpy(), count), target.numpy()

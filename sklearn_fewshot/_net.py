@@ -67,6 +67,16 @@ class EpisodicNet(NeuralNet):
         """Apply the criterion; its targets are on the device already."""
         return self.criterion_(y_pred, y_true)
 
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Compute loss and gradients; the mode is set where it differs, not at every step."""
+        if not self.module_.training:
+            self._set_training(True)
+        inputs, target = batch
+        scores = self.infer(inputs)
+        loss = self.get_loss(scores, target, training=True)
+        loss.backward()
+        return {"loss": loss, "y_pred": scores}
+
     @property
     def _default_callbacks(self) -> list[Any]:
         return []
@@ -115,6 +125,7 @@ class EpisodicNet(NeuralNet):
             self._record_validation(iterator)
             return
         start = time.perf_counter()
+        self._set_training(True)
         losses = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=True)
@@ -278,6 +289,7 @@ def train(
     params = {
         "optimizer": OPTIMIZERS.get(optimizer, optimizer),
         "optimizer__weight_decay": weight_decay,
+        **_fused_step(optimizer, device),
         "lr": lr,
         "max_epochs": max_epochs,
         "device": str(device),
@@ -288,6 +300,12 @@ def train(
     with kept_memory():
         net.fit(task)
     return net, best.best_epoch_
+
+
+def _fused_step(optimizer: Any, device: torch.device) -> dict[str, bool]:
+    """Return what lets the optimizer update all weights in one pass, where torch can."""
+    can = device.type == "cuda" or (device.type == "cpu" and torch.__version__ >= (2, 4))
+    return {"optimizer__fused": True} if can and optimizer in OPTIMIZERS else {}
 
 
 def _per_batch_schedule(lr_factor: Any, n_steps: int) -> LRScheduler:

@@ -173,7 +173,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         precision: str = "auto",
         calibrate: bool = True,
         compile: bool = False,
-        predict_batch_size: int = 256,
+        predict_batch_size: int = 128,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,

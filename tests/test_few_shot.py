@@ -179,7 +179,8 @@ def test_queries_are_scored_in_bounded_blocks(learner, table, monkeypatch, metho
         return score(self, representation, embedding)
 
     monkeypatch.setattr(type(classifier._network), "score", spy)
-    monkeypatch.setattr(_few_shot, "SCORES_AT_A_TIME", 4 * 512)
+    n_values = len(classifier.classes_) + classifier._context.embedding.shape[1]  # of a row
+    monkeypatch.setattr(_few_shot, "SCORES_AT_A_TIME", n_values * 512)
     np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
     assert sizes == [512, 512, 512, 64]
 

@@ -1,6 +1,7 @@
 """Embedding any number of samples in bounded memory, each independent of its neighbours."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 from ..utils._memory_map import release_pages
 from ._data import as_input, as_tensor
+from ._hardware import kept_memory
 from ._module import autocast, evaluating
 
-LADDER = (1, 8, 64)  # batch sizes for pictures and series, below the full batch
+LADDER = (1, 8, 32)  # batch sizes for pictures and series, below the full batch
+FEW_ROWS = 8  # not worth asking the allocator to keep its memory for
 
 
 def embed(
@@ -19,7 +22,7 @@ def embed(
     X: NDArray[np.generic],
     *,
     scale: float = 1.0,
-    batch_size: int = 256,
+    batch_size: int = 128,
     autocast_dtype: torch.dtype | None = None,
 ) -> NDArray[np.float32]:
     """Embed samples in chunks of fixed sizes.
@@ -48,7 +51,9 @@ def embed(
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     sizes = chunk_sizes(X.ndim, batch_size)
     parts = []
-    with evaluating(backbone), autocast(device, autocast_dtype):
+    keeps = device.type == "cpu" and len(X) > FEW_ROWS
+    memory = kept_memory(hand_back=False) if keeps else nullcontext()
+    with memory, evaluating(backbone), autocast(device, autocast_dtype):
         for start, stop, size in chunks(len(X), sizes):
             rows = _pad(as_tensor(X[start:stop]).to(device), size)
             parts.append(backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy())

@@ -3,7 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -38,19 +38,27 @@ def has_native_bfloat16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt(3)
+# Parameters of glibc's mallopt(3), and the greatest values that its own adjustment reaches.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_GREATEST_MMAP_THRESHOLD, _GREATEST_TRIM_THRESHOLD = 32 * 2**20, 64 * 2**20
 _lock = threading.Lock()
 _n_holders = 0
 
 
 @contextmanager
-def kept_memory() -> Iterator[None]:
+def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
     """Keep glibc from returning big blocks to the system while the block runs.
 
-    Otherwise every activation over 32 MB is mapped, page-faulted and unmapped at each training
-    step. Elsewhere than on glibc this does nothing. The settings are those of the process: nested
-    and concurrent uses share them, and the last to leave restores glibc's defaults and hands
-    unused memory back.
+    Otherwise every activation over 32 MB, and at first smaller ones too, is mapped, page-faulted
+    and unmapped at each step. Elsewhere than on glibc this does nothing. The settings are those of
+    the process: nested and concurrent uses share them, and the last to leave sets what glibc's own
+    adjustment would come to after such allocations.
+
+    Parameters
+    ----------
+    hand_back : bool
+        Whether the last to leave hands unused memory back at once. What a short block has used may
+        stay: the next one needs it again, and beyond 64 MB glibc hands it back by itself.
     """
     global _n_holders
     with _lock:
@@ -63,15 +71,19 @@ def kept_memory() -> Iterator[None]:
         with _lock:
             _n_holders -= 1
             if _n_holders == 0:
-                # The greatest thresholds that glibc's own dynamic adjustment reaches.
-                _set_malloc(mmap_max=65536, trim_threshold=64 * 2**20)
+                _set_malloc(mmap_max=65536, trim_threshold=_GREATEST_TRIM_THRESHOLD)
+                if hand_back:
+                    _trim()
 
 
 def _set_malloc(*, mmap_max: int, trim_threshold: int) -> None:
-    try:
+    with suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_MMAP_MAX, mmap_max)
+        libc.mallopt(_MMAP_THRESHOLD, _GREATEST_MMAP_THRESHOLD)
         libc.mallopt(_TRIM_THRESHOLD, trim_threshold)
-        libc.malloc_trim(0)
-    except (OSError, AttributeError):
-        return
+
+
+def _trim() -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -175,11 +175,13 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode without recording gradients, then restore the mode."""
-    was_training = module.training
-    module.eval()
+    """Run a block in evaluation mode without recording gradients, then restore the modes."""
+    training = [part for part in module.modules() if part.training]
+    if training:  # a learner's network never is: its threads do not touch its mode
+        module.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        module.train(was_training)
+        for part in training:
+            part.training = True

@@ -71,7 +71,7 @@ calibrate : bool, default=True
     many, and below which score a query is of no known class. False leaves all to the equations.
 compile : bool, default=False
     Whether to compile the backbone with :func:`torch.compile`.
-predict_batch_size : int, default=256
+predict_batch_size : int, default=128
     Samples embedded at once in prediction.
 warm_start : bool, default=False
     Whether ``fit`` continues from the weights of the last ``fit``.

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ._dropout import QuickDropout
+
 MAX_LINEAR_FEATURES = 1024  # above, W would be the biggest part of the network: x + f(x) instead
 
 
@@ -81,10 +83,10 @@ class ResidualMLP(LinearStart):
             nn.Flatten(),
             nn.Linear(self.n_features, hidden_dim),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            QuickDropout(dropout),
             nn.Linear(hidden_dim, hidden_dim),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            QuickDropout(dropout),
             _zero_linear(hidden_dim, self.embedding_dim),
         )
 
