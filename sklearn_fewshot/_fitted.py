@@ -27,6 +27,7 @@ from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_b
 from .nn.heads import Head
 
 SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
+VALUES_AT_A_TIME = 2**23  # of embeddings that become means: 64 MiB in float64
 NO_CLASS_RATE = 0.1  # of the queries of known classes, whose scores look like those of no class
 
 
@@ -66,7 +67,7 @@ class Representation(NamedTuple):
         """Return the items with class ``k`` renamed to ``codes[k]``."""
         return self._replace(code=codes[self.code], n_classes=n_classes)
 
-    def taken(self, items: np.ndarray) -> Representation:
+    def taken(self, items: np.ndarray | slice) -> Representation:
         """Return some of the items."""
         return Representation(*(values[items] for values in self[:3]), self.n_classes)
 
@@ -189,8 +190,19 @@ class FittedNetwork:
         return embedding
 
     def represent(self, items: Representation) -> Representation:
-        """Condense support items to class representations, which more can be joined to."""
-        return self._applied(self.module.head.represent, items)
+        """Condense support items to class representations, which more can be joined to.
+
+        Where these are means, items are taken in some at a time: memory stays bounded.
+        """
+        head, n_items = self.module.head, len(items.code)
+        step = max(1, VALUES_AT_A_TIME // max(1, items.embedding[:1].size))
+        if not head.averages or n_items <= step:
+            return self._applied(head.represent, items)
+        done = self._applied(head.represent, items.taken(slice(step)))
+        for start in range(step, n_items, step):
+            more = items.taken(slice(start, start + step))
+            done = self._applied(head.represent, done.joined(more))
+        return done
 
     def context(self, representation: Representation) -> Representation:
         """Work out what :meth:`score` compares with."""

@@ -139,7 +139,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "calibrate": ["boolean"],
-        "compile": ["boolean"],
+        "compile": ["boolean", StrOptions({"reduce-overhead", "max-autotune"})],
         "predict_batch_size": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -172,7 +172,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         device: Any = "auto",
         precision: str = "auto",
         calibrate: bool = True,
-        compile: bool = False,
+        compile: Any = False,
         predict_batch_size: int = 128,
         warm_start: bool = False,
         random_state: Any = None,
@@ -583,7 +583,8 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
     ) -> tuple[Any, int]:
         """Train in place; returns the skorch net and the epoch whose weights were kept."""
         if self.compile:
-            compiled = torch.compile(module.backbone)
+            mode = self.compile if isinstance(self.compile, str) else None
+            compiled = torch.compile(module.backbone, mode=mode)
             module = EpisodicModule(compiled, module.head, module.autocast_dtype)
         schedule = self.lr_schedule
         return train(
@@ -662,4 +663,4 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         if not self.freeze_backbone:
             return self._network.embed(data.X)
         _, top = self.module_.backbone
-        return embed(top, store.data.cpu().numpy(), batch_size=self.predict_batch_size)
+        return embed(top, store.as_array(), batch_size=self.predict_batch_size)

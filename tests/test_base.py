@@ -467,17 +467,20 @@ def test_a_warm_start_keeps_what_is_frozen(make_learner, table):
     assert not equal_states(before, after)
 
 
-def test_the_backbone_is_compiled_for_training_only(make_learner, table, monkeypatch):
-    compiled = []
+@pytest.mark.parametrize(("asked", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
+def test_the_backbone_is_compiled_for_training_only(make_learner, table, monkeypatch, asked, mode):
+    compiled, modes = [], []
 
-    def compile(module):  # what it does is torch's business, and takes long
+    def compile(module, mode):  # what it does is torch's business, and takes long
         compiled.append(module)
+        modes.append(mode)
         return nn.Sequential(module)
 
     monkeypatch.setattr(torch, "compile", compile)
     params = {"backbone": "mlp", "validation_fraction": 0.0}
-    learner = make_learner(compile=True, **params).fit(table.X, table.y)
+    learner = make_learner(compile=asked, **params).fit(table.X, table.y)
     assert learner.module_.backbone is compiled[0]
+    assert modes == [mode]
     plain = make_learner(**params).fit(table.X, table.y)
     assert len(compiled) == 1
     np.testing.assert_allclose(learner.transform(table.X), plain.transform(table.X), rtol=1e-6)

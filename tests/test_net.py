@@ -9,7 +9,9 @@ import pytest
 import torch
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback, EarlyStopping
+from torch.torch_version import TorchVersion
 
+from sklearn_fewshot import _net
 from sklearn_fewshot._net import TrainingDiverged
 from sklearn_fewshot.nn.backbones import MLP
 
@@ -267,3 +269,56 @@ def test_callbacks_are_skorchs_and_are_copied(make_learner, table):
 def test_the_net_holds_the_trained_module(make_learner, table):
     learner = make_learner().fit(table.X, table.y)
     assert equal_states(learner.net_.module_.state_dict(), learner.module_.state_dict())
+
+
+# ------------------------------------------------------------------ steps
+
+
+class Modes(Callback):
+    """Note the mode of the network in every batch, and switch it off at the end of one."""
+
+    seen = []
+
+    def on_grad_computed(self, net, **kwargs):
+        Modes.seen.append({part.training for part in net.module_.modules()})
+
+    def on_batch_end(self, net, **kwargs):
+        net.module_.eval()
+
+
+def test_every_step_trains_in_training_mode(make_learner, table):
+    Modes.seen = []
+    backbone = small_mlp(table.X.shape[1:]).eval()  # as somebody would hand it in
+    make_learner(backbone=backbone, callbacks=[Modes()], max_epochs=2).fit(table.X, table.y)
+    assert len(Modes.seen) > 2
+    assert all(modes == {True} for modes in Modes.seen)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "device", "version", "fused"),
+    [
+        ("adam", "cpu", "2.4.0", True),
+        ("sgd", "cuda", "2.3.1", True),
+        ("adamw", "cpu", "2.3.1", False),  # torch has it for GPUs only
+        ("adam", "mps", "2.13.0", False),
+        (torch.optim.Adam, "cpu", "2.13.0", False),  # the user's own: as the user says
+    ],
+)
+def test_optimizers_known_by_name_update_all_weights_at_once(
+    monkeypatch, optimizer, device, version, fused
+):
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    expected = {"optimizer__fused": True} if fused else {}
+    assert _net._fused_step(optimizer, torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_fused_steps_are_the_same_steps(make_learner, table, optimizer):
+    params = {"backbone": small_mlp, "optimizer": optimizer, "weight_decay": 0.01, "max_epochs": 2}
+    fused = make_learner(**params).fit(table.X, table.y)
+    assert fused.net_.optimizer_.defaults.get("fused") in (True, None)
+    plain = make_learner(net_params={"optimizer__fused": False}, **params).fit(table.X, table.y)
+    assert not plain.net_.optimizer_.defaults["fused"]
+    np.testing.assert_allclose(
+        fused.transform(table.X), plain.transform(table.X), rtol=1e-4, atol=1e-5
+    )

@@ -7,14 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..utils._memory_map import rows_from_disk, stays_on_disk
+from ..utils._memory_map import some_rows, stays_on_disk
+from ._hardware import fits, moved
 
 
 class DataTensor:
     """All samples as one tensor on the device, in the dtype they came in.
 
     Integer pictures stay integers until they are gathered: a quarter of the memory. Big memory
-    maps stay on disk (:class:`MappedRows`).
+    maps stay on disk, and arrays that the device has no room for in the computer's memory; their
+    rows are sent when they are taken (:class:`HostRows`).
 
     Parameters
     ----------
@@ -27,29 +29,33 @@ class DataTensor:
     """
 
     def __init__(self, X: NDArray[np.generic], device: torch.device, scale: float = 1.0) -> None:
-        on_disk = stays_on_disk(X)
-        self.data: Any = MappedRows(X, device) if on_disk else as_tensor(X).to(device)
+        stays = stays_on_disk(X) or not fits(X.nbytes, device)
+        self.data: Any = HostRows(X, device) if stays else as_tensor(X).to(device)
         self.scale = scale
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.data)
 
+    def as_array(self) -> NDArray[np.generic]:
+        """Return all samples, off the device."""
+        return self.data.X if isinstance(self.data, HostRows) else self.data.cpu().numpy()
+
     def take(self, rows: NDArray[np.intp]) -> Tensor:
         """Gather rows as float32 network input, pictures in channels-last memory."""
-        if isinstance(self.data, MappedRows):
+        if isinstance(self.data, HostRows):
             return as_input(self.data.take(rows), self.scale)
-        index = torch.from_numpy(rows).to(self.data.device)
+        index = moved(torch.from_numpy(rows), self.data.device)
         return as_input(self.data.index_select(0, index), self.scale)
 
 
-class MappedRows:
-    """Rows of a memory map, which become tensors when they are taken.
+class HostRows:
+    """Rows of an array off the device, which become tensors on it when they are taken.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, *input_shape)
-        The map, or a view of it.
+        The array, perhaps a memory map or a view of one.
     device : torch.device
         Where the tensors go.
     """
@@ -65,7 +71,7 @@ class MappedRows:
 
     def take(self, rows: NDArray[np.intp]) -> Tensor:
         """Read rows, in the dtype they came in."""
-        return as_tensor(rows_from_disk(self.X, rows)).to(self.device)
+        return moved(as_tensor(some_rows(self.X, rows)), self.device)
 
 
 def as_tensor(X: NDArray[np.generic]) -> Tensor:

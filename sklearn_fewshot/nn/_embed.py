@@ -50,15 +50,18 @@ def embed(
     """
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     sizes = chunk_sizes(X.ndim, batch_size)
-    parts = []
     keeps = device.type == "cpu" and len(X) > FEW_ROWS
     memory = kept_memory(hand_back=False) if keeps else nullcontext()
+    embedding = np.empty(0, np.float32)
     with memory, evaluating(backbone), autocast(device, autocast_dtype):
         for start, stop, size in chunks(len(X), sizes):
             rows = _pad(as_tensor(X[start:stop]).to(device), size)
-            parts.append(backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy())
+            part = backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy()
+            if start == 0:
+                embedding = np.empty((len(X), *part.shape[1:]), np.float32)
+            embedding[start:stop] = part
             release_pages(X)
-    return np.concatenate(parts)
+    return embedding
 
 
 def chunk_sizes(ndim: int, batch_size: int) -> tuple[int, ...]:

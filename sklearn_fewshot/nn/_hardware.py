@@ -38,6 +38,21 @@ def has_native_bfloat16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether data may live on the device: half of its free memory is left to the network."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return 2 * n_bytes <= free
+
+
+def moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the values on the device, without waiting until they are there."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 # Parameters of glibc's mallopt(3), and the greatest values that its own adjustment reaches.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _GREATEST_MMAP_THRESHOLD, _GREATEST_TRIM_THRESHOLD = 32 * 2**20, 64 * 2**20

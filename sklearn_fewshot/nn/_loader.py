@@ -1,6 +1,7 @@
 """From planned row indices to batches of tensors."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from .._episodes import EpisodePlan, EpisodeSampler
 from ._data import DataTensor
+from ._hardware import moved
 from ._losses import PADDING
 from ._module import EpisodeBatch, EpisodicModule, autocast, evaluating
 
@@ -50,6 +52,7 @@ class EpisodeLoader:
         self.meta_batch_size = meta_batch_size
         self.rng = rng
         self.augment = augment
+        self._full: dict[Any, tuple[EpisodeBatch, Tensor]] = {}  # layouts without padding
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -58,12 +61,29 @@ class EpisodeLoader:
     def __iter__(self) -> Iterator[tuple[EpisodeBatch, Tensor]]:
         """Yield (batch, targets)."""
         plan = self.sampler.plan(self.n_episodes, self.rng)
+        is_full = min(plan.support.min(), plan.query.min()) >= 0
         for start in range(0, self.n_episodes, self.meta_batch_size):
-            rows, batch, target = collate(plan.take(slice(start, start + self.meta_batch_size)))
+            part = plan.take(slice(start, start + self.meta_batch_size))
+            rows, batch, target = self._laid_out(part, is_full)
             inputs = self.data.take(rows)
             if self.augment is not None:
                 inputs = self.augment(inputs)
-            yield to_device(batch._replace(inputs=inputs), target, inputs.device)
+            yield batch._replace(inputs=inputs), target
+
+    def _laid_out(
+        self, part: EpisodePlan, is_full: bool
+    ) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
+        """Do what :func:`collate` does; batches of a shape without padding are laid out once."""
+        shape, device = (part.support.shape, part.query.shape), self.data.data.device
+        if is_full and shape in self._full:
+            batch, target = self._full[shape]
+            classes = moved(torch.from_numpy(part.classes.astype(np.int64)), device)
+            return _planned(part).ravel(), batch._replace(classes=classes), target
+        rows, batch, target = collate(part)
+        batch, target = to_device(batch, target, device)
+        if is_full:
+            self._full[shape] = batch, target
+        return rows, batch, target
 
 
 class SampleLoader:
@@ -123,7 +143,7 @@ class SampleLoader:
             if self.augment is not None:
                 inputs = self.augment(inputs)
             target = torch.from_numpy(self.codes[drawn].astype(np.int64))
-            yield inputs, target.unsqueeze(0).to(inputs.device)
+            yield inputs, moved(target.unsqueeze(0), inputs.device)
 
 
 def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
@@ -181,9 +201,14 @@ def to_device(
     """Move the index tensors of a batch to the device of its inputs."""
     if device.type == "cpu":
         return batch, target
-    names = ("inputs", "support", "code", "weight", "query", "classes")
-    moved = {name: getattr(batch, name).to(device, non_blocking=True) for name in names}
-    return batch._replace(**moved), target.to(device, non_blocking=True)
+    batch = batch._replace(
+        support=moved(batch.support, device),
+        code=moved(batch.code, device),
+        weight=moved(batch.weight, device),
+        query=moved(batch.query, device),
+        classes=moved(batch.classes, device),
+    )
+    return batch, moved(target, device)
 
 
 class ValidationEpisodes:

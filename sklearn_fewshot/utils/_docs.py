@@ -69,8 +69,9 @@ calibrate : bool, default=True
     Whether to let the held-out classes (all, if none were held out) say at the end how scores are
     to be read: how sharp probabilities are, what classes of few examples lack beside classes of
     many, and below which score a query is of no known class. False leaves all to the equations.
-compile : bool, default=False
-    Whether to compile the backbone with :func:`torch.compile`.
+compile : bool or {"reduce-overhead", "max-autotune"}, default=False
+    Whether to compile the backbone with :func:`torch.compile`, or its mode. It needs a C++ compiler
+    and half a minute, and on a CPU pictures train slower with it than without.
 predict_batch_size : int, default=128
     Samples embedded at once in prediction.
 warm_start : bool, default=False

@@ -64,6 +64,38 @@ def test_what_is_asked_for_by_name_is_done(monkeypatch):
     assert resolve_precision("bfloat16", CPU, 1) == torch.bfloat16
 
 
+# ------------------------------------------------------------------ data on the device
+
+
+@pytest.mark.parametrize(("n_bytes", "expected"), [(100, True), (500, True), (501, False)])
+def test_data_may_take_half_of_a_gpus_free_memory(monkeypatch, n_bytes, expected):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+    assert _hardware.fits(n_bytes, CUDA) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_elsewhere_data_always_move(device):
+    assert _hardware.fits(10**15, torch.device(device))
+
+
+def test_what_goes_to_a_gpu_is_pinned_and_nobody_waits_for_it():
+    calls = []
+
+    class Values:
+        def pin_memory(self):
+            calls.append("pinned")
+            return self
+
+        def to(self, device, **kwargs):
+            calls.append((device, kwargs))
+
+    _hardware.moved(Values(), CUDA)
+    assert calls == ["pinned", (CUDA, {"non_blocking": True})]
+    calls.clear()
+    _hardware.moved(Values(), CPU)
+    assert calls == [(CPU, {})]
+
+
 # ------------------------------------------------------------------ the allocator
 
 
@@ -79,6 +111,15 @@ def test_memory_is_kept_inside_the_block_and_restored_after_it(settings):
     with kept_memory():
         assert settings == [0]
     assert settings == [0, 65536]
+
+
+@pytest.mark.parametrize(("hand_back", "n_trims"), [(True, 1), (False, 0)])
+def test_unused_memory_is_handed_back_once_if_wanted(settings, monkeypatch, hand_back, n_trims):
+    trims = []
+    monkeypatch.setattr(_hardware, "_trim", lambda: trims.append(list(settings)))
+    with kept_memory(hand_back=hand_back), kept_memory():
+        pass
+    assert trims == [[0, 65536]] * n_trims
 
 
 def test_memory_is_restored_after_an_interrupt(settings):

@@ -14,6 +14,7 @@ from sklearn_fewshot.nn import (
     EpisodicModule,
     SampleLoader,
     ValidationEpisodes,
+    _data,
     collate,
     evaluate,
     score_frozen,
@@ -282,3 +283,22 @@ def test_read_only_and_strided_arrays_are_taken():
     values = np.arange(12.0).reshape(3, 4)[:, ::-2]
     values.flags.writeable = False
     np.testing.assert_array_equal(DataTensor(values, CPU).take(np.arange(3)), values)
+
+
+def test_what_the_device_has_no_room_for_stays_and_gives_the_same_rows(monkeypatch):
+    pictures = np.arange(6 * 16, dtype=np.uint8).reshape(6, 1, 4, 4)
+    rows = np.array([5, 0, 0, 3])
+    expected = DataTensor(pictures, CPU, scale=0.5).take(rows)
+    asked = []
+    monkeypatch.setattr(_data, "fits", lambda n_bytes, device: asked.append(n_bytes))
+    data = DataTensor(pictures, CPU, scale=0.5)
+    assert isinstance(data.data, _data.HostRows)
+    assert asked == [pictures.nbytes]
+    torch.testing.assert_close(data.take(rows), expected, rtol=0, atol=0)
+    assert data.take(rows).stride() == expected.stride()
+    assert data.as_array() is pictures
+
+
+def test_samples_come_back_from_the_device_as_an_array():
+    values = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(DataTensor(values, CPU).as_array(), values)

@@ -77,7 +77,7 @@ class SiameseHead(Head):
         total = bias
         for sign in (1.0, -1.0):
             part = (sign * weight).clamp_min(0.0)
-            if part.any():
+            if part.device.type != "cpu" or part.any():  # asking a GPU would wait for it
                 # The slope of a root is infinite at zero: dimensions without weight stay out.
                 factor = torch.where(part > 0, part, 1.0) ** (1 / power) * (part > 0)
                 total = total + sign * self.weighted_metric(a * factor, b * factor)
