@@ -61,6 +61,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "precision='float32'": {"precision": "float32"},
 }
 N_EPISODES = 1000
+FOOT = (
+    "The defaults are those of all kinds of data, and of one as well as several examples. Training "
+    "on one example alone (`n_shot=1`) reaches this mark, which is of one example, sooner; so does "
+    "a threefold learning rate, at which a RelationNet behind vectors may stall. Other work ran on "
+    "the machine during the variants, most during the last."
+)
 
 
 class Clock(SkorchCallback):
@@ -209,6 +215,7 @@ def write() -> None:
         "Variants of ProtoNet (`n_way=20` and `n_shot=1` with more episodes an epoch, "
         "for about as many pictures):",
         tables[1],
+        FOOT,
     ]
     if (RESULTS / "time-to-accuracy-bfloat16.json").exists():
         body.append(precisions(remembered("time-to-accuracy-bfloat16", dict)))
