@@ -1,13 +1,14 @@
 """What meta-training and prediction cost beyond the network itself, as ratios.
 
-Rows of the first table are measured in turns, round by round, on all cores: the
-package, a bare PyTorch loop (`benchmarks/rivals/bare_training.py`: the same network, precision,
-memory format and allocator settings, batches that lie ready; nothing but forward, loss, backward
-and step), and easyfsl's way of training (`benchmarks/rivals/easyfsl_training.py`, in a process of
-its own, since settings of the allocator are those of a process). A ratio is the median over the
-rounds of the ratio within a round, so that other work on the machine meets all alike. The package's figure is that of the training steps inside the public ``fit``, drawing and
-gathering included, after a first epoch that warms up. Pictures are 28 x 28 in one channel, through
-`conv4` with 64 filters; table rows have 64 columns and go through `residual_mlp`.
+Rows of the first table are measured in turns, round by round, on all cores: the package, a bare
+PyTorch loop (`benchmarks/rivals/bare_training.py`: the same network, precision, memory format and
+allocator settings, batches that lie ready; nothing but forward, loss, backward and step), and
+easyfsl's way of training (`benchmarks/rivals/easyfsl_training.py`, in a process of its own, since
+settings of the allocator are those of a process). A ratio is the median over the rounds of the
+ratio within a round, so that other work on the machine meets all alike. The package's figure is
+that of the training steps inside the public ``fit``, drawing and gathering included, after a first
+epoch that warms up. Pictures are 28 x 28 in one channel, through `conv4` with 64 filters; table
+rows have 64 columns and go through `residual_mlp`.
 
     python -m benchmarks.speed [--rounds 5]
 """
