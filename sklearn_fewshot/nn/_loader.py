@@ -61,7 +61,7 @@ class EpisodeLoader:
     def __iter__(self) -> Iterator[tuple[EpisodeBatch, Tensor]]:
         """Yield (batch, targets)."""
         plan = self.sampler.plan(self.n_episodes, self.rng)
-        is_full = min(plan.support.min(), plan.query.min()) >= 0
+        is_full = min(plan.support.min(initial=0), plan.query.min(initial=0)) >= 0
         for start in range(0, self.n_episodes, self.meta_batch_size):
             part = plan.take(slice(start, start + self.meta_batch_size))
             rows, batch, target = self._laid_out(part, is_full)
