@@ -26,6 +26,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter
 
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot._episodes import EpisodeSampler
@@ -65,13 +66,14 @@ def main() -> None:
     for kind in DATA:
         for name, values in VARIED.items():
             remembered(f"scaling-{kind}-{name}", partial(vary, kind, name, values))
+        remembered(f"scaling-{kind}-ragged", partial(vary, kind, "n_shot", ((1, 5),)))
         remembered(f"scaling-{kind}-classes", partial(vary_classes, kind))
     remembered("scaling-episodes", vary_episodes)
     remembered("scaling-dims", vary_dims)
     write()
 
 
-def vary(kind: str, name: str, values: tuple[int, ...]) -> dict[str, Any]:
+def vary(kind: str, name: str, values: tuple[Any, ...]) -> dict[str, Any]:
     """Time training steps of episodes of several sizes."""
     X, y = samples(DATA[kind]["shape"])
     points = []
@@ -82,9 +84,9 @@ def vary(kind: str, name: str, values: tuple[int, ...]) -> dict[str, Any]:
     return {"points": points}
 
 
-def step_times(kind: str, X: np.ndarray, y: np.ndarray, size: dict[str, int]) -> dict[str, float]:
+def step_times(kind: str, X: np.ndarray, y: np.ndarray, size: dict[str, Any]) -> dict[str, float]:
     """Return milliseconds of a training step in ``fit``, and of the planning in it."""
-    n_rows = size["n_way"] * (size["n_shot"] + size["n_query"])
+    n_rows = size["n_way"] * (np.max(size["n_shot"]) + size["n_query"])
     n_steps = max(10, (8000 if kind == "pictures" else 40_000) // n_rows)
     learner = ProtoNetClassifier(
         backbone=DATA[kind]["backbone"],
@@ -98,7 +100,7 @@ def step_times(kind: str, X: np.ndarray, y: np.ndarray, size: dict[str, int]) ->
     learner.fit(X, y)
     step = np.median([epoch["duration"] for epoch in learner.history_[1:]]) / n_steps
     return {
-        "step_ms": round(1e3 * step, 3),
+        "step_ms": round(1e3 * float(step), 3),
         "planning_ms": round(1e3 * planning_time(y, size, n_steps), 4),
     }
 
@@ -113,7 +115,7 @@ class NoData:
         return moved(torch.from_numpy(rows), self.data.device)
 
 
-def planning_time(y: np.ndarray, size: dict[str, int], n_steps: int) -> float:
+def planning_time(y: np.ndarray, size: dict[str, Any], n_steps: int) -> float:
     """Return seconds a step of drawing rows and laying them out."""
     sampler = EpisodeSampler(y, **size)
     rng = np.random.default_rng(0)
@@ -242,6 +244,11 @@ def write() -> None:
         ["table", f"{point['value']:,} columns", *step_cells("table", point)]
         for point in dims["points"]
     ]
+    ragged = {kind: remembered(f"scaling-{kind}-ragged", dict) for kind in DATA}
+    rows += [
+        [kind, "1 to 5 shots, drawn for each episode", *step_cells(kind, result["points"][0])]
+        for kind, result in ragged.items()
+    ]
     fits = [
         [
             kind,
@@ -312,7 +319,7 @@ def draw_steps(results: dict[tuple[str, str], dict[str, Any]]) -> None:
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("milliseconds a step")
-    axes[-1].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="center right")
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.savefig(DOCS / "scaling_steps.png", dpi=120)
     plt.close(figure)
@@ -337,6 +344,7 @@ def draw_rest(
         axis.set(xlabel=label, ylabel="seconds of episodic_score")
     for axis in axes:
         axis.set(xscale="log", yscale="log")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
     figure.savefig(DOCS / "scaling_rest.png", dpi=120)
     plt.close(figure)
