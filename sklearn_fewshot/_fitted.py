@@ -445,8 +445,12 @@ class FittedNetwork:
         with torch.random.fork_rng(devices=[]):
             module = self.recipe.build()
         module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
-        wanted = torch.device("cpu") if self.device == "cpu" else resolve_device("auto")
-        self.module = module.to(wanted).eval().requires_grad_(False)
+        self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
+
+
+def on_wanted_device(module: EpisodicModule, device: str) -> EpisodicModule:
+    """Move a network that was loaded to the CPU if that was asked for, else to what there is."""
+    return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
 
 
 def on_cpu(module: nn.Module) -> nn.Module:

@@ -1,0 +1,329 @@
+"""Damage model files in many ways and load them: ``python -m tests.stress.fuzz_models 10000``.
+
+Whatever is done to a file, it must be refused with a ModelFormatError, or load and predict as
+before. Files that are changed by someone who also writes a fitting checksum may load and predict
+something else, if what they say is consistent: they are counted apart.
+"""
+
+import enum
+import hashlib
+import io
+import json
+import pickle
+import random
+import resource
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_fewshot import (
+    BaselineClassifier,
+    FewShotClassifier,
+    MatchingNetClassifier,
+    ModelFormatError,
+    ProtoNetClassifier,
+    ZeroShotProtoNetClassifier,
+    adapt,
+    load_model,
+    save_model,
+)
+
+SHORT = {
+    "backbone": "identity",
+    "n_way": 3,
+    "n_query": 2,
+    "episodes_per_epoch": 2,
+    "max_epochs": 1,
+    "refit": False,
+    "random_state": 0,
+}
+NUMBERS = [0, 1, -1, 2, 7, 2**31, 2**53, 2**63, 10**30, 1e308, -0.0, 0.5]
+TEXTS = ["", "a", "array_0", "os:system", "__class__", "../../etc", "ProtoNetClassifier", "\ud800"]
+OTHERS = [None, True, False, [], {}, [[]], {"array": 0}, {"array": 10**9}, {"tuple": []}]
+TAGS = ["tuple", "dict", "float", "bytes", "scalar", "array", "objects", "name", "estimator"]
+TAGS += ["network", "same_network", "representation", "class_attributes", "set", "dtype", "type"]
+
+
+class Outcome(enum.Enum):
+    """What became of a file."""
+
+    REFUSED = "refused with a ModelFormatError"
+    IDENTICAL = "loaded, equal predictions"
+    CHANGED = "forged consistently: loaded, other predictions"
+    CHANGED_REFUSES = "forged consistently: loaded, refuses the samples with a ValueError"
+    DIFFERENT = "damaged, yet loaded with other predictions"
+    LOST = "another exception"
+
+
+def toy_data():
+    """Return samples of six classes, and their labels."""
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(6), 6)
+    X = 3.0 * rng.normal(size=(6, 4))[codes] + rng.normal(size=(36, 4))
+    return X, np.array(["a", "b", "c", "d", "e", "f"])[codes]
+
+
+def models():
+    """Return small models of many kinds."""
+    X, y = toy_data()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few classes
+        learner = ProtoNetClassifier(**SHORT).fit(X, y)
+        pipe = make_pipeline(StandardScaler(), PCA(3), ProtoNetClassifier(**SHORT)).fit(X, y)
+        described = ZeroShotProtoNetClassifier(**SHORT).fit(
+            X, y, class_attributes=dict(zip("abcdef", np.eye(6), strict=True))
+        )
+        marked = np.where(np.arange(36) % 3, y, "?")
+        return [
+            FewShotClassifier().fit(X, y),
+            learner,
+            learner.adapt(X, marked, unlabelled="?"),
+            adapt(pipe, X[:12], y[:12]),
+            described,
+            MatchingNetClassifier(fce=True, **SHORT).fit(X, y).adapt(X[:12], y[:12]),
+            BaselineClassifier(readout="logistic", batch_size=8, **SHORT).fit(X, y).adapt(X, y),
+            ProtoNetClassifier(**SHORT | {"backbone": "conv1d", "input_shape": (1, 4)}).fit(X, y),
+        ]
+
+
+class Fuzzer:
+    """Damages files of small models.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where files are written.
+    seed : int
+        Equal seeds damage equally.
+    """
+
+    def __init__(self, folder, seed=0):
+        self.path = Path(folder) / "model.npz"
+        self.random = random.Random(seed)
+        self.X, _ = toy_data()
+        self.originals = []
+        for model in models():
+            save_model(model, self.path)
+            self.originals.append((self.path.read_bytes(), model.predict_proba(self.X)))
+        self.ways = {
+            self.cut: False,
+            self.bits: False,
+            self.overwritten: False,
+            self.moved: False,
+            self.directory: False,
+            self.foreign: False,
+            self.member: False,
+            self.forged_bytes: True,
+            self.forged_text: True,
+            self.forged_text_twice: True,
+        }
+        self.slowest, self.lost = 0.0, []
+
+    def run(self, n_files):
+        """Damage files and load them; returns how often which outcome occurred."""
+        outcomes = Counter()
+        for number in range(n_files):
+            way, is_forged = self.random.choice(list(self.ways.items()))
+            content, expected = self.random.choice(self.originals)
+            damaged = way(content)
+            self.path.write_bytes(damaged)
+            start = time.perf_counter()
+            outcome = self.outcome(expected, is_forged, f"{number}, {way.__name__}")
+            self.slowest = max(self.slowest, time.perf_counter() - start)
+            outcomes[outcome] += 1
+        return outcomes
+
+    def outcome(self, expected, is_forged, name):
+        """Load the file and predict."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of absurd numbers in forged files
+            try:
+                loaded = load_model(self.path)
+            except ModelFormatError:
+                return Outcome.REFUSED
+            except Exception as error:
+                return self.is_lost(name, error)
+            try:
+                proba = loaded.predict_proba(self.X)
+            except ValueError as error:
+                return Outcome.CHANGED_REFUSES if is_forged else self.is_lost(name, error)
+            except Exception as error:
+                return self.is_lost(name, error)
+        if np.array_equal(proba, expected):
+            return Outcome.IDENTICAL
+        return Outcome.CHANGED if is_forged else Outcome.DIFFERENT
+
+    def is_lost(self, name, error):
+        """Remember an exception that should not have been."""
+        self.lost.append((name, error))
+        return Outcome.LOST
+
+    # ------------------------------------------------------------------ damage
+
+    def cut(self, content):
+        return content[: self.random.randrange(len(content))]
+
+    def bits(self, content):
+        damaged = bytearray(content)
+        for _ in range(self.random.choice([1, 1, 1, 2, 8])):
+            damaged[self.random.randrange(len(damaged))] ^= 1 << self.random.randrange(8)
+        return bytes(damaged)
+
+    def overwritten(self, content):
+        start, length = self.random.randrange(len(content)), self.random.choice([1, 4, 64, 512])
+        filling = self.random.choice([b"\x00" * length, b"\xff" * length, self.noise(length)])
+        return (content[:start] + filling + content[start + length :])[: len(content)]
+
+    def moved(self, content):
+        start, stop = sorted(self.random.randrange(len(content)) for _ in range(2))
+        part = content[start:stop]
+        return self.random.choice(
+            [
+                content[:start] + content[stop:],
+                content[:stop] + part + content[stop:],
+                part + content,
+                content + part,
+                content[stop:] + content[:stop],
+            ]
+        )
+
+    def directory(self, content):
+        """Change a field of what the archive says of its members."""
+        damaged = bytearray(content)
+        marks = [i for i in range(len(content) - 30) if content[i : i + 2] == b"PK"]
+        place = self.random.choice(marks) + self.random.randrange(4, 28)
+        number = self.random.choice([0, 1, 8, 255, 2**16 - 1, 2**31, 2**32 - 1, len(content)])
+        damaged[place : place + 4] = number.to_bytes(4, "little")
+        return bytes(damaged)
+
+    def foreign(self, content):
+        buffer = io.BytesIO()
+        kind = self.random.randrange(5)
+        if kind == 0:
+            np.savez(buffer, X=self.X, y=np.array([{}], dtype=object))
+        elif kind == 1:
+            np.save(buffer, np.array([[], 1], dtype=object))
+        elif kind == 2:
+            pickle.dump({"a": self.X}, buffer)
+        elif kind == 3:
+            with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("model.json", b"[" * self.random.randrange(10**6))
+        else:
+            buffer.write(self.noise(self.random.randrange(2000)))
+        return buffer.getvalue()
+
+    def member(self, content):
+        """Damage a member of a valid archive."""
+        members = self.members(content)
+        name = self.random.choice(list(members))
+        members[name] = self.bits(members[name] or b"x")
+        return self.packed(members)
+
+    # ------------------------------------------------------------------ forgery
+
+    def forged_bytes(self, content):
+        """Damage a member and write a checksum that fits."""
+        members = self.members(content)
+        name = self.random.choice([name for name in members if name != "checksum.txt"])
+        damage = self.random.choice([self.bits, self.overwritten, self.cut])
+        part = members[name]
+        if self.random.random() < 0.5:  # only what stands first: headers
+            part, rest = part[:128], part[128:]
+            members[name] = damage(part) + rest
+        else:
+            members[name] = damage(part)
+        return self.packed(members, signed=True)
+
+    def forged_text(self, content):
+        """Change a value of the text and write a checksum that fits."""
+        members = self.members(content)
+        tree = json.loads(members["model.json"])
+        self.change(tree)
+        members["model.json"] = json.dumps(tree).encode()
+        return self.packed(members, signed=True)
+
+    def forged_text_twice(self, content):
+        return self.forged_text(self.forged_text(content))
+
+    def change(self, tree):
+        """Replace, remove, double or move one of the values of a tree."""
+        places = list(self.places(tree))
+        holder, key = self.random.choice(places)
+        way = self.random.randrange(6)
+        if way == 0:
+            del holder[key]
+        elif way == 1:
+            other, other_key = self.random.choice(places)
+            holder[key] = json.loads(json.dumps(other[other_key]))
+        elif way == 2 and isinstance(holder, list):
+            holder.insert(key, holder[key])
+        elif way == 3:
+            holder[key] = {self.random.choice(TAGS): self.any_value()}
+        elif way == 4:
+            holder[key] = [holder[key]]
+        else:
+            holder[key] = self.any_value()
+
+    def places(self, tree):
+        """Yield all places of a tree, as what holds a value and its key there."""
+        keys = tree if isinstance(tree, dict) else range(len(tree)) if type(tree) is list else ()
+        for key in list(keys):
+            yield tree, key
+            yield from self.places(tree[key])
+
+    def any_value(self):
+        return self.random.choice(self.random.choice([NUMBERS, TEXTS, OTHERS]))
+
+    # ------------------------------------------------------------------ parts
+
+    def noise(self, length):
+        return self.random.randbytes(length)
+
+    def members(self, content):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    def packed(self, members, signed=False):
+        if signed:
+            checksum = hashlib.blake2b(digest_size=32)
+            for name, data in members.items():
+                if name != "checksum.txt":
+                    checksum.update(f"{name} {len(data)}\n".encode() + data)
+            members["checksum.txt"] = checksum.hexdigest().encode()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return buffer.getvalue()
+
+
+def main(n_files=10_000, seed=0):
+    """Print what became of the files; returns how many were lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        fuzzer = Fuzzer(folder, seed)
+        for content, _ in fuzzer.originals:  # what is imported at first use has been
+            fuzzer.path.write_bytes(content)
+            load_model(fuzzer.path)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        outcomes = fuzzer.run(n_files)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"{n_files} files, seed {seed}")
+    for outcome in Outcome:
+        print(f"{outcomes[outcome]:8d}  {outcome.value}")
+    print(f"slowest {fuzzer.slowest:.2f} s, peak memory grew by {grown / 1024:.0f} MiB")
+    for name, error in fuzzer.lost[:20]:
+        print(f"lost: {name}: {type(error).__name__}: {error}")
+    return outcomes[Outcome.LOST] + outcomes[Outcome.DIFFERENT]
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(*(int(arg) for arg in sys.argv[1:]))))
