@@ -10,11 +10,12 @@ OLDEST := .venv-oldest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test lint test-oldest bench clean
+.PHONY: help demo test stress lint test-oldest bench clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
 	@echo "make test         run the tests"
+	@echo "make stress       damage 10,000 model files and load them: a few minutes"
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
 	@echo "make bench        run the benchmarks"
@@ -25,6 +26,9 @@ demo: $(VENV)/.with-plot
 
 test: $(VENV)/.with-test
 	$(VENV)/bin/python -m pytest -n 2
+
+stress: $(VENV)/.with-test
+	$(VENV)/bin/python -m tests.stress.fuzz_models 10000
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .

@@ -141,7 +141,9 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     with open(path, "rb") as file:
         try:
             content, arrays = read_model(file)
-            return _EstimatorReader(arrays, trusted).estimator(content.get("estimator"))
+            estimator = _EstimatorReader(arrays, trusted).estimator(content.get("estimator"))
+            check_is_fitted(estimator)
+            return estimator
         except ModelFormatError as error:
             raise ModelFormatError(f"{os.fspath(path)} cannot be loaded: {error}.") from error
         except MemoryError:

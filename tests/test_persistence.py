@@ -2,6 +2,7 @@
 
 import builtins
 import copy
+import hashlib
 import importlib
 import io
 import json
@@ -57,6 +58,7 @@ from sklearn_fewshot import (
 )
 from sklearn_fewshot.utils import _model_file
 from sklearn_fewshot.utils._model_file import write_model
+from sklearn_fewshot.utils._plain_values import ValueReader, ValueWriter
 from tests.stress.fuzz_models import Fuzzer, Outcome
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -137,7 +139,11 @@ def rewritten(path, change, arrays_too=False):
 
 
 def test_every_learner_predicts_the_same(make_any, table, through_file):
-    learner = make_any().fit(table.X, table.y)
+    quick = {
+        "validation_fraction": 0.0,
+        "calibrate": False,
+    }  # what logistic regression lacks time for
+    learner = make_any(**quick).fit(table.X, table.y)
     loaded = through_file(learner)
     check_equal(loaded, learner, table.X, (*METHODS, "transform"))
     assert repr(loaded.get_params()) == repr(learner.get_params())
@@ -177,7 +183,7 @@ def test_every_shape_of_samples(make_learner, series, pictures, through_file, ba
 
 def test_spatial_maps(pictures, through_file):
     cls = sklearn_fewshot.RelationNetClassifier
-    learner = cls(n_way=3, n_query=2, episodes_per_epoch=2, max_epochs=1, random_state=0)
+    learner = cls(n_way=3, n_shot=1, n_query=2, episodes_per_epoch=2, max_epochs=1, random_state=0)
     learner.fit(pictures.X, pictures.y)
     check_equal(through_file(learner), learner, pictures.X)
 
@@ -229,13 +235,12 @@ def test_verification(make_learner, table, through_file):
 LABELS = {
     "int": np.array([-3, 10]),
     "unsigned": np.array([1, 200], dtype=np.uint8),
-    "float": np.array([0.5, 2.0]),
+    "float": np.array([1.0, 2.0]),
     "bool": np.array([False, True]),
     "text": np.array(["a", "ünïcode\U0001f600"]),
-    "bytes": np.array([b"ab", b"xyz"]),
     "big-endian": np.array([1, 2], dtype=">i4"),
     "objects": np.array(["a", "bc"], dtype=object),
-    "object numbers": np.array([1, 2.5], dtype=object),
+    "object numbers": np.array([1, 2], dtype=object),
 }
 
 
@@ -243,10 +248,7 @@ LABELS = {
 def test_labels_of_every_type(labels, through_file):
     X = np.array([[0.0, 1.0], [5.0, 5.0], [0.5, 1.0]])
     y = np.array([labels[0], labels[1], labels[0]], dtype=labels.dtype)
-    try:
-        clf = FewShotClassifier().fit(X, y)
-    except (TypeError, ValueError):
-        pytest.skip("no labels to scikit-learn")
+    clf = FewShotClassifier().fit(X, y)
     loaded = through_file(clf)
     assert_array_equal(loaded.predict(X), clf.predict(X))
     assert loaded.classes_.dtype == clf.classes_.dtype.newbyteorder("=")
@@ -316,6 +318,7 @@ TRANSFORMERS = [
     SimpleImputer(strategy="median"),
     VarianceThreshold(0.1),
     FunctionTransformer(),
+    FunctionTransformer(np.arcsinh),
     FrozenEncoder(),
     "passthrough",
 ]
@@ -527,7 +530,7 @@ def test_foreign_files_are_refused(small_file, path):
         load_model(path)
     for content in (b"", b"PK", pickle.dumps({"a": 1}), b"\x93NUMPY\x01\x00", os.urandom(5000)):
         path.write_bytes(content)
-        with pytest.raises(ModelFormatError, match=r"File is not a zip file"):
+        with pytest.raises(ModelFormatError, match=r"not a zip file"):
             load_model(path)
 
 
@@ -535,11 +538,11 @@ def test_newer_formats_say_so(small_file, path, monkeypatch):
     monkeypatch.setattr(_model_file, "FORMAT", 2)
     save_model(FewShotClassifier().fit([[0.0], [4.0]], [0, 1]), path)
     monkeypatch.undo()
-    with pytest.raises(ModelFormatError, match="format 2, .* reads formats up to 1: install"):
+    with pytest.raises(ModelFormatError, match=r"format 2, .* reads formats up to 1: install"):
         load_model(path)
 
 
-def repacked(small_file, path, change, compression=zipfile.ZIP_STORED):
+def repacked(small_file, path, change, compression=zipfile.ZIP_STORED, signed=True):
     """Write the members again, changed by ``change(name, data)`` to pairs of names and data."""
     with (
         zipfile.ZipFile(io.BytesIO(small_file)) as old,
@@ -547,9 +550,18 @@ def repacked(small_file, path, change, compression=zipfile.ZIP_STORED):
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # of names that stand twice
-        for name in old.namelist():
-            for pair in change(name, old.read(name)):
-                new.writestr(*pair)
+        members = [pair for name in old.namelist() for pair in change(name, old.read(name))]
+        for name, data in members:
+            is_signature = signed and name == "checksum.txt"
+            new.writestr(name, signature(members) if is_signature else data)
+
+
+def signature(members):
+    checksum = hashlib.blake2b(digest_size=32)
+    for name, data in members:
+        if name != "checksum.txt":
+            checksum.update(f"{name} {len(data)}\n".encode() + data)
+    return checksum.hexdigest()
 
 
 def npy(array):
@@ -575,10 +587,13 @@ HOSTILE = {
         "cannot be loaded",
     ),
     "a name outside": (
-        lambda name, data: [(name, data), ("../../x.npy", data)],
+        lambda name, data: [(name.replace("array_1", "../../array_1"), data)],
         "a member has the name",
     ),
-    "an absolute name": (lambda name, data: [(name, data), ("/x", data)], "a member has the name"),
+    "an absolute name": (
+        lambda name, data: [(name.replace("array_1", "/array_1"), data)],
+        "a member has the name",
+    ),
     "a name twice": (lambda name, data: [(name, data)] * 2, "one name"),
     "a gap": (
         lambda name, data: [(name.replace("array_1.npy", "array_99.npy"), data)],
@@ -587,10 +602,6 @@ HOSTILE = {
     "no checksum": (
         lambda name, data: [] if name == "checksum.txt" else [(name, data)],
         "without a gap",
-    ),
-    "a value changed": (
-        lambda name, data: [(name, data[:-1] + b"?" if name == "array_0.npy" else data)],
-        "checksum differs",
     ),
     "a shape that would fill the memory": (
         lambda name, data: [
@@ -610,6 +621,17 @@ def test_hostile_members_are_refused(small_file, path, change, message, monkeypa
     with pytest.raises(ModelFormatError, match=message):
         load_model(path)
     assert not Path("executed").exists()
+
+
+def test_the_checksum_tells_of_every_change(small_file, path):
+    def change(name, data):
+        return [(name, data[:-1] + b"?" if name == "array_0.npy" else data)]
+
+    repacked(small_file, path, change, signed=False)
+    with pytest.raises(ModelFormatError, match="checksum differs"):
+        load_model(path)
+    repacked(small_file, path, change)
+    load_model(path)
 
 
 def test_zip_bombs_are_refused(small_file, path):
@@ -662,6 +684,37 @@ def test_bytes_that_are_no_values_are_refused(path, monkeypatch):
             load_model(path)
 
 
+VALUES = [
+    [1, 2.5, "a", True, None, [], [[()]]],
+    (float("inf"), -float("inf"), -0.0, 1e-320, 0.1 + 0.2),
+    {"a": 1, 2: (3, {"b"}), None: frozenset([4])},
+    b"\x00\xff",
+    np.float32(0.1),
+    np.str_("ü"),
+    np.bool_(True),
+    np.dtype("<f4"),
+    np.float64,
+    np.array([[1, 2], [3, 4]], dtype=np.int16, order="F"),
+    np.array([b"a", b"bcd"]),
+    np.array(["a", 1, 2.5, None, b"x", np.nan, True], dtype=object),
+    np.zeros((0, 3)),
+    np.array(1.5),
+    torch.device("cpu"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_plain_values_make_the_round_trip(value):
+    writer = ValueWriter()
+    stored = json.loads(json.dumps(writer.value(value, "a value"), allow_nan=False))
+    loaded = ValueReader(writer.arrays).value(stored)
+    assert type(loaded) is type(value)
+    assert repr(loaded) == repr(value)
+    if isinstance(value, np.ndarray):
+        assert loaded.dtype == value.dtype
+        assert [type(part) for part in loaded.ravel()] == [type(part) for part in value.ravel()]
+
+
 def network_of(content):
     return content["estimator"]["fitted"]["_network"]["network"]
 
@@ -682,7 +735,12 @@ HOSTILE_VALUES = {
     "a sample without values": (set_in(*NETWORK, "input_shape", value=[0]), "input_shape"),
     "another sample": (set_in(*NETWORK, "input_shape", value=[7]), "weight"),
     "a huge batch": (set_in(*NETWORK, "batch_size", value=2**40), "lower predict_batch_size"),
-    "another head": (set_in(*NETWORK, "head", value="RelationHead"), "weights"),
+    "another head": (set_in(*NETWORK, "head", value="MatchingHead"), None),
+    "a head with other options": (set_in(*NETWORK, "head", value="RelationHead"), "metric"),
+    "a head with other weights": (
+        set_in(*NETWORK, value={}),
+        "a network must have the entries",
+    ),
     "no head": (set_in(*NETWORK, "head", value="__init__"), "no head"),
     "a module as head": (set_in(*NETWORK, "head", value="_base"), "no head"),
     "no backbone": (set_in(*NETWORK, "backbone", value="os"), "no backbone"),
@@ -714,6 +772,11 @@ HOSTILE_VALUES = {
     "an unknown tag": (set_in("params", "metric", value={"pickle": "gASV"}), "pickle"),
     "a cache": (set_in("params", "callbacks", value=[1]), "callbacks"),
     "no calibration": (set_in(*NETWORK, "calibration", "known", value=[]), "KnownScores"),
+    "nothing fitted": (set_in("fitted", value={}), "not fitted"),
+    "a function of numpy that is none of numbers": (
+        set_in("params", "metric", value={"ufunc": "load"}),
+        "no function 'load'",
+    ),
     "a device": (set_in(*NETWORK, "device", value="nowhere"), None),
 }
 

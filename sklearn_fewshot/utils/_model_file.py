@@ -113,7 +113,9 @@ def _members(text: bytes, arrays: list[np.ndarray]) -> Iterable[tuple[str, bytes
 
 
 def _npy(array: np.ndarray) -> bytes:
-    array = array.astype(array.dtype.newbyteorder("<"), order="K", copy=False)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        array = array.copy(order="K")  # products of columns and of rows differ in the last bit
     file = BytesIO()
     np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
     return file.getvalue()

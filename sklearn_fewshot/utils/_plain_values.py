@@ -12,6 +12,7 @@ whose key says what it is::
     {"array": 3}                      array_3.npy
     {"objects": [..]}                 a one-dimensional array of Python objects
     {"dtype": "<f8"}  {"type": "float64"}    numpy's
+    {"ufunc": "log1p"}                numpy's
     {"name": "package.module:Class"}  what has to be imported, if the caller allows it
 """
 
@@ -103,6 +104,8 @@ class ValueWriter:
             return {"type": value.__name__}
         if isinstance(value, torch.device):
             return {"device": str(value)}
+        if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is value:
+            return {"ufunc": value.__name__}
         return {"name": importable_name(value, what)}
 
     def _scalar(self, value: np.generic, what: str) -> dict[str, Any]:
@@ -176,6 +179,7 @@ class ValueReader:
             "dtype": self._dtype,
             "type": lambda name: self._dtype(np.dtype(name[:20]).str).type,
             "device": lambda name: torch.device(str(name)),
+            "ufunc": self._ufunc,
             "name": self._imported,
         }
 
@@ -251,6 +255,12 @@ class ValueReader:
         if not can_hold(dtype):
             raise ModelFormatError(f"there is a dtype {described!r}, which no model file has")
         return dtype
+
+    def _ufunc(self, name: Any) -> np.ufunc:
+        found = getattr(np, name, None)
+        if not isinstance(found, np.ufunc):
+            raise ModelFormatError(f"numpy has no function {name[:80]!r} of single numbers")
+        return found
 
     def _imported(self, name: Any) -> Any:
         if name not in self.trusted:
