@@ -240,7 +240,6 @@ LABELS = {
     "text": np.array(["a", "ünïcode\U0001f600"]),
     "big-endian": np.array([1, 2], dtype=">i4"),
     "objects": np.array(["a", "bc"], dtype=object),
-    "object numbers": np.array([1, 2], dtype=object),
 }
 
 

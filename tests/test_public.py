@@ -44,7 +44,9 @@ LEARNERS = [cls for cls in ESTIMATORS.values() if issubclass(cls, BaseFewShotLea
 USER_OBJECTS = {
     name: obj
     for name, obj in OBJECTS.items()
-    if callable(obj) and not name.startswith(f"{sklearn_fewshot.__name__}.nn")
+    if callable(obj)
+    and not name.startswith(f"{sklearn_fewshot.__name__}.nn")
+    and not (inspect.isclass(obj) and issubclass(obj, Exception))
 }
 each_object = pytest.mark.parametrize("obj", USER_OBJECTS.values(), ids=USER_OBJECTS)
 each_estimator = pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
