@@ -21,22 +21,43 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseFewShotLearner
+from ._baseline import BaselineClassifier
 from ._calibration import LEVELS, Calibration, KnownScores, ShotBias
+from ._encoder import FrozenEncoder
 from ._few_shot import FewShotClassifier
 from ._fitted import FittedNetwork, Recipe, Representation, on_wanted_device
+from ._matchingnet import MatchingNetClassifier
+from ._protonet import ProtoNetClassifier
+from ._relationnet import RelationNetClassifier
+from ._siamesenet import SiameseNetClassifier
 from ._stored_schema import NAMES, SCHEMA, check_fitted, positive, shape
+from ._zero_shot import (
+    BaseZeroShotLearner,
+    ZeroShotProtoNetClassifier,
+    ZeroShotRelationNetClassifier,
+)
 from .nn import METRICS, EpisodicModule, heads
 from .nn.backbones import BACKBONES
 from .nn.heads import Head
-from .utils._attributes import ClassAttributes
+from .utils._attributes import ClassAttributes, check_described
 from .utils._callbacks import DURING_FIT
 from .utils._model_file import ModelFormatError, read_model, write_model
 from .utils._plain_values import ValueReader, ValueWriter
 
+HEADS: dict[type, set[type[Head]]] = {
+    ProtoNetClassifier: {heads.PrototypicalHead},
+    MatchingNetClassifier: {heads.MatchingHead, heads.FullContextHead},
+    RelationNetClassifier: {heads.RelationHead},
+    SiameseNetClassifier: {heads.SiameseHead},
+    BaselineClassifier: {heads.CentroidHead, heads.LogisticHead},
+    ZeroShotProtoNetClassifier: {heads.AttributePrototypeHead},
+    ZeroShotRelationNetClassifier: {heads.AttributeRelationHead},
+}
 # Of estimators' attributes: what only the process that trained needs, or is worked out again.
 NOT_STORED = {"net_", "_context", "_skl_callbacks", "_stop_words_id", *DURING_FIT}
-LARGEST_BATCH = 2**28  # numbers that enter a network at once; 1 GiB
-FEW_ROWS = 256  # that may enter at once whatever their size
+MOST_ROWS = 2**16  # that enter a network at once: it fills batches up to their size
+MOST_NUMBERS = 2**28  # that do; 1 GiB
+FEW_ROWS = 256  # that may whatever their size
 MOST_STEPS = 10_000  # of a recurrent head: more are no model but a way to keep a machine busy
 
 
@@ -141,7 +162,9 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     with open(path, "rb") as file:
         try:
             content, arrays = read_model(file)
-            estimator = _EstimatorReader(arrays, trusted).estimator(content.get("estimator"))
+            reader = _EstimatorReader(arrays, trusted)
+            estimator = reader.estimator(content.get("estimator"))
+            reader.check_all_used()
             check_is_fitted(estimator)
             return estimator
         except ModelFormatError as error:
@@ -197,6 +220,8 @@ class _EstimatorWriter(ValueWriter):
                 "run code when loaded: load only those that you trust."
             )
         params, fitted = _params_of(estimator), _fitted_of(estimator)
+        if isinstance(estimator, FrozenEncoder):
+            _check_encoder(estimator, TypeError)
         stored = {
             "class": cls.__name__,
             "params": {
@@ -365,7 +390,7 @@ class _EstimatorReader(ValueReader):
         if fitted:
             check_fitted(cls.__name__, SCHEMA[cls], fitted)
             vars(estimator).update(fitted)
-            _check_together(estimator)
+        _check_together(estimator)
         if "requests" in stored:
             _ask_again(estimator, stored["requests"])
         return estimator
@@ -486,10 +511,12 @@ def _check_keys(
 def _check_batch(
     batch_size: int, input_shape: tuple[int, ...], error: type[ModelFormatError | TypeError]
 ) -> None:
-    if batch_size > FEW_ROWS and batch_size * math.prod(input_shape) > LARGEST_BATCH:
+    n_numbers = batch_size * math.prod(input_shape)
+    if batch_size > MOST_ROWS or (batch_size > FEW_ROWS and n_numbers > MOST_NUMBERS):
         raise error(
-            f"batches of {batch_size} samples of shape {input_shape} would take more than "
-            f"{LARGEST_BATCH} numbers, the most that is stored; lower predict_batch_size"
+            f"batches of {batch_size} samples of shape {input_shape} are more than model files "
+            f"may ask for, {MOST_ROWS} samples and {MOST_NUMBERS} numbers; lower the batch size "
+            "(predict_batch_size of learners) before fit"
         )
 
 
@@ -566,15 +593,41 @@ def _check_steps(pipeline: Pipeline) -> None:
 
 
 def _check_together(estimator: Any) -> None:
-    """Raise unless the fitted attributes of a learner or its classifier go together."""
-    if isinstance(estimator, BaseFewShotLearner):
-        n_values = math.prod(estimator.input_shape_)
-        if len(estimator._base_mean) != n_values or len(estimator._base_std) != n_values:
-            raise ModelFormatError("the moments of the base data are not those of one sample")
-        _check_input(estimator)
-        _check_representation(estimator.representation_, estimator, all_present=True)
-    if isinstance(estimator, FewShotClassifier):
+    """Raise unless the attributes of an estimator of this package go together."""
+    if isinstance(estimator, FrozenEncoder):
+        _check_encoder(estimator, ModelFormatError)
+    elif isinstance(estimator, BaseFewShotLearner) and hasattr(estimator, "_network"):
+        _check_learner(estimator)
+    elif isinstance(estimator, FewShotClassifier) and hasattr(estimator, "_network"):
         _check_classifier(estimator)
+
+
+def _check_encoder(encoder: FrozenEncoder, error: type[ModelFormatError | TypeError]) -> None:
+    _check_batch(encoder.batch_size, getattr(encoder, "input_shape_", (1,)), error)
+
+
+def _check_learner(learner: BaseFewShotLearner) -> None:
+    n_values = math.prod(learner.input_shape_)
+    if len(learner._base_mean) != n_values or len(learner._base_std) != n_values:
+        raise ModelFormatError("the moments of the base data are not those of one sample")
+    if type(learner.module_.head) not in HEADS[type(learner)]:
+        raise ModelFormatError(f"the head is not one of {type(learner).__name__}")
+    _check_input(learner)
+    _check_representation(learner.representation_, learner, all_present=True)
+    if isinstance(learner, BaseZeroShotLearner):
+        _check_attributes(learner)
+
+
+def _check_attributes(learner: BaseZeroShotLearner) -> None:
+    """Raise unless the head knows classes by as many attributes as the learner does."""
+    described = learner.class_attributes_
+    if described is None:
+        n_attributes = len(learner.classes_)
+    else:
+        check_described(described, learner.classes_, type(learner).__name__, "classes_")
+        n_attributes = described.matrix.shape[1]
+    if not n_attributes == len(learner.attribute_mean_) == learner.module_.head.n_attributes:
+        raise ModelFormatError("the attributes are not as many as those of the network")
 
 
 def _check_input(estimator: Any) -> None:

@@ -461,7 +461,7 @@ def test_estimators_that_cannot_be_saved_are_named(small, table, path):
 def test_batches_that_could_not_be_loaded_are_not_saved(small, table, path):
     learner = copy.deepcopy(small).set_params(predict_batch_size=2**40)
     learner._network.batch_size = 2**40
-    with pytest.raises(TypeError, match="lower predict_batch_size"):
+    with pytest.raises(TypeError, match="lower the batch size"):
         save_model(learner, path)
 
 
@@ -733,8 +733,8 @@ HOSTILE_VALUES = {
     "a huge sample": (set_in(*NETWORK, "input_shape", value=[10**9]), "no file of this size"),
     "a sample without values": (set_in(*NETWORK, "input_shape", value=[0]), "input_shape"),
     "another sample": (set_in(*NETWORK, "input_shape", value=[7]), "weight"),
-    "a huge batch": (set_in(*NETWORK, "batch_size", value=2**40), "lower predict_batch_size"),
-    "another head": (set_in(*NETWORK, "head", value="MatchingHead"), None),
+    "a huge batch": (set_in(*NETWORK, "batch_size", value=2**40), "lower the batch size"),
+    "another head": (set_in(*NETWORK, "head", value="MatchingHead"), "head is not one of"),
     "a head with other options": (set_in(*NETWORK, "head", value="RelationHead"), "metric"),
     "a head with other weights": (
         set_in(*NETWORK, value={}),
@@ -771,7 +771,7 @@ HOSTILE_VALUES = {
     "an unknown tag": (set_in("params", "metric", value={"pickle": "gASV"}), "pickle"),
     "a cache": (set_in("params", "callbacks", value=[1]), "callbacks"),
     "no calibration": (set_in(*NETWORK, "calibration", "known", value=[]), "KnownScores"),
-    "nothing fitted": (set_in("fitted", value={}), "not fitted"),
+    "nothing fitted": (set_in("fitted", value={}), "nothing refers to"),
     "a function of numpy that is none of numbers": (
         set_in("params", "metric", value={"ufunc": "load"}),
         "no function 'load'",
@@ -800,6 +800,33 @@ def test_weights_that_do_not_fit_are_named(learner, path):
 
     rewritten(path, cut, arrays_too=True)
     with pytest.raises(ModelFormatError, match=r"backbone\.branch\.4\.weight .*\(256, 256\)"):
+        load_model(path)
+
+
+def test_every_array_is_used_once(small, path):
+    """Else a small file could make much of one large array."""
+    save_model(small, path)
+    rewritten(path, lambda content, arrays: arrays.append(arrays[0]), arrays_too=True)
+    with pytest.raises(ModelFormatError, match="nothing refers to 1 of its arrays"):
+        load_model(path)
+    save_model(small, path)
+
+    def twice(content):
+        fitted = content["estimator"]["fitted"]
+        fitted["_base_std"] = fitted["_base_mean"]
+
+    rewritten(path, twice)
+    with pytest.raises(ModelFormatError, match="not yet used"):
+        load_model(path)
+
+
+def test_encoders_do_not_ask_for_huge_batches(table, path):
+    encoder = FrozenEncoder(batch_size=2**40)
+    with pytest.raises(TypeError, match="lower the batch size"):
+        save_model(encoder, path)
+    save_model(encoder.set_params(batch_size=64), path)
+    rewritten(path, set_in("params", "batch_size", value=2**40))
+    with pytest.raises(ModelFormatError, match="lower the batch size"):
         load_model(path)
 
 
@@ -864,7 +891,7 @@ def test_fuzzed_files_are_refused_or_load(tmp_path):
 # ---------------------------------------------------------------------- files of older versions
 
 
-@pytest.mark.parametrize("name", ["learner", "pipeline"])
+@pytest.mark.parametrize("name", ["learner", "pipeline", "zero_shot", "unlabelled"])
 def test_files_of_format_1_load_for_ever(name):
     """They were written by `python -m tests.fixtures.make_format_1`, once."""
     with np.load(FIXTURES / "format_1_expected.npz") as expected:

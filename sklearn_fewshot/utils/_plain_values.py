@@ -9,7 +9,7 @@ whose key says what it is::
     {"float": "nan"}                  "inf", "-inf"
     {"bytes": "00ff"}                 hexadecimal
     {"scalar": ["<f4", "0000803f"]}   a numpy scalar: dtype and hexadecimal bytes
-    {"array": 3}                      array_3.npy
+    {"array": 3}                      array_3.npy; each array is referred to once
     {"objects": [..]}                 a one-dimensional array of Python objects
     {"dtype": "<f8"}  {"type": "float64"}    numpy's
     {"ufunc": "log1p"}                numpy's
@@ -104,7 +104,7 @@ class ValueWriter:
             return {"type": value.__name__}
         if isinstance(value, torch.device):
             return {"device": str(value)}
-        if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is value:
+        if _is_of_one_number(value) and getattr(np, value.__name__, None) is value:
             return {"ufunc": value.__name__}
         return {"name": importable_name(value, what)}
 
@@ -123,6 +123,10 @@ class ValueWriter:
                 f"{array.shape}."
             )
         return {"objects": [self.value(label, what) for label in array]}
+
+
+def _is_of_one_number(value: Any) -> bool:
+    return isinstance(value, np.ufunc) and value.nin == value.nout == 1
 
 
 def importable_name(value: Any, what: str) -> str:
@@ -163,7 +167,7 @@ class ValueReader:
     """
 
     def __init__(self, arrays: list[np.ndarray], trusted: Collection[str] = ()) -> None:
-        self.arrays = arrays
+        self.arrays = dict(enumerate(arrays))
         self.trusted = trusted
         self.depth = 0
         self.readers: dict[str, Callable[[Any], Any]] = {
@@ -212,6 +216,11 @@ class ValueReader:
             raise ModelFormatError(f"{what} must be an array. Got {type(value).__name__}")
         return value
 
+    def check_all_used(self) -> None:
+        """Raise if there are arrays that no value consists of."""
+        if self.arrays:
+            raise ModelFormatError(f"nothing refers to {len(self.arrays)} of its arrays")
+
     def _tagged(self, stored: dict[str, Any]) -> Any:
         tag, content = next(iter(stored.items()), ("", None))
         if len(stored) != 1 or tag not in self.readers:
@@ -227,9 +236,9 @@ class ValueReader:
         return {self.value(key): self.value(part) for key, part in stored}
 
     def _array(self, number: Any) -> np.ndarray:
-        if type(number) is not int or not 0 <= number < len(self.arrays):
-            raise ModelFormatError(f"there is no array {number!r}")
-        return self.arrays[number]
+        if type(number) is not int or number not in self.arrays:
+            raise ModelFormatError(f"there is no array {number!r} that is not yet used")
+        return self.arrays.pop(number)
 
     def _scalar(self, stored: Any) -> np.generic:
         described, content = stored
@@ -258,8 +267,8 @@ class ValueReader:
 
     def _ufunc(self, name: Any) -> np.ufunc:
         found = getattr(np, name, None)
-        if not isinstance(found, np.ufunc):
-            raise ModelFormatError(f"numpy has no function {name[:80]!r} of single numbers")
+        if not _is_of_one_number(found):
+            raise ModelFormatError(f"numpy has no function {name[:80]!r} of one number")
         return found
 
     def _imported(self, name: Any) -> Any:
