@@ -15,8 +15,8 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -130,30 +130,22 @@ def _add(checksum: Any, name: str, data: bytes) -> None:
     checksum.update(data)
 
 
-class _replacing:
+@contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another only once all of it is on the disk."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.realpath(path)  # the file behind a link, not the link
-        folder, name = os.path.split(self.path)
-        self.temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
-
-    def __enter__(self) -> BinaryIO:
-        self.file = open(self.temporary, "xb")
-        return self.file
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        try:
-            with self.file:
-                if kind is None:
-                    self.file.flush()
-                    os.fsync(self.file.fileno())
-            if kind is None:
-                os.replace(self.temporary, self.path)
-                _sync_folder(os.path.dirname(self.path))
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(self.temporary)
+    path = os.path.realpath(os.fsdecode(path))  # the file behind a link, not the link
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def _sync_folder(folder: str) -> None:
