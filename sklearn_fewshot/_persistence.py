@@ -96,9 +96,9 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    Stored are parameters, fitted attributes and weights; not stored are ``net_`` (the net that
-    trained) and whatever a fit cannot have set. Classes and functions, such as a
-    ``backbone`` or ``metric`` of your own, are stored by their importable names.
+    Stored are parameters, fitted attributes and weights, but not ``net_``, the net that trained.
+    Classes and functions, such as a ``backbone`` or ``metric`` of your own, are stored by their
+    importable names.
 
     Examples
     --------
