@@ -21,6 +21,7 @@ from .nn import (
     kept_memory,
     over_stored_rows,
     resolve_device,
+    says_what_to_lower,
     to_device,
 )
 from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_backbone
@@ -179,13 +180,14 @@ class FittedNetwork:
         if isinstance(self.module.backbone, Identity):
             rows = X.reshape(len(X), -1)
             return rows if self.input_scale == 1.0 else rows * self.input_scale
-        embedding = embed(
-            self.module.backbone,
-            X,
-            scale=self.input_scale,
-            batch_size=self.batch_size,
-            autocast_dtype=self.autocast_dtype,
-        )
+        with says_what_to_lower(f"Lower predict_batch_size={self.batch_size}."):
+            embedding = embed(
+                self.module.backbone,
+                X,
+                scale=self.input_scale,
+                batch_size=self.batch_size,
+                autocast_dtype=self.autocast_dtype,
+            )
         check_embedding(embedding)
         return embedding
 

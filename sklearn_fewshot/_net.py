@@ -13,6 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
+from ._checkpoint import CheckpointPart, is_plain
 from .nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
 from .utils._callbacks import FitTask
 
@@ -30,6 +31,7 @@ class EpisodicTask(NamedTuple):
     valid: ValidationEpisodes | None
     title: str = ""  # of the progress line
     fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
+    saved: CheckpointPart | None = None  # where its state is kept after each epoch
 
 
 class TrainingDiverged(ArithmeticError):
@@ -87,11 +89,23 @@ class EpisodicNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        for _ in range(self.max_epochs):
-            if self._fit_epoch(X):
+        n_done, has_ended = self._resume(X)
+        for _ in range(n_done, self.max_epochs):
+            if has_ended:
                 break
+            has_ended = self._fit_epoch(X)
+            if X.saved is not None:
+                X.saved.save(training_state(self, X) | {"has_ended": has_ended})
         self.notify("on_train_end", X=X, y=y)
         return self
+
+    def _resume(self, task: EpisodicTask) -> tuple[int, bool]:
+        """Go on from what was saved; returns the epochs done, and whether they were all."""
+        state = None if task.saved is None else task.saved.state
+        if state is None:
+            return 0, False
+        load_training_state(self, task, state)
+        return len(state["history"]), state["has_ended"]
 
     def _fit_epoch(self, task: EpisodicTask) -> bool:
         """Train for one epoch; returns whether a callback wants it to be the last."""
@@ -165,14 +179,18 @@ class BestWeights(Callback):
             accuracy, loss = evaluate(net.module_, net.criterion_, X.valid)
             self._keep(net, (accuracy, -loss), epoch=0)
 
+    def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Note the learning rate, which a schedule may change within the epoch."""
+        self._lr = float(net.optimizer_.param_groups[0]["lr"])
+
     def on_epoch_end(self, net: EpisodicNet, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Compare with the best so far."""
         row = net.history[-1]
         if not np.isfinite(row["train_loss"]):
             raise TrainingDiverged(
-                f"Training diverged: the loss of epoch {row['epoch']} is {row['train_loss']}. "
-                f"Lower the learning rate (lr={net.lr}), scale the inputs, or use "
-                "precision='float32'."
+                f"Training diverged: the loss of epoch {row['epoch']} is {row['train_loss']}; the "
+                f"epoch began with a learning rate of {self._lr:.4g}. Lower the learning rate "
+                f"(lr={net.lr}), scale the inputs, or use precision='float32'."
             )
         if dataset_valid is None:
             return
@@ -202,6 +220,14 @@ class ProgressLine(Callback):
         """Start the clock."""
         self._title = X.title
         self._start = self._last = time.perf_counter()
+        self._n_resumed: int | None = None
+
+    def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Say once after which epoch an interrupted training goes on."""
+        if self._n_resumed is None:
+            self._n_resumed = len(net.history) - 1
+            if self._n_resumed:
+                print(f"{self._title}resumed after epoch {self._n_resumed}", flush=True)
 
     def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Print the line."""
@@ -210,7 +236,8 @@ class ProgressLine(Callback):
         if not is_terminal and row["epoch"] < total and now - self._last < self.seconds_between:
             return
         self._last = now
-        left = (now - self._start) / row["epoch"] * (total - row["epoch"])
+        n_trained = row["epoch"] - self._n_resumed
+        left = (now - self._start) / n_trained * (total - row["epoch"])
         accuracy = f", validation accuracy {row['valid_acc']:6.2%}" if "valid_acc" in row else ""
         line = (
             f"{self._title}epoch {row['epoch']:>{len(str(total))}}/{total}: "
@@ -315,6 +342,60 @@ def _per_batch_schedule(lr_factor: Any, n_steps: int) -> LRScheduler:
         event_name=None,
         lr_lambda=lambda step: lr_factor(step / n_steps),
     )
+
+
+def training_state(net: EpisodicNet, task: EpisodicTask) -> dict[str, Any]:
+    """Return everything that the epochs to come depend on."""
+    on_gpu = torch.device(net.device).type == "cuda"
+    return {
+        "module": net.module_.state_dict(),
+        "criterion": net.criterion_.state_dict(),
+        "optimizer": net.optimizer_.state_dict(),
+        "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
+        "history": list(net.history),
+        "loader": task.train.state_dict(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(net.device) if on_gpu else None,
+    }
+
+
+def load_training_state(net: EpisodicNet, task: EpisodicTask, state: dict[str, Any]) -> None:
+    """Set a net and its task to a state, copied where training changes it in place."""
+    state = copy.deepcopy(state)
+    net.module_.load_state_dict(state["module"])
+    net.criterion_.load_state_dict(state["criterion"])
+    net.optimizer_.load_state_dict(state["optimizer"])
+    for name, callback in net.callbacks_:
+        _load_callback_state(callback, state["callbacks"].get(name, {}))
+    net.history.extend(state["history"])
+    task.train.load_state_dict(state["loader"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], net.device)
+
+
+def _callback_state(callback: Any) -> dict[str, Any]:
+    """Return what a callback has noted in attributes that end in an underscore, if it is plain.
+
+    That is skorch's convention. An object with a state of its own, such as the schedule of an
+    ``LRScheduler``, is kept by that.
+    """
+    noted = {k: v for k, v in vars(callback).items() if k.endswith("_") and not k.endswith("__")}
+    stateful = {k: v.state_dict() for k, v in noted.items() if _has_state(v)}
+    return {
+        "values": {k: v for k, v in noted.items() if is_plain(v)},
+        "states": {k: v for k, v in stateful.items() if is_plain(v)},
+    }
+
+
+def _load_callback_state(callback: Any, state: dict[str, Any]) -> None:
+    vars(callback).update(state.get("values", {}))
+    for name, value in state.get("states", {}).items():
+        getattr(callback, name).load_state_dict(value)
+
+
+def _has_state(value: Any) -> bool:
+    return not isinstance(value, type) and hasattr(value, "load_state_dict")
 
 
 def history_rows(net: EpisodicNet) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ._checkpoint import Checkpoint, CheckpointPart, opened
 from ._episodes import EpisodeSampler
 from ._fitted import FittedNetwork, Recipe, Representation
 from ._holdout import drawable_classes, held_out_classes
@@ -32,11 +35,13 @@ from .nn import (
     resolve_augmentation,
     resolve_device,
     resolve_precision,
+    says_what_to_lower,
     score_frozen,
 )
 from .nn.backbones import BACKBONES, has_linear_start
 from .nn.heads import PrototypicalHead
 from .utils._callbacks import CallbackSupport, FitTask, with_callbacks
+from .utils._fingerprint import fingerprint
 from .utils._fresh import unfitted_copy
 from .utils._random import draw_seed, seeded_torch
 from .utils._validation import (
@@ -51,6 +56,14 @@ from .utils._validation import (
     label_text,
 )
 from .utils._warnings import warn_user
+
+# Parameters that no result depends on.
+WITHOUT_EFFECT = {"checkpoint", "verbose"}
+
+TRAINING_MEMORY = (
+    "Lower meta_batch_size, n_way, n_shot or n_query (fewer samples a step), or predict_batch_size "
+    "(fewer embedded at once), or take a smaller backbone."
+)
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 N_START_EPISODES = 20  # episodes that a start is judged by, and its scale measured on
@@ -141,6 +154,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         "calibrate": ["boolean"],
         "compile": ["boolean", StrOptions({"reduce-overhead", "max-autotune"})],
         "predict_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -174,6 +188,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         calibrate: bool = True,
         compile: Any = False,
         predict_batch_size: int = 128,
+        checkpoint: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -203,6 +218,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         self.calibrate = calibrate
         self.compile = compile
         self.predict_batch_size = predict_batch_size
+        self.checkpoint = checkpoint
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -281,14 +297,41 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
                 "sample once, as it is. Augment the samples before fit, or leave one of them out."
             )
         fresh = unfitted_copy(self)
-        seed = draw_seed(self.random_state)
         start = getattr(self, "_network", None) if self.warm_start else None
-        with seeded_torch(seed, resolve_device(self.device)):
-            data = fresh._check_training_data(X, y, groups, class_groups, seed, **described)
-            fresh._warn_of_limits(data)  # not within _meta_train: its decorator would be blamed
-            fresh._meta_train(data, np.random.default_rng(seed), start, X, y)
+        settings = self._settings(start)  # before a RandomState is drawn from
+        seed = draw_seed(self.random_state)
+        check = partial(fresh._check_training_data, X, y, groups, class_groups, **described)
+        with says_what_to_lower(TRAINING_MEMORY):
+            data = check(seed)
+            with fresh._unfinished_fit(settings, data, groups, class_groups, seed) as checkpoint:
+                if checkpoint is not None and checkpoint.seed != seed:
+                    seed = checkpoint.seed  # drawn by the fit that was interrupted
+                    data = check(seed)
+                fresh._warn_of_limits(data)  # outside _meta_train: its decorator would be blamed
+                with seeded_torch(seed, resolve_device(self.device)):
+                    rng = np.random.default_rng(seed)
+                    fresh._meta_train(data, rng, start, X, y, checkpoint)
         self.__dict__ = fresh.__dict__
         return self
+
+    def _settings(self, start: FittedNetwork | None) -> str | None:
+        """Name what the result depends on beside the data; None where nobody asks."""
+        if self.checkpoint is None:
+            return None
+        params = self.get_params(deep=False)
+        params = {name: params[name] for name in params.keys() - WITHOUT_EFFECT}
+        return fingerprint(params, None if start is None else start.module.state_dict())
+
+    def _unfinished_fit(
+        self, settings: str | None, data: _TrainingData, groups: Any, class_groups: Any, seed: int
+    ) -> AbstractContextManager[Checkpoint | None]:
+        """Take up what an interrupted fit of the same settings on the same data left behind."""
+        if self.checkpoint is None:
+            return nullcontext()
+        aligned = [None if given is None else np.asarray(given) for given in (groups, class_groups)]
+        checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        what = (settings, data.X, data.codes, aligned, checked)
+        return opened(self.checkpoint, type(self).__name__, seed, *what)
 
     def _check_training_data(
         self, X: Any, y: Any, groups: Any, class_groups: Any, seed: int
@@ -343,29 +386,39 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         start: FittedNetwork | None,
         X: Any,
         y: Any,
+        checkpoint: Checkpoint | None,
     ) -> None:
         """Train on the training classes, then once more on all if classes are few.
 
         scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
         these of epochs. They get X and y as ``fit`` got them.
+
+        A fit that was interrupted is prepared again from its seed, and each of its trainings goes
+        on from what the checkpoint holds of it.
         """
+        train, refit = (checkpoint and checkpoint.part(name) for name in ("train", "refit"))
         self._base_mean, self._base_std = column_moments(data.X)
         fit = FitTask.of_fit(self, X, y, max_subtasks=1 + self._may_refit(data, start))
         task = fit.begin("train", max_subtasks=self.max_epochs)
-        use_projection = self._train_once(data, rng, start, None, self.max_epochs, task)
+        use_projection = self._train_once(data, rng, start, None, self.max_epochs, task, train)
         if not task.end() and self._should_refit(data, start, use_projection):
-            self._refit(data, rng, use_projection, fit)
+            self._refit(data, rng, use_projection, fit, refit)
         fit.knowing(dict).end()  # nothing to add: the learner is fitted
 
     def _refit(
-        self, data: _TrainingData, rng: np.random.Generator, use_projection: bool, fit: FitTask
+        self,
+        data: _TrainingData,
+        rng: np.random.Generator,
+        use_projection: bool,
+        fit: FitTask,
+        saved: CheckpointPart | None,
     ) -> None:
         """Train on all classes for as many epochs as were best."""
         history, n_way, best_epoch = self.history_, self.n_way_, self.best_epoch_
         calibration = self._network.calibration
         everything = data._replace(validation=np.zeros_like(data.validation), reserved=None)
         task = fit.begin("refit", max_subtasks=best_epoch)
-        self._train_once(everything, rng, None, use_projection, best_epoch, task)
+        self._train_once(everything, rng, None, use_projection, best_epoch, task, saved)
         task.end()
         self.history_, self.n_way_, self.best_epoch_ = history, n_way, best_epoch
         self._network.calibration = calibration
@@ -391,6 +444,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         use_projection: bool | None,
         max_epochs: int,
         fit_task: FitTask,
+        saved: CheckpointPart | None,
     ) -> bool:
         """Build, train and keep the network; sets the fitted attributes.
 
@@ -408,6 +462,8 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
             Epochs to train.
         fit_task : FitTask
             What scikit-learn's callbacks know this training as.
+        saved : CheckpointPart or None
+            Where its state is kept after each epoch.
 
         Returns
         -------
@@ -436,7 +492,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         networks, others = (module, trained), (recipe, data, store, is_refit)
         fit_task = fit_task.knowing(partial(self._as_of_now, networks, others))
         loader = self._loader(store, train_sampler, data, rng)
-        task = EpisodicTask(loader, valid, title, fit_task)
+        task = EpisodicTask(loader, valid, title, fit_task, saved)
         self.net_, self.best_epoch_ = self._train(trained, data, task, device, max_epochs)
         self.history_ = history_rows(self.net_)
         self._finish(*networks, *others)

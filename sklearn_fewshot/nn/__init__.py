@@ -4,7 +4,7 @@ from ._augment import AUGMENTATIONS, resolve_augmentation
 from ._data import DataTensor
 from ._distances import METRICS, get_metric
 from ._embed import chunk_sizes, chunks, embed
-from ._hardware import kept_memory, resolve_device, resolve_precision
+from ._hardware import kept_memory, resolve_device, resolve_precision, says_what_to_lower
 from ._loader import (
     EpisodeLoader,
     SampleLoader,
@@ -57,6 +57,7 @@ __all__ = [
     "resolve_augmentation",
     "resolve_device",
     "resolve_precision",
+    "says_what_to_lower",
     "score_frozen",
     "to_device",
 ]

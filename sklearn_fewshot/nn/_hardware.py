@@ -53,6 +53,38 @@ def moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     return values.pin_memory().to(device, non_blocking=True)
 
 
+class OutOfMemory(MemoryError):
+    """Memory ran out, with a word on what to lower."""
+
+
+@contextmanager
+def says_what_to_lower(advice: str) -> Iterator[None]:
+    """Turn the ways in which memory runs out into one error that says what to do about it.
+
+    Parameters
+    ----------
+    advice : str
+        A sentence. The innermost block's is the one that is said.
+    """
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise OutOfMemory(f"Memory ran out. {advice} Got: {reason or 'no details'}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is one of memory; on the CPU, torch raises it as a RuntimeError."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator" in text or "not enough memory" in text or "out of memory" in text
+
+
 # Parameters of glibc's mallopt(3), and the greatest values that its own adjustment reaches.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _GREATEST_MMAP_THRESHOLD, _GREATEST_TRIM_THRESHOLD = 32 * 2**20, 64 * 2**20

@@ -58,6 +58,14 @@ class EpisodeLoader:
         """Return the number of batches in an epoch."""
         return -(-self.n_episodes // self.meta_batch_size)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides the epochs to come."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; whoever shares the source of randomness does, too."""
+        self.rng.bit_generator.state = state["rng"]
+
     def __iter__(self) -> Iterator[tuple[EpisodeBatch, Tensor]]:
         """Yield (batch, targets)."""
         plan = self.sampler.plan(self.n_episodes, self.rng)
@@ -132,6 +140,15 @@ class SampleLoader:
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return self.n_batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides the epochs to come."""
+        return {"rng": self.rng.bit_generator.state, "order": torch.from_numpy(self._order)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; whoever shares the source of randomness does, too."""
+        self.rng.bit_generator.state = state["rng"]
+        self._order = state["order"].numpy()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, classes of shape (1, batch_size))."""

@@ -74,6 +74,16 @@ compile : bool or {"reduce-overhead", "max-autotune"}, default=False
     and half a minute, and on a CPU pictures train slower with it than without.
 predict_batch_size : int, default=128
     Samples embedded at once in prediction.
+checkpoint : str, path or None, default=None
+    A folder for the state of unfinished training, which is made if need be. Its file is written
+    after each epoch and removed at the end of ``fit``. If ``fit`` is interrupted, by Ctrl-C, an
+    error or the end of the process, the next ``fit`` with the same parameters on the same data goes
+    on from there, and comes to the same weights as if nothing had happened. With
+    ``random_state=None``, it goes on with the seed that the interrupted one drew; an integer names
+    the fit for certain. Callbacks take up what they hold in attributes whose names end in an
+    underscore, as far as it is numbers, strings, tensors or collections of these; callbacks of
+    scikit-learn are told of the remaining epochs only. Files of fits that are never taken up again
+    stay until you delete them.
 warm_start : bool, default=False
     Whether ``fit`` continues from the weights of the last ``fit``.
 random_state : int, RandomState instance or None, default=None
