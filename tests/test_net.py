@@ -155,6 +155,17 @@ def test_diverging_training_is_named_with_its_epoch_and_learning_rate(make_learn
     assert not hasattr(learner, "module_")
 
 
+def test_diverging_training_names_the_learning_rate_that_was_in_effect(make_learner, table):
+    learner = make_learner(
+        callbacks=[Poison(epoch=2)],
+        max_epochs=5,
+        lr=0.25,
+        lr_schedule=lambda progress: 1 - progress,
+    )
+    with pytest.raises(TrainingDiverged, match=r"epoch 2 is nan; .* learning rate of 0\.2\. Lower"):
+        learner.fit(table.X, table.y)
+
+
 class Poison(Callback):
     """Put NaN into the weights."""
 
@@ -165,6 +176,45 @@ class Poison(Callback):
         if len(net.history) == self.epoch:
             with torch.no_grad():
                 next(net.module_.parameters()).fill_(torch.nan)
+
+
+class Greedy(torch.nn.Linear):
+    """Ask for more memory than any computer has, in training or in prediction."""
+
+    def __init__(self, n_features, when):
+        super().__init__(n_features, n_features)
+        self.when = when
+
+    def forward(self, x):
+        if self.when == ("training" if self.training else "prediction"):
+            torch.empty(2**50)
+        return super().forward(x)
+
+
+def test_training_that_needs_too_much_memory_says_what_to_lower(make_learner, table):
+    learner = make_learner(backbone=Greedy(6, "training"))
+    with pytest.raises(MemoryError, match=r"Lower meta_batch_size, n_way.* n_query") as raised:
+        learner.fit(table.X, table.y)
+    assert isinstance(raised.value.__cause__, RuntimeError)  # as torch raises it
+    assert not hasattr(learner, "module_")
+
+
+def test_embedding_that_needs_too_much_memory_says_what_to_lower(make_learner, table):
+    learner = make_learner(backbone=Greedy(6, None), predict_batch_size=64, calibrate=False)
+    learner.fit(table.X, table.y).module_.backbone.when = "prediction"
+    with pytest.raises(MemoryError, match=r"Lower predict_batch_size=64\."):
+        learner.predict(table.X)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA is full")])
+def test_memory_that_runs_out_anywhere_in_fit_is_one_error(make_learner, table, error):
+    with pytest.raises(MemoryError, match=r"Memory ran out\. Lower meta_batch_size"):
+        make_learner(callbacks=[Raise(error, 1)]).fit(table.X, table.y)
+
+
+def test_other_errors_of_torch_stay_as_they_are(make_learner, table):
+    with pytest.raises(RuntimeError, match=r"^shapes$"):
+        make_learner(callbacks=[Raise(RuntimeError("shapes"), 1)]).fit(table.X, table.y)
 
 
 # ------------------------------------------------------------------ learning rate and optimizer
