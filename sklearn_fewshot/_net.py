@@ -394,6 +394,16 @@ def _load_callback_state(callback: Any, state: dict[str, Any]) -> None:
         getattr(callback, name).load_state_dict(value)
 
 
+def callback_parameters(callback: Any) -> list[Any]:
+    """Return what makes a callback another one: its class and parameters, not what it has noted."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return [name, *callback_parameters(callback)]
+    if isinstance(callback, type):
+        return [callback]
+    return [type(callback), callback.get_params(deep=False)]
+
+
 def _has_state(value: Any) -> bool:
     return not isinstance(value, type) and hasattr(value, "load_state_dict")
 

@@ -19,7 +19,7 @@ from ._checkpoint import Checkpoint, CheckpointPart, opened
 from ._episodes import EpisodeSampler
 from ._fitted import FittedNetwork, Recipe, Representation
 from ._holdout import drawable_classes, held_out_classes
-from ._net import OPTIMIZERS, EpisodicTask, history_rows, train
+from ._net import OPTIMIZERS, EpisodicTask, callback_parameters, history_rows, train
 from ._posed import calibrate
 from ._start import Untrained
 from .nn import (
@@ -255,7 +255,10 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         data: _TrainingData,
         rng: np.random.Generator,
     ) -> Any:
-        """Return the batches of training: episodes."""
+        """Return the batches of training: episodes.
+
+        What is returned has ``state_dict`` and ``load_state_dict``, for interrupted fits.
+        """
         return EpisodeLoader(
             store,
             sampler,
@@ -320,6 +323,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
             return None
         params = self.get_params(deep=False)
         params = {name: params[name] for name in params.keys() - WITHOUT_EFFECT}
+        params["callbacks"] = [callback_parameters(it) for it in self.callbacks or ()]
         return fingerprint(params, None if start is None else start.module.state_dict())
 
     def _unfinished_fit(

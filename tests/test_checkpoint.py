@@ -220,6 +220,9 @@ def test_early_stopping_of_the_user_goes_on_counting(make_learner, table, tmp_pa
 class Remembers(Callback):
     """Keep something plain by skorch's convention, and something that is not."""
 
+    def __init__(self, unused=0):
+        self.unused = unused
+
     def on_train_begin(self, net, **kwargs):
         self.seen_, self.where_, self.sum_ = [], object(), torch.zeros(1)
 
@@ -280,6 +283,9 @@ def test_other_parameters_or_data_are_another_fit(make_learner, table, tmp_path,
         ({"lr_schedule": lambda progress: 2.0}, (table.X, table.y), {}),
         ({"backbone": MLP((6,), embedding_dim=4)}, (table.X, table.y), {}),
         ({"backbone": MLP((6,), embedding_dim=4)}, (table.X, table.y), {}),  # other weights
+        ({"callbacks": [Remembers()]}, (table.X, table.y), {}),
+        ({"callbacks": [Remembers(1)]}, (table.X, table.y), {}),
+        ({"callbacks": [("named", Remembers)]}, (table.X, table.y), {}),
         ({"random_state": 1}, (table.X, table.y), {}),
         ({"random_state": None}, (table.X, table.y), {}),
         ({}, (X, table.y), {}),

@@ -81,9 +81,9 @@ checkpoint : str, path or None, default=None
     on from there, and comes to the same weights as if nothing had happened. With
     ``random_state=None``, it goes on with the seed that the interrupted one drew; an integer names
     the fit for certain. Callbacks take up what they hold in attributes whose names end in an
-    underscore, as far as it is numbers, strings, tensors or collections of these; callbacks of
-    scikit-learn are told of the remaining epochs only. Files of fits that are never taken up again
-    stay until you delete them.
+    underscore, as far as it is numbers, strings, tensors or collections of these; their other
+    attributes count as parameters. Callbacks of scikit-learn are told of the remaining epochs only.
+    Files of fits that are never taken up again stay until you delete them.
 warm_start : bool, default=False
     Whether ``fit`` continues from the weights of the last ``fit``.
 random_state : int, RandomState instance or None, default=None
