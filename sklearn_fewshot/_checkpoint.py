@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ class Checkpoint:
         found = _read(path, key)
         self.seed: int = seed if found is None else found["seed"]
         self._states: dict[str, Any] = {} if found is None else found["states"]
-        self._is_well = True
+        self._can_write = True
 
     def part(self, name: str) -> CheckpointPart:
         """Return a part of the fit: one training."""
@@ -72,12 +72,12 @@ class Checkpoint:
         try:
             _write(self.path, content)
         except OSError as error:
-            if self._is_well:  # said once; training may take hours more, and end well
+            if self._can_write:  # said once; training may take hours more, and end well
                 warn_user(
                     f"The checkpoint {self.path} could not be written: {error}. Training goes on. "
                     "Were it interrupted, it would resume from the last epoch that was written."
                 )
-            self._is_well = False
+            self._can_write = False
 
 
 class CheckpointPart(NamedTuple):
@@ -154,13 +154,11 @@ def opened(
 
 
 def _claimed(folder: Path, stem: str) -> tuple[Path, int]:
-    """Return the first file of a name that nobody is at, and the lock on it."""
-    for number in count(1):
-        path = folder / f"{stem}{'' if number == 1 else f'-{number}'}.ckpt"
-        lock = _locked(_lock_of(path))
-        if lock is not None:
-            return path, lock
-    raise AssertionError  # count has no end
+    """Return a file that nobody is at and the lock on it: of an unfinished fit, or a new one."""
+    unfinished = sorted(folder.glob(f"{stem}*.ckpt"), key=lambda path: (len(path.name), path.name))
+    new = (folder / f"{stem}{'' if number == 1 else f'-{number}'}.ckpt" for number in count(1))
+    locks = ((path, _locked(_lock_of(path))) for path in chain(unfinished, new))
+    return next((path, lock) for path, lock in locks if lock is not None)
 
 
 def _lock_of(path: Path) -> Path:

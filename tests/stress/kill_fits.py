@@ -67,7 +67,9 @@ def begun(learner, folder, answer):
     try:
         X, y = data()
         learner.set_params(checkpoint=folder).fit(X, y)
-        answer.write_text(result_of(learner, X))
+        result = answer.with_suffix(".new")
+        result.write_text(result_of(learner, X))
+        result.replace(answer)
         os._exit(0)
     except BaseException as error:
         print(f"{type(learner).__name__}: {error!r}", file=sys.stderr)
@@ -94,6 +96,8 @@ def undisturbed(learner, folder):
 
 def wait_for_save(child, folder, number):
     """Wait until a fit is about to replace its file for so many times; whether it ended instead."""
+    for left_by_another in folder.glob("*.part"):
+        left_by_another.unlink()
     for left in reversed(range(number)):
         while not has_part(folder):
             if ended(child):
@@ -143,7 +147,7 @@ def outcome(learner, expected, folder):
         return "did not end"
     if answer.read_text() != expected:
         return "ended otherwise"
-    left = [path.name for path in folder.iterdir() if path != answer]
+    left = [path.name for path in folder.iterdir() if path.stem != "answer"]
     return f"left {left}" if left else ""
 
 
