@@ -310,7 +310,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
                 if checkpoint is not None and checkpoint.seed != seed:
                     seed = checkpoint.seed  # drawn by the fit that was interrupted
                     data = check(seed)
-                fresh._warn_of_limits(data)  # outside _meta_train: its decorator would be blamed
+                fresh._warn_of_limits(data)
                 with seeded_torch(seed, resolve_device(self.device)):
                     rng = np.random.default_rng(seed)
                     fresh._meta_train(data, rng, start, X, y, checkpoint)

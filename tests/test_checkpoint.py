@@ -141,6 +141,16 @@ def test_learners_of_attributes_go_on_as_well(cls, table, tmp_path):
     check_every_epoch(make, tmp_path, table.X, table.y, **given)
 
 
+def test_other_attributes_are_another_fit(table, tmp_path, stop_after):
+    labels = np.unique(table.y)
+    learner = ZeroShotProtoNetClassifier(n_way=5, episodes_per_epoch=2, checkpoint=tmp_path)
+    for number in (1, 2):
+        stop_after(1)
+        matrix = np.random.default_rng(number).normal(size=(len(labels), 4))
+        interrupted(learner, table.X, table.y, class_attributes=(labels, matrix))
+        assert len(files(tmp_path)) == number
+
+
 # ------------------------------------------------------------------ ways to train
 
 
@@ -457,8 +467,11 @@ def test_a_damaged_file_is_ignored_and_said(make_learner, table, tmp_path, stop_
     stop_after(None)
     (path,) = tmp_path.iterdir()
     path.write_bytes(spoilt(path.read_bytes(), how))
-    with pytest.warns(UserWarning, match=r"\.ckpt is ignored, and training starts afresh: it is"):
+    with pytest.warns(
+        UserWarning, match=r"\.ckpt is ignored, and training starts afresh: it is"
+    ) as warned:
         learner.fit(table.X, table.y)
+    assert [warning.filename for warning in warned] == [__file__]  # the line that called fit
     check_same(learner, expected, table.X)
     assert files(tmp_path) == []
 
@@ -531,7 +544,7 @@ def test_a_full_disk_ends_no_training(make_learner, table, tmp_path, monkeypatch
     learner = make_learner(max_epochs=3, checkpoint=tmp_path)
     with pytest.warns(UserWarning, match="could not be written: .*No space") as warned:
         learner.fit(table.X, table.y)
-    assert len(warned) == 1
+    assert [warning.filename for warning in warned] == [__file__]
     check_same(learner, expected, table.X)
     assert files(tmp_path) == []
 

@@ -12,9 +12,14 @@ def warn_user(message: str) -> None:
 
 
 def _depth_of_caller() -> int:
-    """Return the number of frames up to the first outside this package, seen from ``warn_user``."""
+    """Return the number of frames up to who called this package first, seen from ``warn_user``.
+
+    Frames of others may lie between: of skorch in training, of contextlib.
+    """
     package = __name__.partition(".")[0]
-    frame, depth = sys._getframe(1), 1
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+    frame, depth, outermost = sys._getframe(1), 1, 1
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").split(".")[0] == package:
+            outermost = depth
         frame, depth = frame.f_back, depth + 1
-    return depth
+    return outermost + 1
