@@ -56,6 +56,12 @@ class BaseFewShotLearner(
         ValueError
             If a parameter or an array is malformed, there are fewer than two classes, or no class
             has two examples.
+        ArithmeticError
+            If training diverges: the loss is not finite.
+        MemoryError
+            If memory runs out; the message says what to lower.
+        OSError
+            If the folder ``checkpoint`` cannot be written to.
         """
         return self._fit(X, y, groups, class_groups)
 

@@ -148,6 +148,12 @@ default=None
         ValueError
             If a parameter or an array is malformed, there are fewer than two classes, no class
             has two examples, or a class has no attributes.
+        ArithmeticError
+            If training diverges: the loss is not finite.
+        MemoryError
+            If memory runs out; the message says what to lower.
+        OSError
+            If the folder ``checkpoint`` cannot be written to.
         TypeError
             If class_attributes is none of these formats.
         """

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -418,6 +419,40 @@ def test_killed_fits_go_on():
     done = subprocess.run(script, cwd=root, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.match(r"3 kills, .* 0 lost$", done.stdout.strip())
+
+
+KILLS_ITSELF = """
+import os, signal, sys
+import numpy as np, torch
+from sklearn_fewshot import ProtoNetClassifier, _checkpoint
+
+def die_in_the_third_save(path, content, write=_checkpoint._write, saves=[]):
+    saves.append(path)
+    if len(saves) == 3:  # half of the file is on the disk
+        _checkpoint._unfinished(path).write_bytes(path.read_bytes()[:1000])
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+
+_checkpoint._write = die_in_the_third_save
+torch.set_num_threads(1)
+folder, params = sys.argv[1], eval(sys.argv[2])
+data = np.load(folder + "/data.npz")
+ProtoNetClassifier(checkpoint=folder + "/unfinished", **params).fit(data["X"], data["y"])
+"""
+
+
+def test_what_a_killed_process_left_another_one_goes_on_with(table, tmp_path, capsys):
+    params = {"n_way": 5, "episodes_per_epoch": 5, "max_epochs": 4, "random_state": 0}
+    np.savez(tmp_path / "data.npz", X=table.X, y=table.y)
+    script = [sys.executable, "-c", KILLS_ITSELF, str(tmp_path), repr(params)]
+    env = os.environ | {"PYTHONHASHSEED": "7"}
+    assert subprocess.run(script, env=env, timeout=200).returncode == -signal.SIGKILL
+    folder = tmp_path / "unfinished"
+    assert [Path(name).suffix for name in files(folder)] == [".ckpt", ".lock", ".part"]
+    learner = ProtoNetClassifier(checkpoint=folder, verbose=1, **params).fit(table.X, table.y)
+    assert "resumed after epoch 2\n" in capsys.readouterr().out
+    check_same(learner, ProtoNetClassifier(**params).fit(table.X, table.y), table.X)
+    assert files(folder) == []
 
 
 def test_a_kill_while_saving_leaves_the_epoch_before(make_learner, table, tmp_path, monkeypatch):
