@@ -324,7 +324,8 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
         params = self.get_params(deep=False)
         params = {name: params[name] for name in params.keys() - WITHOUT_EFFECT}
         params["callbacks"] = [callback_parameters(it) for it in self.callbacks or ()]
-        return fingerprint(params, None if start is None else start.module.state_dict())
+        device = resolve_device(self.device).type
+        return fingerprint(params, device, None if start is None else start.module.state_dict())
 
     def _unfinished_fit(
         self, settings: str | None, data: _TrainingData, groups: Any, class_groups: Any, seed: int
