@@ -20,6 +20,7 @@ from ._fitted import SCORES_AT_A_TIME, Representation, identity_network
 from ._holdout import place_in_class
 from .utils._carried import refuse_carried_support
 from .utils._fresh import unfitted_copy
+from .utils._memory_map import blocks_of
 from .utils._validation import (
     check_labels,
     check_X,
@@ -28,6 +29,7 @@ from .utils._validation import (
     label_kind,
     label_text,
 )
+from .utils._warnings import warn_user
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 LEAST_FOR_LEAVING_OUT = 3  # examples of a class, of which each is scored by the others
@@ -146,8 +148,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         self : FewShotClassifier
+
+        Raises
+        ------
+        ValueError
+            If the arrays are malformed or do not fit the learner, or if the learner was fitted
+            again since: old and new examples would go through different networks.
         """
         if self.__sklearn_is_fitted__():
+            self._check_same_network()
             self._add(X, y, allowed=classes)
             return self
         fresh = unfitted_copy(self)._start(X)
@@ -399,6 +408,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._network.check_takes_unlabelled()
         return self
 
+    def _check_same_network(self) -> None:
+        """Raise if new examples would go through another network than those that are there."""
+        if self.learner is None or getattr(self.learner, "_network", None) is self._network:
+            return
+        raise ValueError(
+            f"The learner of this {type(self).__name__} was fitted again or exchanged after its "
+            "examples were given: what it made of them cannot be compared with what the learner "
+            "makes of others now. Call fit, or adapt the learner, with all the examples."
+        )
+
     def _readapted(self, X: Any, y: Any) -> FewShotClassifier:
         """Return a classifier of another support set, through the same network."""
         check_is_fitted(self)
@@ -417,6 +436,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
             outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
+        warn_of_conflicts(X[~is_unlabelled] if is_unlabelled.any() else X, y)
         embedding = self._network.embed(X)
         items = shown = Representation(
             embedding[~is_unlabelled], codes.astype(np.int64), np.ones(len(codes)), len(classes)
@@ -505,6 +525,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         unfitted = unfitted_copy(self)
         unfitted.learner = _shared_or_cloned(self.learner)
         return unfitted
+
+
+def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:
+    """Say which examples are given under several labels: nothing can tell their classes apart."""
+    seen: dict[int, int] = {}
+    conflicts = []
+    samples = (sample for block in blocks_of(X) for sample in block)
+    for row, sample in enumerate(samples):
+        first = seen.setdefault(hash(sample.tobytes()), row)
+        if y[first] != y[row]:
+            conflicts.append((first, row))
+    if conflicts:
+        first, row = conflicts[0]
+        warn_user(
+            f"{len(conflicts)} examples of the support set are given under several labels: row "
+            f"{row} ({label_text(y[[row]])}) equals row {first} ({label_text(y[[first]])}). "
+            "Nothing tells these classes apart there. Correct the labels, or drop the rows."
+        )
 
 
 def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:

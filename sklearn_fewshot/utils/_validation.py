@@ -82,6 +82,13 @@ def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
         if remedy is None:
             raise
         raise ValueError(f"X of {owner} must hold finite numbers. {error} {remedy}") from error
+    except (RuntimeError, TypeError) as error:
+        if not hasattr(X, "detach"):
+            raise
+        raise TypeError(
+            f"X of {owner} is a tensor that numpy cannot read: {error} Pass "
+            "X.detach().float().cpu()."
+        ) from error
     if X.dtype.kind not in "biuf":
         raise ValueError(
             f"X of {owner} must hold finite numbers. Got an array of dtype {X.dtype}. Convert it "
