@@ -15,7 +15,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
 	@echo "make test         run the tests"
-	@echo "make stress       damage 10,000 model files, kill 20 fits: a quarter of an hour"
+	@echo "make stress       damage 10,000 model files, kill 20 fits, try 7,000 data: a quarter of an hour"
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
 	@echo "make bench        run the benchmarks"
@@ -30,6 +30,7 @@ test: $(VENV)/.with-test
 stress: $(VENV)/.with-test
 	$(VENV)/bin/python -m tests.stress.fuzz_models 10000
 	$(VENV)/bin/python -m tests.stress.kill_fits 20
+	$(VENV)/bin/python -m tests.stress.any_input 7000
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .

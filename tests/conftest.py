@@ -55,6 +55,29 @@ def load_data(data_dir):
         yield load
 
 
+@pytest.fixture
+def count_cases(record_property):
+    """Note how many cases a test tries and loses: ``count_cases("files", tried=300, lost=0)``."""
+
+    def count(part, *, tried, lost):
+        record_property("cases", (part, int(tried), int(lost)))
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what `count_cases` was told, added up over tests and processes."""
+    total = {}
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, value in report.user_properties:
+            if name == "cases" and report.when == "call":
+                part, tried, lost = value
+                before = total.get(part, (0, 0))
+                total[part] = (before[0] + tried, before[1] + lost)
+    for part, (tried, lost) in sorted(total.items()):
+        terminalreporter.write_line(f"{tried} {part}: {lost} lost")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Give the networks that tests make for themselves the same weights in every run."""

@@ -410,13 +410,14 @@ def test_an_end_between_training_and_calibration_costs_no_epoch(
     assert Trip.n_left == -2
 
 
-def test_killed_fits_go_on():
+def test_killed_fits_go_on(count_cases):
     """Three times; `make stress` does it twenty times."""
     script = [sys.executable, "-W", "error", "-m", "tests.stress.kill_fits", "3", "--seed", "1"]
     root = Path(__file__).parents[1]
     if not hasattr(os, "fork"):
         pytest.skip("needs processes that can be forked")
     done = subprocess.run(script, cwd=root, capture_output=True, text=True, timeout=200)
+    count_cases("killed fits", tried=3, lost=done.returncode != 0)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.match(r"3 kills, .* 0 lost$", done.stdout.strip())
 

@@ -881,8 +881,9 @@ def test_loading_leaves_the_global_random_state(small, path):
 # ---------------------------------------------------------------------- many damaged files
 
 
-def test_fuzzed_files_are_refused_or_load(tmp_path):
+def test_fuzzed_files_are_refused_or_load(tmp_path, count_cases):
     outcomes = Fuzzer(tmp_path, seed=0).run(N_FUZZED)
+    count_cases("damaged model files", tried=outcomes.total(), lost=outcomes[Outcome.LOST])
     assert outcomes[Outcome.LOST] == 0
     assert outcomes[Outcome.DIFFERENT] == 0
     assert outcomes[Outcome.REFUSED] > N_FUZZED / 2
