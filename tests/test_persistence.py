@@ -702,6 +702,12 @@ VALUES = [
 ]
 
 
+def test_the_folder_of_a_checkpoint_comes_back_as_text(make_learner, table, path, tmp_path):
+    learner = make_learner(checkpoint=tmp_path / "unfinished").fit(table.X, table.y)
+    save_model(learner, path)
+    assert load_model(path).checkpoint == str(tmp_path / "unfinished")
+
+
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_plain_values_make_the_round_trip(value):
     writer = ValueWriter()

@@ -14,6 +14,8 @@ whose key says what it is::
     {"dtype": "<f8"}  {"type": "float64"}    numpy's
     {"ufunc": "log1p"}                numpy's
     {"name": "package.module:Class"}  what has to be imported, if the caller allows it
+
+Paths are stored as strings, and come back as these.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Collection
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -66,6 +69,8 @@ class ValueWriter:
         """
         if isinstance(value, np.generic):
             return self._scalar(value, what)
+        if isinstance(value, PurePath):
+            return str(value)
         if type(value) is int and abs(value) >= LARGEST_INT:
             raise TypeError(f"{what} is an integer beyond 64 bits, which is not stored.")
         if type(value) in PLAIN:
