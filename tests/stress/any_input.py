@@ -143,7 +143,8 @@ def run(make, n_tasks, seed_of_tasks):
             check_task(make, task, params)
 
     try:
-        every()
+        with np.printoptions(threshold=20, edgeitems=2):  # in the report of a task that is lost
+            every()
     except Exception as error:
         return n_tried, error
     return n_tried, None

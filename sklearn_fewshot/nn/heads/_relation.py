@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._data import channels_last
@@ -185,7 +186,20 @@ def _of_spatial_pair(n_filters: int, height: int, width: int) -> nn.Sequential:
 def _normalise_and_pool(n_filters: int, height: int, width: int) -> tuple[nn.Module, ...]:
     # Pooling before the ReLU is the same function as the paper's order (see Conv4).
     pool = nn.MaxPool2d((min(2, height), min(2, width)))
-    return nn.BatchNorm2d(n_filters), pool, nn.ReLU()
+    return _BatchNorm(n_filters), pool, nn.ReLU()
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """Normalise by the batch, and by the running statistics where it is a single position.
+
+    A lone pair, of the smallest data there are, has no variance.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not self.training or maps.numel() > maps.shape[1]:
+            return super().forward(maps)
+        moments = self.running_mean, self.running_var
+        return F.batch_norm(maps, *moments, self.weight, self.bias, eps=self.eps)
 
 
 def _of_flat_pair(hidden_dim: int) -> nn.Sequential:
