@@ -188,6 +188,11 @@ def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.n
     if y.dtype.kind in "fc" and not np.isfinite(y).all():
         raise ValueError(f"{names[1]} contains NaN or infinity. Drop or relabel those samples.")
     classes, _ = encode_labels(y, names[1])
+    if len(classes) and isinstance(classes[0], bytes):  # scikit-learn before 1.7 takes them
+        raise TypeError(
+            f"{names[1]} must hold strings or numbers. Got bytes. Convert them to strings, for "
+            f"example with {names[1]}.astype(str)."
+        )
     # Each class twice: scikit-learn takes many classes of few samples for a regression problem.
     check_classification_targets(np.repeat(classes, 2))
     return y
