@@ -269,9 +269,9 @@ class Fuzzer:
         """Replace, remove, double or move one of the values of a tree."""
         part = tree.get("estimator") if type(tree) is dict else None
         fitted = part.get("fitted") if type(part) is dict else None
-        if fitted and self.random.random() < 0.7:  # not the parameters, most of which wait for fit
-            tree = fitted
-        places = list(self.places(tree))
+        places = list(self.places(fitted))
+        if not places or self.random.random() > 0.7:  # parameters too, most of which wait for fit
+            places = list(self.places(tree))
         holder, key = self.random.choice(places)
         way = self.random.randrange(6)
         if way == 0:
