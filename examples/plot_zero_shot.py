@@ -85,9 +85,9 @@ for column in range(10):
         ax.imshow(X[new][row, 0], cmap="gray", vmin=-0.2, vmax=1.1)
         ax.set(xticks=[], yticks=[])
         is_right = predicted[row] == y_digits[row]
-        text = predicted[row] if is_right else f"{predicted[row]}: wrong"
+        text = predicted[row] if is_right else f"{predicted[row]} (!)"
         ax.set_xlabel(text, fontweight="normal" if is_right else "bold")
-left.suptitle("Photos of digits, and what they were read as")
+left.suptitle("Photos of digits, and what they were read as; mistakes (!)")
 ax = right.subplots()
 ConfusionMatrixDisplay.from_predictions(y_digits, predicted, ax=ax, cmap="Blues", colorbar=False)
 for text in ax.texts:
