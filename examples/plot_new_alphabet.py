@@ -27,7 +27,7 @@ learner.fit(X[old], y[old], groups=face[old])
 print(f"Trained on {len(np.unique(y[old]))} letters.")
 
 # %%
-# The primer: the 33 letters of the Georgian alphabet, each once, printed upright with serifs. A
+# The primer: the 33 letters of the Georgian alphabet, each once, printed with serifs. A
 # second one has two more pictures of each letter, in other typefaces.
 
 alphabet = list("აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ")
@@ -81,7 +81,16 @@ for line, row, word, meaning in zip(axes, rows, words, meanings, strict=True):
     for place, reader in zip((-0.25, -0.65), readers.values(), strict=True):
         for ax, letter, true in zip(line, reader.predict(X[row]), word, strict=False):
             box = None if letter == true else {"facecolor": "0.8", "pad": 2}
-            ax.text(0.5, place, letter, transform=ax.transAxes, ha="center", va="center", bbox=box)
+            ax.text(
+                0.5,
+                place,
+                letter,
+                transform=ax.transAxes,
+                ha="center",
+                va="center",
+                bbox=box,
+                size=13,
+            )
     line[0].set_title(meaning, loc="left", fontsize="medium", pad=3)
 below.suptitle("Words; how they are read after one example (above) and three (below)")
 plt.show()

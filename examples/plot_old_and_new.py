@@ -26,7 +26,7 @@ started = time.perf_counter()
 # The data: 300 old letters with 16 pictures each to train on and four more to ask, forty Georgian
 # letters that come later, and Armenian ones that belong to nothing.
 
-data = make_glyphs(random_state=0)
+data = make_glyphs(size=20, random_state=0)
 X, y, script = data.images, data.target, data.script
 rng = np.random.default_rng(0)
 others = np.unique(y[np.isin(script, ["Latin", "Greek", "Cyrillic"])])
@@ -38,7 +38,7 @@ georgian = np.unique(y[script == "Georgian"])
 mondays = [georgian[10 * week : 10 * week + 10] for week in range(4)]
 
 print("Meta-training on 300 letters:")
-learner = ProtoNetClassifier(max_epochs=8, random_state=0, verbose=1)
+learner = ProtoNetClassifier(n_way=30, max_epochs=8, random_state=0, verbose=1)
 learner.fit(X[old & ~to_ask], y[old & ~to_ask])
 
 # %%
