@@ -47,7 +47,7 @@ if os.environ.get("DATA") == "omniglot":
     script, unseen = data.alphabet, ["Tengwar", "Tibetan"]
 else:
     print("Drawing letters ...")
-    data = make_glyphs(size=16, n_per_class=12, random_state=0)
+    data = make_glyphs(size=16, n_per_class=10, random_state=0)
     script, unseen = data.script, ["Armenian", "Georgian"]
 
 X, y = data.images / np.float32(255), data.target
@@ -64,7 +64,7 @@ print(f"Put aside: {len(np.unique(y_new))} letters of {' and '.join(unseen)}.\n"
 # the test will be. Two scores, from one example of each class and from five, come out of one
 # search.
 
-short = {"n_way": 30, "n_query": 3, "episodes_per_epoch": 20, "max_epochs": 3}
+short = {"n_way": 30, "n_query": 3, "episodes_per_epoch": 20, "max_epochs": 2}
 short["validation_fraction"] = 0  # so short a training is not stopped early: the last weights stay
 heads = {"learner__metric": ["sqeuclidean", "cosine"], "learner__n_shot": [1, 3]}
 search = GridSearchCV(
@@ -73,16 +73,16 @@ search = GridSearchCV(
         {"learner": [ProtoNetClassifier(**short, random_state=0)], **heads},
         {"learner": [MatchingNetClassifier(**short, random_state=0)], **heads},
     ],
-    cv=ClassKFold(3),
+    cv=ClassKFold(2),
     scoring={
-        "1-shot": EpisodicScorer(n_way=20, n_shot=1, n_query=5, n_episodes=200),
-        "5-shot": EpisodicScorer(n_way=20, n_shot=5, n_query=5, n_episodes=200),
+        "1-shot": EpisodicScorer(n_way=20, n_shot=1, n_query=4, n_episodes=100),
+        "5-shot": EpisodicScorer(n_way=20, n_shot=5, n_query=4, n_episodes=100),
     },
     refit=False,  # the winner is trained longer, below
     n_jobs=2,
     error_score="raise",
 )
-print("Searching: 8 candidates, 3 folds of scripts.")
+print("Searching: 8 candidates, 2 folds of scripts.")
 search.fit(X_old, y_old, groups=script_old)
 print(f"{passed()}\n")
 
@@ -120,7 +120,7 @@ for params in ranked:
     kind = type(params["learner"]).__name__.removesuffix("Classifier")
     if kind not in chosen:
         longer = Pipeline([("learner", ProtoNetClassifier())]).set_params(**params)
-        longer.set_params(learner__max_epochs=12)
+        longer.set_params(learner__max_epochs=8)
         chosen[kind] = longer.fit(X_old, y_old)
 best = next(iter(chosen))
 print(f"\nTrained the best candidate of each kind for longer. {passed()}\n")
@@ -130,7 +130,7 @@ print(f"\nTrained the best candidate of each kind for longer. {passed()}\n")
 # examples. The floors are fitted on each support set alone; the last one also knows the old
 # letters, but is not meta-trained.
 
-task = {"n_way": 20, "n_shot": 1, "n_query": 7, "n_episodes": 300}
+task = {"n_way": 20, "n_shot": 1, "n_query": 5, "n_episodes": 200}
 comparison = compare_on_episodes(
     chosen, X_new, y_new, floors=True, base=(X_old.reshape(len(X_old), -1), y_old), **task
 )
@@ -143,7 +143,7 @@ print(f"{passed()}\n")
 # %%
 # How much do more examples help? The floor beside the curves is fitted on each support set alone.
 
-task = {"n_shots": (1, 2, 3, 5), "n_way": 20, "n_query": 7, "n_episodes": 300}
+task = {"n_shots": (1, 2, 3, 5), "n_way": 20, "n_query": 5, "n_episodes": 200}
 curves = {kind: shot_curve(learner, X_new, y_new, **task) for kind, learner in chosen.items()}
 pixels = X_new.reshape(len(X_new), -1)
 floor = LogisticRegression(max_iter=1000)
@@ -156,7 +156,7 @@ display.figure_.savefig("shot_curve.png", dpi=110)
 # Which letters are taken for each other, with all of them to choose from? The pairs with the most
 # mistakes, and a table of the worst twelve letters.
 
-result = episodic_score(chosen[best], X_new, y_new, n_way="all", n_shot=1, n_query=7)
+result = episodic_score(chosen[best], X_new, y_new, n_way="all", n_shot=1, n_query=5)
 print(f"{best}, all letters:\n    {result}")
 counts = result.confusion_matrix()
 percent = 100 * counts / counts.sum(axis=1, keepdims=True)

@@ -113,9 +113,11 @@ for what, model in (("one example each", learner.adapt(X_one, y_one)), ("and unl
 figure, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
 week = np.arange(1, 5)
 for weeks, style, name in ((plain, "--", "as trained"), (lifted, "-", "lifted")):
-    for column, (side, colour) in enumerate((("old", "tab:blue"), ("new", "tab:orange"))):
+    for column, (side, colour, marker) in enumerate(
+        (("old", "tab:blue", "o"), ("new", "tab:orange", "s"))
+    ):
         label = f"{side}, {name}"
-        axes[0].plot(week, weeks[:, column], style, color=colour, marker="o", label=label)
+        axes[0].plot(week, weeks[:, column], style, color=colour, marker=marker, label=label)
 axes[0].set(xlabel="Monday", ylabel="accuracy, %", xticks=week, ylim=(0, 100))
 axes[0].set_title("300 old letters and ten new a week")
 RejectionDisplay.from_estimator(new_only, X_asked, X_none, ax=axes[1], name="20 letters")
