@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._few_shot import FewShotClassifier, adapt
 from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
-from ._points import draw_points
+from ._points import draw_points, plane_names, principal_plane
 from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows
 
 MAX_CLASSES = 10  # rows, unless the classes are chosen
@@ -139,7 +139,7 @@ class EpisodeDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if X_support is None or y_support is None:
             raise ValueError(f"{cls.__name__}.from_estimator needs X_support and y_support.")
-        classifier = _adapted(estimator, X_support, y_support)
+        classifier = adapted_to(estimator, X_support, y_support)
         proba = classifier.predict_proba(X_query)
         winner = proba.argmax(axis=1)
         return cls.from_predictions(
@@ -214,10 +214,10 @@ class EpisodeDisplay:
         X_support, X_query = _check_samples(X_support, X_query)
         display = cls(
             X_support,
-            _check_entries("y_support", y_support, "X_support", X_support),
+            check_entries("y_support", y_support, "X_support", X_support),
             X_query,
-            _check_entries("y_pred", y_pred, "X_query", X_query),
-            y_query=_check_entries("y_query", y_query, "X_query", X_query, optional=True),
+            check_entries("y_pred", y_pred, "X_query", X_query),
+            y_query=check_entries("y_query", y_query, "X_query", X_query, optional=True),
             confidence=check_aligned("confidence", confidence, len(X_query)),
         )
         return display.plot(classes=classes, n_queries=n_queries, n_shot=n_shot, cmap=cmap, ax=ax)
@@ -261,13 +261,17 @@ class EpisodeDisplay:
             rows = self._rows(classes, n_queries, n_shot)
             self.ax_ = draw_rows(rows, self._headings(len(rows)), cmap=cmap, ax=ax)
         else:
-            wrong = None if self.y_query is None else self.y_query != self.y_pred
-            self.ax_ = draw_points(
-                self.X_support, self.y_support, self.X_query, self.y_pred, wrong=wrong, ax=ax
-            )
+            self.ax_ = self._draw_points(ax)
             self.ax_.set_title(self._title())
         self.figure_ = self.ax_.figure
         return self
+
+    def _draw_points(self, ax: Any) -> Any:
+        points, share = principal_plane(np.concatenate([self.X_support, self.X_query]))
+        support, query = np.split(points, [len(self.X_support)])
+        wrong = None if self.y_query is None else self.y_query != self.y_pred
+        look = {"wrong": wrong, "axis_names": plane_names(share), "ax": ax}
+        return draw_points(support, self.y_support, query, self.y_pred, **look)
 
     def _rows(self, classes: Any, n_queries: int, n_shot: int) -> list[Row]:
         known = self._classes()
@@ -332,7 +336,7 @@ class EpisodeDisplay:
         return f"{task}: {n_right} of {len(self.y_pred)} queries right ({share})"
 
 
-def _adapted(estimator: Any, X_support: Any, y_support: Any) -> Any:
+def adapted_to(estimator: Any, X_support: Any, y_support: Any) -> Any:
     """Return a classifier of the support's classes; one that has its support already stays."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if isinstance(last, FewShotClassifier):
@@ -374,7 +378,7 @@ def _check_samples(X_support: Any, X_query: Any) -> tuple[np.ndarray, np.ndarray
     return X_support, X_query
 
 
-def _check_entries(
+def check_entries(
     name: str, values: Any, X_name: str, X: np.ndarray, optional: bool = False
 ) -> np.ndarray | None:
     if values is None and optional:

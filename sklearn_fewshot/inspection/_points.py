@@ -11,50 +11,68 @@ from ._axes import COLORS, MARKERS, axes_or_new
 
 
 def draw_points(
-    X_support: np.ndarray,
+    support: np.ndarray,
     y_support: np.ndarray,
-    X_query: np.ndarray,
-    y_pred: np.ndarray,
+    query: np.ndarray,
+    y_query: np.ndarray,
     *,
-    wrong: np.ndarray | None,
     ax: Any,
+    wrong: np.ndarray | None = None,
+    prototypes: np.ndarray | None = None,
+    query_text: str = "query, as the class it was taken for",
+    axis_names: tuple[str, str] = ("", ""),
 ) -> Any:
-    """Draw samples on their first two principal components.
+    """Draw samples in a plane, each class in a look of its own.
 
     Parameters
     ----------
-    X_support : ndarray of shape (n_support, ...)
+    support : ndarray of shape (n_support, 2)
         Support examples.
     y_support : ndarray of shape (n_support,)
         Their labels.
-    X_query : ndarray of shape (n_queries, ...)
+    query : ndarray of shape (n_queries, 2)
         Queries.
-    y_pred : ndarray of shape (n_queries,)
-        Their predicted labels.
-    wrong : bool ndarray of shape (n_queries,) or None
-        Which predictions are wrong, if known.
+    y_query : ndarray of shape (n_queries,)
+        Classes that they look like.
     ax : matplotlib Axes or None
         Axes to draw in; None for a new figure.
+    wrong : bool ndarray of shape (n_queries,) or None, default=None
+        Which predictions are wrong, if known.
+    prototypes : ndarray of shape (n_classes, 2) or None, default=None
+        What stands for the classes of the support set, in their sorted order.
+    query_text : str, default="query, as the class it was taken for"
+        What the legend says of queries.
+    axis_names : (str, str), default=("", "")
+        Names of the two axes.
 
     Returns
     -------
     ax : matplotlib Axes
     """
     ax = axes_or_new(ax, figsize=(7, 5.5))
-    points, share = principal_plane(np.concatenate([X_support, X_query]))
-    support, query = np.split(points, [len(X_support)])
-    for k, label in enumerate(np.unique(np.concatenate([y_support, y_pred]))):
+    known = np.unique(y_support)
+    for k, label in enumerate(np.unique(np.concatenate([y_support, y_query]))):
         look = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
         examples = support[y_support == label]
-        ax.scatter(*query[y_pred == label].T, s=30, alpha=0.7, ec="0.3", lw=0.4, **look)
+        ax.scatter(*query[y_query == label].T, s=30, alpha=0.7, ec="0.3", lw=0.4, **look)
         ax.scatter(*examples.T, s=170, ec="k", zorder=3, **look)
+        if prototypes is not None:
+            examples = prototypes[known == label]
+            _draw_prototypes(ax, examples, look["color"])
         _write_name(ax, examples, label)
     if wrong is not None:
         ax.scatter(*query[wrong].T, s=45, marker="x", c="k", lw=1.2, zorder=2)
-    _draw_legend(ax, errors=wrong is not None)
-    names = (f"principal component {k + 1} ({100 * share[k]:.0f} % of variance)" for k in (0, 1))
-    ax.set(xlabel=next(names), ylabel=next(names))
+    _draw_legend(ax, query_text, errors=wrong is not None, prototypes=prototypes is not None)
+    ax.set(xlabel=axis_names[0], ylabel=axis_names[1])
     return ax
+
+
+def plane_names(share: np.ndarray) -> tuple[str, str]:
+    """Return what the axes of :func:`principal_plane` are called."""
+    first, second = (
+        f"principal component {k + 1} ({100 * share[k]:.0f} % of variance)" for k in (0, 1)
+    )
+    return first, second
 
 
 def principal_plane(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,16 +113,23 @@ def _write_name(ax: Any, examples: np.ndarray, label: Any) -> None:
         )
 
 
-def _draw_legend(ax: Any, *, errors: bool) -> None:
+def _draw_prototypes(ax: Any, points: np.ndarray, color: str) -> None:
+    """Draw crosses that are seen on any ground."""
+    ax.scatter(*points.T, s=260, marker="P", c="w", ec="k", lw=1.5, zorder=4)
+    ax.scatter(*points.T, s=90, marker="P", color=color, zorder=5)
+
+
+def _draw_legend(ax: Any, query_text: str, *, errors: bool, prototypes: bool) -> None:
     from matplotlib.lines import Line2D
 
     looks: dict[str, dict[str, Any]] = {
         "support": {"marker": "o", "ms": 12, "color": "0.6", "mec": "k"},
-        "query, as the class it was taken for": {"marker": "o", "color": "0.6"},
-        "wrong": {"marker": "x", "color": "k"},
+        query_text: {"marker": "o", "color": "0.6"},
     }
-    if not errors:
-        del looks["wrong"]
+    if prototypes:
+        looks["prototype"] = {"marker": "P", "ms": 12, "color": "0.6", "mec": "k"}
+    if errors:
+        looks["wrong"] = {"marker": "x", "color": "k"}
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.1 * (high - low))  # room for the legend
     handles = [Line2D([], [], ls="", label=name, **look) for name, look in looks.items()]

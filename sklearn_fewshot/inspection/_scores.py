@@ -1,0 +1,184 @@
+"""Scores of single episodes, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from ..model_selection import EpisodicComparison, EpisodicResult
+from ..model_selection._result import PERCENT
+from ._axes import COLORS, axes_or_new
+
+
+class EpisodeScoresDisplay:
+    """Picture of how the scores of episodes are distributed, for one estimator or several.
+
+    A dot is the mean, a bar its interval, and the shape around it the episodes: how good or bad a
+    single task can turn out, which the mean does not tell.
+
+    On the same episodes, differences say more than scores: ``paired=True`` draws those between each
+    estimator and the first one, episode by episode. Easy and hard episodes cancel out.
+
+    It is recommended to use :meth:`from_results`.
+
+    Parameters
+    ----------
+    results : dict of str to EpisodicResult
+        Scores, by the name of the estimator.
+    paired : bool, default=False
+        Whether to draw differences to the first.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure containing the axes.
+    values_ : dict of str to ndarray of shape (n_episodes,)
+        What is drawn in each row: scores, or differences of scores.
+
+    See Also
+    --------
+    sklearn_fewshot.model_selection.compare_on_episodes : Scores several estimators.
+    ShotCurveDisplay : Mean scores against the number of examples.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+    >>> from sklearn_fewshot.inspection import EpisodeScoresDisplay
+    >>> from sklearn_fewshot.model_selection import compare_on_episodes
+    >>> X, y = make_blobs(400, centers=8, cluster_std=2.0, random_state=0)
+    >>> estimators = {"centroid": NearestCentroid(), "neighbour": KNeighborsClassifier(1)}
+    >>> comparison = compare_on_episodes(estimators, X, y, n_shot=5, n_episodes=50)
+    >>> EpisodeScoresDisplay.from_results(comparison, paired=True)
+    <...>
+    >>> plt.show()
+    """
+
+    def __init__(self, results: Mapping[str, EpisodicResult], *, paired: bool = False) -> None:
+        self.results = results
+        self.paired = paired
+
+    @classmethod
+    def from_results(
+        cls, results: Any, *, paired: bool = False, ax: Any = None
+    ) -> EpisodeScoresDisplay:
+        """Draw results.
+
+        Parameters
+        ----------
+        results : EpisodicComparison, EpisodicResult or dict of str to EpisodicResult
+            What :func:`~sklearn_fewshot.model_selection.compare_on_episodes` or
+            :func:`~sklearn_fewshot.model_selection.episodic_score` returned. All of the same
+            scoring.
+        paired : bool, default=False
+            Whether to draw the differences to the first. Takes results on the same episodes.
+        ax : matplotlib Axes or None, default=None
+            Axes to draw in; None for a new figure.
+
+        Returns
+        -------
+        display : EpisodeScoresDisplay
+
+        Raises
+        ------
+        TypeError
+            If these are no results.
+        ValueError
+            If they are of different scorings; or, if ``paired``, of different episodes or of a
+            single estimator.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_results")
+        return cls(_check_results(cls.__name__, results, paired), paired=paired).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> EpisodeScoresDisplay:
+        """Draw a row for each estimator.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw in; None for a new figure.
+
+        Returns
+        -------
+        display : EpisodeScoresDisplay
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        first = next(iter(self.results.values()))
+        times = 100 if first.scoring.startswith(PERCENT) else 1
+        self.values_ = self._values()
+        self.ax_ = axes_or_new(ax, figsize=(7, 1.2 + 0.8 * len(self.values_)))
+        self.figure_ = self.ax_.figure
+        places = np.arange(len(self.values_))
+        for place, (name, values) in enumerate(self.values_.items()):
+            self._draw_row(place, times * values, self._interval(name), times)
+        self.ax_.set_yticks(places, list(self.values_))
+        self.ax_.set_ylim(len(places) - 0.4, -0.6)
+        unit = " in %" if times == 100 else ""
+        what = first.scoring
+        if self.paired:
+            self.ax_.axvline(0, color="k", linestyle=":", zorder=0)
+            what = f"difference of {what} to {next(iter(self.results))}"
+            unit = unit.replace("%", "percentage points")
+        self.ax_.set(xlabel=f"{what}{unit}", title=f"{len(first.scores)} episodes")
+        self.ax_.grid(axis="x", alpha=0.3)
+        return self
+
+    def _values(self) -> dict[str, np.ndarray]:
+        scores = {name: np.asarray(result.scores) for name, result in self.results.items()}
+        if not self.paired:
+            return scores
+        reference = scores.pop(next(iter(self.results)))
+        return {name: values - reference for name, values in scores.items()}
+
+    def _interval(self, name: str) -> Any:
+        if not self.paired:
+            return self.results[name].interval_over()
+        return EpisodicComparison(dict(self.results)).difference(name)
+
+    def _draw_row(self, place: int, values: np.ndarray, interval: Any, times: int) -> None:
+        color = COLORS[place % len(COLORS)]
+        shape = self.ax_.violinplot(
+            [values], [place], orientation="horizontal", widths=0.8, showextrema=False
+        )
+        for body in shape["bodies"]:
+            body.set(facecolor=color, edgecolor="k", alpha=0.35, linewidth=0.5)
+        mean, half = times * interval.mean, times * interval.half_width
+        bar = half if np.isfinite(half) else None
+        self.ax_.errorbar(mean, place, xerr=bar, fmt="o", color="k", capsize=4, markersize=5)
+        sign = "+" if self.paired and mean > 0 else ""
+        text = f"{sign}{mean:.1f}" + (f" ± {half:.1f}" if bar is not None else "")
+        self.ax_.annotate(
+            text, (mean, place), (0, 9), textcoords="offset points", ha="center", fontsize="small"
+        )
+
+
+def _check_results(owner: str, results: Any, paired: bool) -> dict[str, EpisodicResult]:
+    """Return results by name that one axis can show, or raise."""
+    if isinstance(results, EpisodicResult):
+        results = {"": results}
+    found = results.results if isinstance(results, EpisodicComparison) else results
+    is_dict = isinstance(found, Mapping) and len(found) > 0
+    if not is_dict or not all(isinstance(result, EpisodicResult) for result in found.values()):
+        raise TypeError(
+            f"{owner}.from_results takes what compare_on_episodes or episodic_score returned, or a "
+            f"dict of names and such results. Got {results!r}."
+        )
+    scorings = sorted({result.scoring for result in found.values()})
+    if len(scorings) > 1:
+        raise ValueError(
+            f"The results of {owner} must be of one scoring. Got {' and '.join(scorings)}. Draw "
+            "them in axes of their own."
+        )
+    if paired and len(found) < 2:
+        raise ValueError(f"{owner} with paired=True compares with the first: give two results.")
+    if paired:
+        comparison = EpisodicComparison(dict(found))
+        for name in list(found)[1:]:
+            comparison.difference(name)  # raises where episodes differ
+    return dict(found)
