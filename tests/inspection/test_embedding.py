@@ -110,7 +110,7 @@ def test_embeddings_of_your_own():
         EmbeddingDisplay.from_embeddings(support, labels[0], query)
     with pytest.raises(ValueError, match=r"query of shape \(9, 5\), where support has \(4, 6\)"):
         EmbeddingDisplay.from_embeddings(support, labels[0], query[:, :5], labels[1])
-    with pytest.raises(ValueError, match="one prototype for each of the 2 classes .* Got 3"):
+    with pytest.raises(ValueError, match=r"one prototype for each of the 2 classes .* Got 3"):
         EmbeddingDisplay.from_embeddings(
             support, *labels[:1], query, labels[1], prototypes=query[:3]
         )
