@@ -47,7 +47,7 @@ def blocks_of(text):
 class SimilarNumbers(doctest.OutputChecker):
     """Lets numbers with a decimal point differ a little, as trainings on other machines do.
 
-    By one, or a twentieth: write shares in percent.
+    By one, or a tenth: write shares in percent.
     """
 
     def check_output(self, want, got, flags):
@@ -58,7 +58,7 @@ class SimilarNumbers(doctest.OutputChecker):
         return (
             super().check_output(*texts, flags)
             and len(wanted) == len(gotten)
-            and np.allclose(gotten, wanted, rtol=0.05, atol=1.0)
+            and np.allclose(gotten, wanted, rtol=0.1, atol=1.0)
         )
 
 
