@@ -34,18 +34,20 @@ OBJECTS = {
     for module in MODULES
     for name in getattr(module, "__all__", ())
 }
+# Parts that authors of learners build on: no user constructs them.
+FOR_AUTHORS = tuple(f"{sklearn_fewshot.__name__}.{part}" for part in ("nn", "base"))
 ESTIMATORS = {
     name: obj
     for name, obj in OBJECTS.items()
-    if inspect.isclass(obj) and issubclass(obj, BaseEstimator)
+    if inspect.isclass(obj) and issubclass(obj, BaseEstimator) and not name.startswith(FOR_AUTHORS)
 }
 LEARNERS = [cls for cls in ESTIMATORS.values() if issubclass(cls, BaseFewShotLearner)]
-# What a user constructs or calls; the parts of `nn` are for authors of learners.
+# What a user constructs or calls.
 USER_OBJECTS = {
     name: obj
     for name, obj in OBJECTS.items()
     if callable(obj)
-    and not name.startswith(f"{sklearn_fewshot.__name__}.nn")
+    and not name.startswith(FOR_AUTHORS)
     and not (inspect.isclass(obj) and issubclass(obj, Exception))
 }
 each_object = pytest.mark.parametrize("obj", USER_OBJECTS.values(), ids=USER_OBJECTS)

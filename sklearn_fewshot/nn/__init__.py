@@ -25,7 +25,14 @@ from ._module import (
     autocast,
     evaluating,
 )
-from ._support import SupportSet, class_sums
+from ._support import (
+    SupportSet,
+    class_logsumexp,
+    class_max,
+    class_mean,
+    class_means,
+    class_sums,
+)
 
 __all__ = [
     "AUGMENTATIONS",
@@ -46,6 +53,10 @@ __all__ = [
     "autocast",
     "chunk_sizes",
     "chunks",
+    "class_logsumexp",
+    "class_max",
+    "class_mean",
+    "class_means",
     "class_sums",
     "collate",
     "embed",
