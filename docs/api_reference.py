@@ -1,0 +1,230 @@
+"""Contents of the API reference: every public name, in the order of reading.
+
+A new name is one line in its group; ``tests/test_docs_api.py`` fails until it is there.
+"""
+
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """Names of one module that belong together."""
+
+    title: str
+    names: tuple[str, ...]
+    text: str = ""
+
+
+class Page(NamedTuple):
+    """A module and its groups."""
+
+    module: str
+    text: str
+    groups: tuple[Group, ...]
+
+
+PAGES = (
+    Page(
+        "sklearn_fewshot",
+        "Learners, the classifiers that they adapt to, and what stands before and behind them.",
+        (
+            Group(
+                "Learners",
+                (
+                    "ProtoNetClassifier",
+                    "MatchingNetClassifier",
+                    "RelationNetClassifier",
+                    "SiameseNetClassifier",
+                    "BaselineClassifier",
+                ),
+                "``fit`` meta-trains on old classes; ``adapt`` makes a classifier of new ones.",
+            ),
+            Group(
+                "Learners without examples",
+                (
+                    "ZeroShotProtoNetClassifier",
+                    "ZeroShotRelationNetClassifier",
+                    "ClassAttributes",
+                ),
+                "New classes are known by their attributes.",
+            ),
+            Group("Adaptation", ("adapt", "FewShotClassifier")),
+            Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
+            Group("Files", ("save_model", "load_model", "ModelFormatError")),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.model_selection",
+        "How good is it on classes never seen? Scores over small tasks, and class-wise splits.",
+        (
+            Group(
+                "Scores over episodes",
+                ("episodic_score", "EpisodicResult", "Interval", "EpisodicScorer"),
+            ),
+            Group(
+                "Comparison",
+                (
+                    "compare_on_episodes",
+                    "EpisodicComparison",
+                    "episodic_cross_validate",
+                    "EpisodicCrossValidation",
+                ),
+            ),
+            Group("Curves", ("shot_curve", "ShotCurve", "class_learning_curve")),
+            Group(
+                "Old and new classes together",
+                (
+                    "generalized_episodic_score",
+                    "GeneralizedResult",
+                    "generalized_accuracy",
+                    "GeneralizedAccuracy",
+                ),
+            ),
+            Group(
+                "Splitters",
+                ("ClassKFold", "ClassShuffleSplit", "EpisodeSplit", "FrozenEpisodes"),
+            ),
+            Group("Care with the data", ("duplicate_groups",)),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.datasets",
+        "Data sets of many classes with few examples each.",
+        (Group("Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder")),),
+    ),
+    Page(
+        "sklearn_fewshot.inspection",
+        "Displays in scikit-learn's manner: ``from_estimator`` computes and draws, ``plot`` draws "
+        "again. They need matplotlib.",
+        (
+            Group("Episodes", ("EpisodeDisplay",)),
+            Group("Curves", ("ShotCurveDisplay",)),
+            Group("Confidence and rejection", ("ReliabilityDisplay", "RejectionDisplay")),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn",
+        "For authors of learners and networks: the parts in PyTorch. Users of the learners need "
+        "none of them by name.",
+        (
+            Group(
+                "Modules",
+                (
+                    "EpisodicModule",
+                    "ClassifierModule",
+                    "DescribedModule",
+                    "CosineClassifier",
+                    "EpisodeBatch",
+                    "SupportSet",
+                ),
+            ),
+            Group(
+                "Losses",
+                ("EpisodicCrossEntropy", "BalancedPairCrossEntropy", "PairSquaredError"),
+            ),
+            Group("Distances", ("METRICS", "get_metric", "class_sums")),
+            Group("Augmentation", ("AUGMENTATIONS", "resolve_augmentation")),
+            Group(
+                "Loading and evaluating",
+                (
+                    "DataTensor",
+                    "EpisodeLoader",
+                    "SampleLoader",
+                    "ValidationEpisodes",
+                    "collate",
+                    "evaluate",
+                    "score_frozen",
+                    "over_stored_rows",
+                    "to_device",
+                ),
+            ),
+            Group("Embedding", ("embed", "evaluating", "chunk_sizes", "chunks")),
+            Group(
+                "Hardware",
+                (
+                    "resolve_device",
+                    "resolve_precision",
+                    "autocast",
+                    "kept_memory",
+                    "says_what_to_lower",
+                ),
+            ),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn.backbones",
+        "From a batch of samples to a batch of embeddings.",
+        (
+            Group(
+                "Networks",
+                (
+                    "ResidualMLP",
+                    "MLP",
+                    "Conv1d",
+                    "Conv4",
+                    "Conv4Maps",
+                    "ResNet12",
+                    "KochConv",
+                    "Identity",
+                    "Frozen",
+                ),
+            ),
+            Group(
+                "Choice",
+                (
+                    "BACKBONES",
+                    "auto_backbone",
+                    "make_backbone",
+                    "embedding_shape",
+                    "starts_from_features",
+                    "has_linear_start",
+                    "distances_mean_something",
+                ),
+            ),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn.heads",
+        "From embedded support and queries to scores.",
+        (
+            Group("The contract", ("Head", "MetricHead")),
+            Group(
+                "Heads",
+                (
+                    "PrototypicalHead",
+                    "MatchingHead",
+                    "FullContextHead",
+                    "RelationHead",
+                    "SiameseHead",
+                    "CentroidHead",
+                    "LogisticHead",
+                ),
+            ),
+            Group("Heads for attributes", ("AttributePrototypeHead", "AttributeRelationHead")),
+        ),
+    ),
+)
+
+# What is neither a class nor a function has no docstring of its own.
+DATA = {
+    "sklearn_fewshot.nn.METRICS": """\
+Distance functions by the names that ``metric`` takes.
+
+>>> from sklearn_fewshot.nn import METRICS
+>>> sorted(METRICS)
+['cityblock', 'cosine', 'euclidean', 'sqeuclidean']
+""",
+    "sklearn_fewshot.nn.AUGMENTATIONS": """\
+Augmentations by the names that ``augment`` takes.
+
+>>> from sklearn_fewshot.nn import AUGMENTATIONS
+>>> sorted(AUGMENTATIONS)
+['affine']
+""",
+    "sklearn_fewshot.nn.backbones.BACKBONES": """\
+Networks by the names that ``backbone`` takes.
+
+>>> from sklearn_fewshot.nn.backbones import BACKBONES
+>>> BACKBONES["conv4"]
+<class 'sklearn_fewshot.nn.backbones._conv.Conv4'>
+""",
+}
