@@ -86,7 +86,7 @@ def load_image_folder(
 
     See Also
     --------
-    FrozenEncoder : Embeds pictures, also from their paths.
+    sklearn_fewshot.FrozenEncoder : Embeds pictures, also from their paths.
     sklearn.datasets.load_files : The same for texts.
 
     Examples

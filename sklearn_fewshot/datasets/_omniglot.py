@@ -136,8 +136,8 @@ def fetch_omniglot(
         images : uint8 ndarray of shape (n_samples, 1, size, size)
             Pictures, ink 255 on 0.
         target : ndarray of str of shape (n_samples,)
-            Alphabet and character, such as "Braille/character01"; with ``rotations`` also the
-            angle, "Braille/character01@90".
+            Alphabet and character, such as ``"Braille/character01"``; with ``rotations`` also the
+            angle, ``"Braille/character01@90"``.
         alphabet : ndarray of str of shape (n_samples,)
             Alphabet, for ``class_groups``.
         character : ndarray of str of shape (n_samples,)

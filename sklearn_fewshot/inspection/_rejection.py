@@ -50,7 +50,7 @@ class RejectionDisplay:
 
     See Also
     --------
-    FewShotClassifier.rejection_threshold : The scores that queries are rejected below.
+    sklearn_fewshot.FewShotClassifier.rejection_threshold : Scores below which queries go.
     ReliabilityDisplay : Whether probabilities among the known classes can be trusted.
     sklearn.metrics.DetCurveDisplay : The two errors against each other.
 

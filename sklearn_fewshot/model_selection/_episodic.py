@@ -50,10 +50,11 @@ def episodic_score(
     Parameters
     ----------
     estimator : fitted learner, or any classifier
-        A learner, an adapted :class:`FewShotClassifier`, or a fitted pipeline or search that ends
-        in one is adapted to every support set, behind its fitted transformers; each row is
-        transformed and embedded once. Any other classifier (nearest centroid, say) is cloned and
-        fitted on every support set, all its steps included: scalers belong into ``preprocess``.
+        A learner, an adapted :class:`~sklearn_fewshot.FewShotClassifier`, or a fitted pipeline or
+        search that ends in one is adapted to every support set, behind its fitted transformers;
+        each row is transformed and embedded once. Any other classifier (nearest centroid, say) is
+        cloned and fitted on every support set, all its steps included: scalers belong into
+        ``preprocess``.
     X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
         Samples.
     y : array-like of shape (n_samples,)
@@ -70,7 +71,7 @@ def episodic_score(
     scoring : str or callable, default="accuracy"
         A scorer of scikit-learn, by name or as ``scorer(estimator, X, y)``. It is called with the
         queries of an episode; for learners these are embedded already, and so is the estimator
-        (a :class:`FewShotClassifier`).
+        (a :class:`~sklearn_fewshot.FewShotClassifier`).
     groups : array-like of shape (n_samples,) or None, default=None
         Who drew, spoke or photographed a sample: support and queries of an episode never share
         one.

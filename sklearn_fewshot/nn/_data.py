@@ -16,7 +16,7 @@ class DataTensor:
 
     Integer pictures stay integers until they are gathered: a quarter of the memory. Big memory
     maps stay on disk, and arrays that the device has no room for in the computer's memory; their
-    rows are sent when they are taken (:class:`HostRows`).
+    rows are sent when they are taken (``HostRows``).
 
     Parameters
     ----------

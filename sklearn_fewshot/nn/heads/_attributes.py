@@ -113,7 +113,8 @@ class AttributePrototypeHead(AttributeHead):
     embedding_dim : int
         Dimension of the query's embedding.
     n_attributes : int or None
-        As in :class:`AttributeHead`.
+        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
+        item has its length.
     **options
         Parameters of :class:`PrototypicalHead`.
 
@@ -163,7 +164,8 @@ class AttributeRelationHead(AttributeHead):
     embedding_dim : int
         Dimension of the query's embedding.
     n_attributes : int or None
-        As in :class:`AttributeHead`.
+        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
+        item has its length.
     hidden_dim : int
         Hidden units of the attribute network.
 
