@@ -10,7 +10,7 @@ OLDEST := .venv-oldest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test stress lint test-oldest bench clean
+.PHONY: help demo test stress lint test-oldest bench docs clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
 	@echo "make bench        run the benchmarks"
+	@echo "make docs         build the site into docs/_build/html; GALLERY=0 runs no examples"
 	@echo "make clean        remove environments, caches and builds"
 
 demo: $(VENV)/.with-plot
@@ -45,8 +46,14 @@ bench: $(VENV)/.with-plot
 	set -e; for script in benchmarks/[!_]*.py; do \
 	    $(VENV)/bin/python -m benchmarks.$$(basename $$script .py); done
 
+# -E: contents are made of links, so every page is read again. Examples run again only if changed.
+docs: $(VENV)/.with-docs
+	$(VENV)/bin/python -m sphinx -E -W --keep-going -q docs docs/_build/html
+	$(VENV)/bin/python docs/check_site.py docs/_build/html
+
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov docs/_build
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov
+	rm -rf docs/_build docs/api docs/auto_examples docs/generated examples/*.png
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
