@@ -34,6 +34,7 @@ extensions = [
 exclude_patterns = ["_build", "extensions", "auto_examples/*.ipynb", "auto_examples/*.py"]
 templates_path = ["templates"]
 default_role = None
+smartquotes = False  # "auto" is code, also where a docstring does not say so
 site_sections = [
     "quickstart",
     "guide/index",
@@ -50,6 +51,7 @@ myst_heading_anchors = 3  # the anchors that GitHub makes too
 # --- reference ----------------------------------------------------------------------------------
 
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings say the types in words
 numpydoc_show_class_members = False  # templates/class.rst lists them
 nitpicky = True
@@ -91,8 +93,9 @@ html_sidebars = {"index": [], "quickstart": []}
 html_theme_options = {
     "logo": {"text": "sklearn_fewshot"},
     "header_links_before_dropdown": 5,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"index": [], "[!b]*": ["page-toc"], "benchmarks/*": []},
     "show_prev_next": False,
     "show_nav_level": 1,
     "footer_start": ["copyright"],

@@ -10,7 +10,8 @@ from api_reference import DATA, PAGES
 SUMMARY = """\
 .. autosummary::
    :toctree: generated
-   :template: {kind}.rst
+   :nosignatures:
+   :template: public_name.rst
 
 {names}
 """
@@ -68,23 +69,10 @@ def page_text(page):
 
 
 def group_text(module, group):
-    names = {kind: [] for kind in ("class", "function", "data")}
-    for name in group.names:
-        names[kind_of(module, name)].append(name)
-    parts = [summary(kind, names[kind]) for kind in ("class", "function") if names[kind]]
-    parts += [data_text(module, name) for name in names["data"]]
+    objects = [name for name in group.names if f"{module}.{name}" not in DATA]
+    parts = [SUMMARY.format(names="\n".join(f"   {name}" for name in objects))]
+    parts += [data_text(module, name) for name in group.names if name not in objects]
     return "\n".join([underlined(group.title, "-"), group.text, "", *parts])
-
-
-def kind_of(module, name):
-    obj = getattr(importlib.import_module(module), name)
-    if inspect.isclass(obj):
-        return "class"
-    return "function" if inspect.isroutine(obj) else "data"
-
-
-def summary(kind, names):
-    return SUMMARY.format(kind=kind, names="\n".join(f"   {name}" for name in names))
 
 
 def data_text(module, name):
@@ -96,14 +84,14 @@ def data_text(module, name):
 
 
 def members_of_classes():
-    """Return methods and properties that are this package's, for ``templates/class.rst``."""
-    return {
-        f"{page.module}.{name}": members_of(getattr(importlib.import_module(page.module), name))
+    """Return methods and properties that are this package's, for ``templates/public_name.rst``."""
+    found = {
+        f"{page.module}.{name}": getattr(importlib.import_module(page.module), name)
         for page in PAGES
         for group in page.groups
         for name in group.names
-        if kind_of(page.module, name) == "class"
     }
+    return {name: members_of(obj) for name, obj in found.items() if inspect.isclass(obj)}
 
 
 def members_of(cls):
