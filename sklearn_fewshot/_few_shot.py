@@ -634,6 +634,10 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
     NotFittedError
         If it is not fitted.
 
+    See Also
+    --------
+    FewShotPipeline : A pipeline whose ``predict`` takes a support set.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -863,6 +867,19 @@ def make_fewshot_pipeline(
     Returns
     -------
     pipeline : FewShotPipeline
+
+    See Also
+    --------
+    FewShotPipeline : What is built, with steps that you name.
+    adapt : The same in two calls, for any pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_fewshot import ProtoNetClassifier, make_fewshot_pipeline
+    >>> pipeline = make_fewshot_pipeline(StandardScaler(), ProtoNetClassifier(random_state=0))
+    >>> list(pipeline.named_steps)
+    ['standardscaler', 'protonetclassifier']
     """
     from sklearn.pipeline import make_pipeline
 

@@ -20,6 +20,18 @@ class GeneralizedAccuracy(NamedTuple):
         Of samples of the new classes.
     harmonic_mean : float
         Of the two: high only if both are.
+
+    See Also
+    --------
+    generalized_accuracy : Computes it.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.model_selection import GeneralizedAccuracy
+    >>> accuracy = GeneralizedAccuracy(seen=0.9, unseen=0.6, harmonic_mean=0.72)
+    >>> seen, unseen, harmonic_mean = accuracy
+    >>> accuracy.unseen
+    0.6
     """
 
     seen: float
@@ -50,6 +62,10 @@ def generalized_accuracy(y_true: Any, y_pred: Any, base_classes: Any) -> General
     ------
     ValueError
         If y_true has no base class, or no new one.
+
+    See Also
+    --------
+    generalized_episodic_score : The same over many draws of examples.
 
     References
     ----------

@@ -117,11 +117,11 @@ class EpisodeDisplay:
         y_query : array-like of shape (n_queries,) or None, default=None
             True labels of the queries, if known.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. (Pictures only.)
+            Rows to draw; None for the first ten classes. For pictures only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. (Pictures only.)
+            Draw at most this many queries of a row: the first ones given. For pictures only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. (Pictures only.)
+            Draw at most this many support examples of a row. For pictures only.
         cmap : str or Colormap, default="gray_r"
             Colours of pictures with one channel.
         ax : matplotlib Axes or None, default=None
@@ -191,11 +191,11 @@ class EpisodeDisplay:
         confidence : array-like of shape (n_queries,) or None, default=None
             Probability of the predicted class.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. (Pictures only.)
+            Rows to draw; None for the first ten classes. For pictures only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. (Pictures only.)
+            Draw at most this many queries of a row: the first ones given. For pictures only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. (Pictures only.)
+            Draw at most this many support examples of a row. For pictures only.
         cmap : str or Colormap, default="gray_r"
             Colours of pictures with one channel.
         ax : matplotlib Axes or None, default=None
@@ -238,11 +238,11 @@ class EpisodeDisplay:
         ax : matplotlib Axes or None, default=None
             Axes to draw in; None for a new figure.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. (Pictures only.)
+            Rows to draw; None for the first ten classes. For pictures only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. (Pictures only.)
+            Draw at most this many queries of a row: the first ones given. For pictures only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. (Pictures only.)
+            Draw at most this many support examples of a row. For pictures only.
         cmap : str or Colormap, default="gray_r"
             Colours of pictures with one channel.
 

@@ -49,6 +49,19 @@ class Interval(NamedTuple):
         Upper end.
     name : str
         Confidence, method, and what varies: "95 % t-interval over 600 episodes".
+
+    See Also
+    --------
+    EpisodicResult.interval_over : Computes one.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.model_selection import Interval
+    >>> interval = Interval(0.8, 0.7, 0.9, "95 % t-interval over 600 episodes")
+    >>> print(interval)
+    0.8 (0.7 to 0.9, 95 % t-interval over 600 episodes)
+    >>> round(interval.half_width, 2)
+    0.1
     """
 
     mean: float

@@ -47,6 +47,22 @@ class ModelFormatError(ValueError):
     See Also
     --------
     load_model : Raises it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_fewshot import ModelFormatError, load_model
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "notes.npz"
+    >>> path.write_text("no model")
+    8
+    >>> try:
+    ...     load_model(path)
+    ... except ModelFormatError:
+    ...     print("Not a model.")
+    Not a model.
+    >>> folder.cleanup()
     """
 
 
