@@ -191,7 +191,16 @@ AUGMENTATIONS: dict[str, type[nn.Module]] = {"affine": RandomAffine}
 
 
 def resolve_augmentation(augment: str | Augment | None) -> Augment | None:
-    """Return the augmentation of that name with its defaults, or the callable or None itself."""
+    """Return the augmentation of that name with its defaults, or the callable or None itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import resolve_augmentation
+    >>> distort = resolve_augmentation("affine")
+    >>> distort(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 1, 28, 28])
+    """
     if augment is None or callable(augment):
         return augment
     if augment not in AUGMENTATIONS:

@@ -26,6 +26,17 @@ class DataTensor:
         Where they live.
     scale : float
         Factor applied to gathered rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot.nn import DataTensor
+    >>> pictures = np.full((100, 1, 4, 4), 255, np.uint8)
+    >>> data = DataTensor(pictures, torch.device("cpu"), scale=1 / 255)
+    >>> taken = data.take(np.array([3, 1]))
+    >>> taken.shape, taken.dtype, float(taken.max())
+    (torch.Size([2, 1, 4, 4]), torch.float32, 1.0)
     """
 
     def __init__(self, X: NDArray[np.generic], device: torch.device, scale: float = 1.0) -> None:

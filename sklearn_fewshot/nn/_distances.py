@@ -53,5 +53,13 @@ METRICS: dict[str, Metric] = {
 
 
 def get_metric(metric: str | Metric) -> Metric:
-    """Return the distance function of that name, or the callable itself."""
+    """Return the distance function of that name, or the callable itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import get_metric
+    >>> get_metric("cityblock")(torch.zeros(1, 2), torch.tensor([[1.0, 1.0], [0.0, 3.0]]))
+    tensor([[2., 3.]])
+    """
     return metric if callable(metric) else METRICS[metric]

@@ -47,6 +47,14 @@ def embed(
     Returns
     -------
     embedding : float32 ndarray of shape (n_samples, *embedding_shape)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.nn import embed
+    >>> from sklearn_fewshot.nn.backbones import Conv4
+    >>> embed(Conv4((1, 28, 28)), np.zeros((10, 1, 28, 28), np.uint8), scale=1 / 255).shape
+    (10, 64)
     """
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     sizes = chunk_sizes(X.ndim, batch_size)
@@ -65,7 +73,14 @@ def embed(
 
 
 def chunk_sizes(ndim: int, batch_size: int) -> tuple[int, ...]:
-    """Return the sizes that arrays of ``ndim`` dimensions travel in: one for vectors."""
+    """Return the sizes that arrays of ``ndim`` dimensions travel in: one for vectors.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import chunk_sizes
+    >>> chunk_sizes(2, 128), chunk_sizes(4, 128)
+    ((128,), (1, 8, 32, 128))
+    """
     if ndim == 2:
         return (batch_size,)
     return (*(size for size in LADDER if size < batch_size), batch_size)
@@ -75,6 +90,12 @@ def chunks(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     """Cut ``n`` rows into (start, stop, size of the padded chunk).
 
     A rest is padded to the next size if that is at least half full, else it is cut further.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import chunks
+    >>> list(chunks(140, (1, 8, 32, 128)))
+    [(0, 128, 128), (128, 136, 8), (136, 137, 1), (137, 138, 1), (138, 139, 1), (139, 140, 1)]
     """
     start = 0
     while start < n:

@@ -9,7 +9,14 @@ import torch
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into cuda where there is one, else cpu."""
+    """Turn ``"auto"`` into cuda where there is one, else cpu.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import resolve_device
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
@@ -20,6 +27,13 @@ def resolve_precision(precision: str, device: torch.device, input_ndim: int) -> 
 
     ``"auto"`` takes bfloat16 where the device multiplies it natively and samples are pictures;
     vectors and series are too small to gain.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import resolve_precision
+    >>> resolve_precision("bfloat16", torch.device("cpu"), input_ndim=3)
+    torch.bfloat16
     """
     if precision == "bfloat16":
         return torch.bfloat16
@@ -65,6 +79,16 @@ def says_what_to_lower(advice: str) -> Iterator[None]:
     ----------
     advice : str
         A sentence. The innermost block's is the one that is said.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import says_what_to_lower
+    >>> try:
+    ...     with says_what_to_lower("Lower predict_batch_size."):
+    ...         raise MemoryError("4 GB wanted.")
+    ... except MemoryError as error:
+    ...     print(error)
+    Memory ran out. Lower predict_batch_size. Got: 4 GB wanted.
     """
     try:
         yield
@@ -106,6 +130,15 @@ def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
     hand_back : bool
         Whether the last to leave hands unused memory back at once. What a short block has used may
         stay: the next one needs it again, and beyond 64 MB glibc hands it back by itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import kept_memory
+    >>> with kept_memory():
+    ...     total = torch.ones(1000, 1000).sum()
+    >>> total
+    tensor(1000000.)
     """
     global _n_holders
     with _lock:

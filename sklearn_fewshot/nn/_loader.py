@@ -34,6 +34,23 @@ class EpisodeLoader:
         Source of randomness of the plans.
     augment : callable or None
         Applied to the inputs of each batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import DataTensor, EpisodeLoader
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> X = np.eye(6, dtype=np.float32)[codes]
+    >>> data = DataTensor(X, torch.device("cpu"))
+    >>> rng = np.random.default_rng(0)
+    >>> loader = EpisodeLoader(data, sampler, n_episodes=4, meta_batch_size=2, rng=rng)
+    >>> for batch, target in loader:
+    ...     print(batch.inputs.shape, target.shape)
+    torch.Size([18, 6]) torch.Size([2, 6])
+    torch.Size([18, 6]) torch.Size([2, 6])
     """
 
     def __init__(
@@ -115,6 +132,20 @@ class SampleLoader:
         Source of the order.
     augment : callable or None
         Applied to the inputs of each batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot.nn import DataTensor, SampleLoader
+    >>> data = DataTensor(np.eye(6, dtype=np.float32), torch.device("cpu"))
+    >>> rows, codes = np.arange(6), np.array([0, 0, 1, 1, 2, 2])
+    >>> rng = np.random.default_rng(0)
+    >>> loader = SampleLoader(data, rows, codes, batch_size=4, n_batches=2, rng=rng)
+    >>> for inputs, target in loader:
+    ...     print(inputs.shape, target.shape)
+    torch.Size([4, 6]) torch.Size([1, 4])
+    torch.Size([4, 6]) torch.Size([1, 4])
     """
 
     def __init__(
@@ -174,6 +205,18 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
         Positions in the stack; its ``inputs`` are empty.
     target : int64 tensor of shape (n_episodes, n_way * n_query)
         Class of each query within its episode, -1 for padding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import collate
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> rows, batch, target = collate(plan)
+    >>> rows.shape, batch.support.shape, target.shape
+    ((36,), torch.Size([4, 3]), torch.Size([4, 6]))
     """
     planned = _planned(plan)
     real = planned >= 0
@@ -182,7 +225,20 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
 
 
 def over_stored_rows(plan: EpisodePlan) -> tuple[EpisodeBatch, Tensor]:
-    """Lay out episodes as positions among all rows; the rest is as in :func:`collate`."""
+    """Lay out episodes as positions among all rows; the rest is as in :func:`collate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import over_stored_rows
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> batch, target = over_stored_rows(plan)
+    >>> bool((batch.support.numpy().ravel() == plan.support.ravel()).all())
+    True
+    """
     planned = _planned(plan)
     return _laid_out(plan, np.maximum(planned, 0), planned >= 0)
 
@@ -215,7 +271,22 @@ def _laid_out(
 def to_device(
     batch: EpisodeBatch, target: Tensor, device: torch.device
 ) -> tuple[EpisodeBatch, Tensor]:
-    """Move the index tensors of a batch to the device of its inputs."""
+    """Move the index tensors of a batch to the device of its inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import collate, to_device
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> _, batch, target = collate(plan)
+    >>> batch, target = to_device(batch, target, torch.device("cpu"))
+    >>> target.device
+    device(type='cpu')
+    """
     if device.type == "cpu":
         return batch, target
     batch = batch._replace(
@@ -237,6 +308,21 @@ class ValidationEpisodes:
         The samples.
     plan : EpisodePlan
         The episodes, drawn once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import DataTensor, ValidationEpisodes
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> X = np.eye(6, dtype=np.float32)[codes]
+    >>> data = DataTensor(X, torch.device("cpu"))
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> episodes = ValidationEpisodes(data, plan)
+    >>> sum(len(inputs) for inputs in episodes.inputs(batch_size=8)) == len(plan.rows())
+    True
     """
 
     def __init__(self, data: DataTensor, plan: EpisodePlan) -> None:
@@ -261,6 +347,23 @@ def score_frozen(
     Returns
     -------
     scores : tensor of shape (n_episodes, n_queries, n_classes)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import DataTensor, EpisodicModule, ValidationEpisodes, score_frozen
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> X = np.eye(6, dtype=np.float32)[codes]
+    >>> data = DataTensor(X, torch.device("cpu"))
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> module = EpisodicModule(Identity((6,)), PrototypicalHead())
+    >>> score_frozen(module, ValidationEpisodes(data, plan)).shape
+    torch.Size([4, 6, 3])
     """
     parts = []
     with evaluating(module):
@@ -273,7 +376,33 @@ def score_frozen(
 def evaluate(
     module: EpisodicModule, criterion: torch.nn.Module, episodes: ValidationEpisodes
 ) -> tuple[float, float]:
-    """Return mean accuracy over all queries, and loss, on frozen episodes."""
+    """Return mean accuracy over all queries, and loss, on frozen episodes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import (
+    ...     DataTensor,
+    ...     EpisodicCrossEntropy,
+    ...     EpisodicModule,
+    ...     ValidationEpisodes,
+    ...     evaluate,
+    ... )
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> X = np.eye(6, dtype=np.float32)[codes]
+    >>> data = DataTensor(X, torch.device("cpu"))
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> module = EpisodicModule(Identity((6,)), PrototypicalHead())
+    >>> episodes = ValidationEpisodes(data, plan)
+    >>> accuracy, loss = evaluate(module, EpisodicCrossEntropy(), episodes)
+    >>> accuracy
+    1.0
+    """
     scores = score_frozen(module, episodes)
     real = episodes.target != PADDING
     hits = (scores.argmax(dim=-1) == episodes.target)[real]

@@ -12,6 +12,14 @@ class EpisodicCrossEntropy(nn.Module):
     """Negative log-probability of each query's class under a softmax of the scores.
 
     Episodes of a ragged batch count equally, however many queries they have.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import EpisodicCrossEntropy
+    >>> scores = torch.tensor([[[1.0, 1.0], [9.0, 9.0]]])  # one episode of two queries and classes
+    >>> EpisodicCrossEntropy()(scores, torch.tensor([[0, 1]]))  # log 2
+    tensor(0.6931)
     """
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -35,6 +43,14 @@ class PairSquaredError(nn.Module):
     """Squared difference between each score and 1 (the query's class) or 0 (other classes).
 
     The loss of Relation Networks (Sung et al., 2018, eq. 2), as a mean over the pairs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import PairSquaredError
+    >>> scores = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
+    >>> PairSquaredError()(scores, torch.tensor([[0, 1]]))
+    tensor(0.1250)
     """
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -45,7 +61,16 @@ class PairSquaredError(nn.Module):
 
 
 class BalancedPairCrossEntropy(nn.Module):
-    """Binary cross-entropy of "same class?", same and different pairs counting half each."""
+    """Binary cross-entropy of "same class?", same and different pairs counting half each.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import BalancedPairCrossEntropy
+    >>> log_odds = torch.tensor([[[50.0, -50.0], [-50.0, 50.0]]])
+    >>> BalancedPairCrossEntropy()(log_odds, torch.tensor([[0, 1]])) < 1e-6
+    tensor(True)
+    """
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:
         """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores as log-odds."""

@@ -19,17 +19,35 @@ class EpisodeBatch(NamedTuple):
     ----------
     inputs : tensor of shape (n_rows, *input_shape)
         The rows of all episodes, padding excluded: one backbone pass serves them all.
-    support, query : int64 tensors of shape (n_episodes, n_support), (n_episodes, n_queries)
-        Positions in ``inputs``.
+    support : int64 tensor of shape (n_episodes, n_support)
+        Positions of the support examples in ``inputs``.
     code : int64 tensor of shape (n_episodes, n_support)
         Class of each support item within its episode.
     weight : float tensor of shape (n_episodes, n_support)
         1, or 0 for padding.
+    query : int64 tensor of shape (n_episodes, n_queries)
+        Positions of the queries in ``inputs``.
     n_classes : int
         Most classes that any of the episodes has.
     classes : int64 tensor of shape (n_episodes, n_classes)
         Which classes of the data these are; -1 for padding. Only needed where classes are known
         by something else than examples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import EpisodeBatch
+    >>> batch = EpisodeBatch(
+    ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
+    ...     support=torch.tensor([[0, 1]]),
+    ...     code=torch.tensor([[0, 1]]),
+    ...     weight=torch.ones(1, 2),
+    ...     query=torch.tensor([[2, 3]]),
+    ...     n_classes=2,
+    ... )
+    >>> batch.inputs[batch.query]
+    tensor([[[1.],
+             [9.]]])
     """
 
     inputs: Tensor
@@ -52,6 +70,25 @@ class EpisodicModule(nn.Module):
         Compares embedded queries with embedded support sets.
     autocast_dtype : torch.dtype or None
         Lower precision for the backbone's training; heads and losses stay float32.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import EpisodeBatch, EpisodicModule
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> batch = EpisodeBatch(
+    ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
+    ...     support=torch.tensor([[0, 1]]),
+    ...     code=torch.tensor([[0, 1]]),
+    ...     weight=torch.ones(1, 2),
+    ...     query=torch.tensor([[2, 3]]),
+    ...     n_classes=2,
+    ... )
+    >>> module = EpisodicModule(Identity((1,)), PrototypicalHead())
+    >>> module(batch).detach()
+    tensor([[[ -1., -81.],
+             [-81.,  -1.]]])
     """
 
     def __init__(
@@ -89,10 +126,34 @@ class DescribedModule(EpisodicModule):
 
     Parameters
     ----------
-    backbone, head, autocast_dtype
+    backbone : nn.Module
+        The embedding network.
+    head : Head
         As in :class:`EpisodicModule`.
     items : tensor of shape (n_classes, n_features)
         What the head knows each class of the data by.
+    autocast_dtype : torch.dtype or None
+        As in :class:`EpisodicModule`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import DescribedModule, EpisodeBatch
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import AttributePrototypeHead
+    >>> items = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # two attributes and a handicap
+    >>> batch = EpisodeBatch(
+    ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
+    ...     support=torch.tensor([[0, 1]]),
+    ...     code=torch.tensor([[0, 1]]),
+    ...     weight=torch.ones(1, 2),
+    ...     query=torch.tensor([[2, 3]]),
+    ...     n_classes=2,
+    ...     classes=torch.tensor([[0, 1]]),
+    ... )
+    >>> module = DescribedModule(Identity((1,)), AttributePrototypeHead(1, n_attributes=2), items)
+    >>> module(batch).shape
+    torch.Size([1, 2, 2])
     """
 
     items: Tensor
@@ -119,10 +180,24 @@ class ClassifierModule(EpisodicModule):
 
     Parameters
     ----------
-    backbone, head, autocast_dtype
+    backbone : nn.Module
+        The embedding network.
+    head : Head
         As in :class:`EpisodicModule`.
     classifier : nn.Module
         Maps embeddings of shape (n_rows, embedding_dim) to logits of the training classes.
+    autocast_dtype : torch.dtype or None
+        As in :class:`EpisodicModule`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import ClassifierModule, CosineClassifier
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import CentroidHead
+    >>> module = ClassifierModule(Identity((4,)), CentroidHead(), CosineClassifier(4, 3))
+    >>> module(torch.ones(5, 4)).shape
+    torch.Size([1, 5, 3])
     """
 
     def __init__(
@@ -155,6 +230,13 @@ class CosineClassifier(nn.Linear):
     References
     ----------
     Chen et al. (2019), "Baseline++".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import CosineClassifier
+    >>> CosineClassifier(n_features=8, n_classes=3)(torch.ones(2, 8)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(self, n_features: int, n_classes: int, scale: float = 10.0) -> None:
@@ -167,7 +249,17 @@ class CosineClassifier(nn.Linear):
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Autocast to ``dtype`` on ``device``; None leaves the precision alone."""
+    """Autocast to ``dtype`` on ``device``; None leaves the precision alone.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import autocast
+    >>> with autocast(torch.device("cpu"), torch.bfloat16):
+    ...     product = torch.eye(2) @ torch.eye(2)
+    >>> product.dtype
+    torch.bfloat16
+    """
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
@@ -175,7 +267,19 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode without recording gradients, then restore the modes."""
+    """Run a block in evaluation mode without recording gradients, then restore the modes.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn_fewshot.nn import evaluating
+    >>> module = nn.Dropout()
+    >>> with evaluating(module):
+    ...     print(module.training)
+    False
+    >>> module.training
+    True
+    """
     training = [part for part in module.modules() if part.training]
     if training:  # a learner's network never is: its threads do not touch its mode
         module.eval()

@@ -19,6 +19,15 @@ class SupportSet(NamedTuple):
         How many examples an item stands for; 0 marks padding.
     n_classes : int
         Classes in an episode; in ragged batches the most that any episode has.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> support.n_classes
+    2
     """
 
     embedding: Tensor
@@ -31,6 +40,16 @@ def class_sums(values: Tensor, support: SupportSet) -> Tensor:
     """Add up ``values`` of shape (n_episodes, n_support, d) within each class.
 
     Linear in the number of items: one scatter for all episodes, no one-hot matrix.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet, class_sums
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> class_sums(embedding, support)
+    tensor([[[0., 2.],
+             [4., 0.]]])
     """
     n_episodes, _, dim = values.shape
     episode = torch.arange(n_episodes, device=values.device).unsqueeze(1)

@@ -19,6 +19,14 @@ class Conv4(nn.Sequential):
     References
     ----------
     Vinyals et al. (2016), section 4.1; Snell et al. (2017), section 3.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import Conv4
+    >>> backbone = Conv4((1, 28, 28))
+    >>> backbone(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 64])
     """
 
     def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
@@ -48,6 +56,14 @@ class Conv4Maps(nn.Sequential):
     References
     ----------
     Sung et al. (2018), section 3.4 and figure 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import Conv4Maps
+    >>> backbone = Conv4Maps((1, 28, 28))
+    >>> backbone(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 64, 5, 5])
     """
 
     def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
@@ -82,6 +98,14 @@ class ResNet12(nn.Sequential):
     References
     ----------
     Oreshkin, Rodriguez and Lacoste (2018), "TADAM"; widths of Lee et al. (2019), "MetaOptNet".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import ResNet12
+    >>> backbone = ResNet12((3, 32, 32), widths=(8, 16, 24, 32))
+    >>> backbone(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 32])
     """
 
     def __init__(

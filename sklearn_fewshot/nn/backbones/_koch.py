@@ -35,6 +35,14 @@ class KochConv(nn.Sequential):
     ----------
     G. Koch, R. Zemel, R. Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition",
     ICML Deep Learning Workshop, 2015, section 3 and figure 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import KochConv
+    >>> backbone = KochConv((1, 70, 70), embedding_dim=64)
+    >>> backbone(torch.zeros(2, 1, 70, 70)).shape
+    torch.Size([2, 64])
     """
 
     def __init__(self, input_shape: tuple[int, ...], embedding_dim: int = 4096) -> None:

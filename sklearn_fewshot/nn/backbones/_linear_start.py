@@ -69,6 +69,14 @@ class ResidualMLP(LinearStart):
         Units of the two hidden layers.
     dropout : float
         Share of hidden units dropped in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import ResidualMLP
+    >>> backbone = ResidualMLP((20,))
+    >>> backbone(torch.zeros(2, 20)).shape
+    torch.Size([2, 20])
     """
 
     def __init__(
@@ -106,6 +114,14 @@ class Conv1d(LinearStart):
         Filters of the three convolutional blocks.
     max_length : int
         Steps that the linear path sees.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import Conv1d
+    >>> backbone = Conv1d((3, 50), embedding_dim=16)
+    >>> backbone(torch.zeros(2, 3, 50)).shape
+    torch.Size([2, 16])
     """
 
     def __init__(

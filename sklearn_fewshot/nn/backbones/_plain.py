@@ -10,6 +10,13 @@ class Identity(nn.Module):
     ----------
     input_shape : tuple of int
         Shape of one sample.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> Identity((2, 3))(torch.zeros(5, 2, 3)).shape
+    torch.Size([5, 6])
     """
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
@@ -32,6 +39,14 @@ class MLP(nn.Sequential):
         Units of each hidden layer.
     embedding_dim : int
         Units of the embedding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import MLP
+    >>> backbone = MLP((20,))
+    >>> backbone(torch.zeros(2, 20)).shape
+    torch.Size([2, 64])
     """
 
     def __init__(

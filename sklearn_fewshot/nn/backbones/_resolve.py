@@ -29,13 +29,29 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def auto_backbone(input_shape: tuple[int, ...]) -> str:
-    """Choose by what a sample is: a vector (or tiny picture), a series, a picture."""
+    """Choose by what a sample is: a vector (or tiny picture), a series, a picture.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import auto_backbone
+    >>> [auto_backbone(shape) for shape in ((20,), (3, 100), (1, 28, 28))]
+    ['residual_mlp', 'conv1d', 'conv4']
+    """
     is_picture = len(input_shape) == 3 and min(input_shape[1:]) >= 16
     return "conv4" if is_picture else "conv1d" if len(input_shape) == 2 else "residual_mlp"
 
 
 class Frozen(nn.Module):
-    """An embedding network that is never trained: always in evaluation mode, without gradients."""
+    """An embedding network that is never trained: always in evaluation mode, without gradients.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn_fewshot.nn.backbones import Frozen
+    >>> backbone = Frozen(nn.Sequential(nn.Linear(4, 2), nn.Dropout()))
+    >>> backbone.train().training
+    False
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -69,6 +85,12 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
     ------
     ValueError
         If the module does not turn (n, *input_shape) into finite (n, ...).
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import make_backbone
+    >>> type(make_backbone("auto", (1, 28, 28))).__name__
+    'Conv4'
     """
     if isinstance(backbone, nn.Module):
         module = copy.deepcopy(backbone)
@@ -84,7 +106,14 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
 
 
 def embedding_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of one embedding."""
+    """Return the shape of one embedding.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import Conv4, embedding_shape
+    >>> embedding_shape(Conv4((1, 28, 28)), (1, 28, 28))
+    (64,)
+    """
     return tuple(_embedding_of_zeros(module, input_shape).shape[1:])
 
 
@@ -95,12 +124,26 @@ def _embedding_of_zeros(module: nn.Module, input_shape: tuple[int, ...]) -> Tens
 
 
 def has_linear_start(module: nn.Module) -> bool:
-    """Whether the backbone can start from a given linear projection."""
+    """Whether the backbone can start from a given linear projection.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import MLP, ResidualMLP, has_linear_start
+    >>> has_linear_start(ResidualMLP((20,), embedding_dim=8)), has_linear_start(MLP((20,)))
+    (True, False)
+    """
     return isinstance(module, LinearStart) and isinstance(module.linear, nn.Linear)
 
 
 def starts_from_features(module: nn.Module) -> bool:
-    """Whether the untrained embedding is the input's, so that its distances mean something."""
+    """Whether the untrained embedding is the input's, so that its distances mean something.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import MLP, Identity, starts_from_features
+    >>> starts_from_features(Identity((20,))), starts_from_features(MLP((20,)))
+    (True, False)
+    """
     return isinstance(module, LinearStart | Identity)
 
 
@@ -109,6 +152,12 @@ def distances_mean_something(module: nn.Module) -> bool:
 
     Batch normalisation has no statistics yet: in evaluation mode it passes on what in training it
     would normalise.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import Conv4, Identity, distances_mean_something
+    >>> distances_mean_something(Identity((20,))), distances_mean_something(Conv4((1, 28, 28)))
+    (True, False)
     """
     batch_norm = nn.modules.batchnorm._BatchNorm
     return starts_from_features(module) or not any(

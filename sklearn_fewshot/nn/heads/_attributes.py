@@ -126,6 +126,18 @@ class AttributePrototypeHead(AttributeHead):
     training are ahead::
 
         score = -scale * (d(W f(q) + b, g(v) / |g(v)|) + h)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import AttributePrototypeHead
+    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a handicap
+    >>> classes = SupportSet(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
+    >>> head = AttributePrototypeHead(embedding_dim=4, n_attributes=2)
+    >>> context = head.context(head.represent(classes))
+    >>> head.score(context, torch.zeros(1, 5, 4)).shape
+    torch.Size([1, 5, 2])
     """
 
     inner_type = PrototypicalHead
@@ -174,6 +186,18 @@ class AttributeRelationHead(AttributeHead):
     Section 3.4 of Sung et al.: ``r(k, q) = relation([g(v_k), f(q)])`` with a two-layer network
     ``g``. Here ``g`` starts as the identity and the relation module as the city-block distance of
     its two inputs. Handicaps divide a score by ``exp(h)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import AttributeRelationHead
+    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a handicap
+    >>> classes = SupportSet(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
+    >>> head = AttributeRelationHead(embedding_dim=4, n_attributes=2)
+    >>> context = head.context(head.represent(classes))
+    >>> head.score(context, torch.zeros(1, 5, 4)).shape
+    torch.Size([1, 5, 2])
     """
 
     inner_type = RelationHead

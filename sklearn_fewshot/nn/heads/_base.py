@@ -13,6 +13,21 @@ class Head(nn.Module):
     A head is a function of values: :meth:`represent` turns a support set into class
     representations, :meth:`score` compares queries with them. Nothing about a support set is kept
     in the module, so one head serves any number of support sets at once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import Head
+    >>> class FirstExampleHead(Head):
+    ...     def score(self, context, query):
+    ...         first = context.embedding[:, : context.n_classes]
+    ...         return -torch.cdist(query, first)
+    >>> support = SupportSet(torch.eye(2)[None], torch.tensor([[0, 1]]), torch.ones(1, 2), 2)
+    >>> head = FirstExampleHead()
+    >>> context = head.context(head.represent(support))
+    >>> head.score(context, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
+    tensor([[0]])
     """
 
     #: Whether the head's arithmetic is cheap enough to be done in float64 at prediction. If not,

@@ -36,6 +36,18 @@ class MatchingHead(MetricHead):
     The score of class ``k`` is the logarithm of that sum before normalisation,
     ``log sum_i exp(-s * d(q, i))``, so that a softmax over the classes gives ``P`` exactly and its
     cross-entropy is ``-log P``. One minus the cosine is the distance: the constant cancels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import MatchingHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = MatchingHead("sqeuclidean", scale=1.0)
+    >>> scores = head.score(support, torch.tensor([[[0.0, 1.0]]]))
+    >>> scores.detach()
+    tensor([[[ -1., -17.]]])
     """
 
     def __init__(
@@ -83,6 +95,18 @@ class FullContextHead(MatchingHead):
     paper leaves it open. The recurrent networks are told an order, a support set has none:
     examples are sorted by a fixed projection of their embeddings, whole classes by that of their
     mean, so that predictions depend neither on the order of the rows nor on the labels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import FullContextHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = FullContextHead(embedding_dim=2)
+    >>> context = head.context(support)  # each example in the light of the others
+    >>> head.score(context, torch.tensor([[[0.0, 1.0]]])).shape
+    torch.Size([1, 1, 2])
     """
 
     exact = False

@@ -18,6 +18,15 @@ class MetricHead(Head):
         Factor of the distance.
     learn_scale : bool
         Whether the (logarithm of the) scale is trained.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.heads import MetricHead
+    >>> head = MetricHead("cityblock", scale=2.0)
+    >>> query, item = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 1.0], [0.0, 3.0]]])
+    >>> head.similarity(query, item).detach()
+    tensor([[[-4., -6.]]])
     """
 
     def __init__(

@@ -29,6 +29,21 @@ class PrototypicalHead(MetricHead):
         P(k | q) = softmax over k of  -scale * d(f(q), c_k)
 
     The paper has ``scale = 1``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = PrototypicalHead()
+    >>> prototypes = head.represent(support)
+    >>> prototypes.embedding
+    tensor([[[0., 1.],
+             [4., 0.]]])
+    >>> head.score(prototypes, torch.tensor([[[0.0, 2.0]]])).detach()
+    tensor([[[ -1., -20.]]])
     """
 
     averages: ClassVar[bool] = True

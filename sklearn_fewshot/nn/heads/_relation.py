@@ -39,6 +39,21 @@ class RelationHead(Head):
     start, as for convolutions, would be worse than the features it gets. The first layer is linear,
     so its two halves are computed once a class and once a query and added for each pair: the same
     function, at a fraction of the cost.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import RelationHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = RelationHead(embedding_shape=(2,))
+    >>> context = head.context(head.represent(support))
+    >>> scores = head.score(context, torch.tensor([[[0.0, 1.0]]]))
+    >>> scores.argmax(dim=-1)
+    tensor([[0]])
+    >>> bool(((0 < scores) & (scores < 1)).all())
+    True
     """
 
     exact = False

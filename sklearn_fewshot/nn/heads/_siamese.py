@@ -34,6 +34,18 @@ class SiameseHead(Head):
 
     The weights may take either sign. Absolute differences are weighted by splitting ``a`` into its
     positive and its negative part, so that pairs never need an array of all differences.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import SiameseHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = SiameseHead(embedding_dim=2)
+    >>> log_odds = head.score(support, torch.tensor([[[0.0, 1.0]]]))
+    >>> log_odds.argmax(dim=-1)
+    tensor([[0]])
     """
 
     def __init__(

@@ -23,6 +23,18 @@ class CentroidHead(PrototypicalHead):
         Distance between queries and centroids.
     scale : float
         Factor of the distance in the softmax.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import CentroidHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = CentroidHead()
+    >>> head.represent(support).embedding
+    tensor([[[0.0000, 0.5000],
+             [1.0000, 0.0000]]])
     """
 
     breaks = {"weights": "an item that stands for several examples is taken for their mean"}
@@ -54,6 +66,20 @@ class LogisticHead(Head):
     ----------
     Tian et al., "Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?",
     ECCV 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn.heads import LogisticHead
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head = LogisticHead(C=10.0)
+    >>> fitted = head.context(support)  # a row of coefficients and a bias for each class
+    >>> fitted.embedding.shape
+    torch.Size([1, 2, 3])
+    >>> head.score(fitted, torch.tensor([[[0.0, 1.0]]])).argmax(dim=-1)
+    tensor([[0]])
     """
 
     breaks = {"duplicates": "the penalty counts for less the more examples there are"}
