@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ class BaseFewShotLearner(
     has the parameters of the family and trains.
     """
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Self:
         """Meta-train the network on episodes drawn from the classes of y.
 
         Parameters

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from numbers import Number, Real
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -603,6 +603,20 @@ def joined(
         for items, labels in ((old, old_classes), (new, new_classes))
     )
     return next(recoded).joined(next(recoded)), classes
+
+
+class _AdaptsToExamples(Protocol):
+    def adapt(self, X_support: Any, y_support: Any) -> FewShotClassifier: ...
+
+
+@overload
+def adapt(
+    estimator: _AdaptsToExamples | FewShotClassifier, X_support: Any, y_support: Any
+) -> FewShotClassifier: ...
+
+
+@overload
+def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any: ...
 
 
 def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:

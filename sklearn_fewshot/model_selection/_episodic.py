@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, overload
 
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
@@ -22,6 +22,33 @@ from ._split import EpisodeSplit
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
 }
+
+
+@overload
+def episodic_score(
+    estimator: Any, X: Any, y: Any, *, episodes: list[Any], **options: Any
+) -> list[EpisodicResult]: ...
+
+
+@overload
+def episodic_score(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    n_way: Any = 5,
+    n_shot: Any = 1,
+    n_query: int = 15,
+    n_episodes: int = 600,
+    scoring: Any = "accuracy",
+    groups: Any = None,
+    random_state: Any = 0,
+    preprocess: Any = None,
+    query_alpha: float | None = None,
+    episodes: Any = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+) -> EpisodicResult: ...
 
 
 def episodic_score(
