@@ -73,7 +73,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "doc_module": ("sklearn_fewshot",),
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.QuickStartFirst",
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
