@@ -1,0 +1,44 @@
+"""Pages in Markdown: code that parses and imports what there is, links that lead to files."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*/*.md")]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+# Made by `make docs`.
+MADE = ("auto_examples/", "api/")
+
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES]
+)
+
+
+def imports_of(code):
+    """Yield (module, name) for what code imports from this package."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("sklearn_fewshot"):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def test_there_are_pages_with_code():
+    assert sum(len(BLOCK.findall(page.read_text())) for page in PAGES) >= 10
+
+
+@each_page
+def test_code_parses_and_imports_what_there_is(page):
+    for code in BLOCK.findall(page.read_text()):
+        for module, name in imports_of(code):
+            assert hasattr(importlib.import_module(module), name), name
+
+
+@each_page
+def test_links_lead_to_files(page):
+    links = LINK.findall(page.read_text())
+    relative = [link for link in links if not link.removeprefix("../").startswith(MADE)]
+    assert [link for link in relative if not (page.parent / link).exists()] == []
