@@ -1,6 +1,6 @@
 """Contents of the API reference: every public name, in the order of reading.
 
-A new name is one line in its group; ``tests/test_docs_api.py`` fails until it is there.
+A new name is one line in its group; ``tests/test_reference.py`` fails until it is there.
 """
 
 from typing import NamedTuple
