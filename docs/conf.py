@@ -30,6 +30,7 @@ extensions = [
     "api_pages",
     "contents",
     "mathml",
+    "names",
 ]
 exclude_patterns = ["_build", "extensions", "auto_examples/*.ipynb", "auto_examples/*.py"]
 templates_path = ["templates"]
