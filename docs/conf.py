@@ -74,7 +74,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "doc_module": ("sklearn_fewshot",),
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "gallery_order.QuickStartFirst",
+    "within_subsection_order": "gallery_order.ReadingOrder",
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,

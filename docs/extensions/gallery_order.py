@@ -1,9 +1,24 @@
-"""Order of the examples: the quick start, then those with pictures, then programs without."""
+"""Order of the examples: of reading where it is given here, then by name."""
 
 from sphinx_gallery.sorting import FileNameSortKey
 
+FIRST = (
+    "plot_quickstart.py",
+    "plot_table.py",
+    "plot_series.py",
+    "plot_new_intents.py",
+    "plot_photos.py",
+    "plot_new_alphabet.py",
+    "plot_old_and_new.py",
+    "plot_growing.py",
+    "plot_zero_shot.py",
+    "plot_model_selection.py",
+)
+LAST = ("dask_cluster.py",)
 
-class QuickStartFirst(FileNameSortKey):
+
+class ReadingOrder(FileNameSortKey):
     def __call__(self, filename):
         name = str(filename)
-        return (name != "plot_quickstart.py", not name.startswith("plot_"), name)
+        place = FIRST.index(name) if name in FIRST else len(FIRST)
+        return (name in LAST, place, name)
