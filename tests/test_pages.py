@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.extensions.contents import contents_of, contents_of_site
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*/*.md")]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,3 +44,30 @@ def test_links_lead_to_files(page):
     links = LINK.findall(page.read_text())
     relative = [link for link in links if not link.removeprefix("../").startswith(MADE)]
     assert [link for link in relative if not (page.parent / link).exists()] == []
+
+
+def test_what_an_index_links_to_stands_below_it(tmp_path):
+    pages = {
+        "guide/index.md": "[b](b.md) [a](a.md#part) [b](b.md) [x](../x.md) [o](../other/o.md)",
+        "guide/a.md": "",
+        "guide/b.md": "[y](../y.md)",
+        "other/o.md": "",
+        "index.md": "",
+        "x.md": "",
+        "y.md": "",
+    }
+    for name, text in pages.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert contents_of(tmp_path, "guide/index") == ["guide/b", "guide/a", "x"]
+    assert contents_of_site(tmp_path, ["guide/index"]) == ["guide/index", "y"]
+
+
+def test_every_page_has_its_place_in_the_site():
+    docs = ROOT / "docs"
+    indexes = [path.parent.name for path in docs.glob("*/index.md")]
+    placed = {*contents_of_site(docs, []), *(f"{name}/index" for name in indexes), "index"}
+    for name in indexes:
+        placed |= set(contents_of(docs, f"{name}/index"))
+    pages = [page for page in PAGES if docs in page.parents]
+    assert {page.relative_to(docs).with_suffix("").as_posix() for page in pages} <= placed
