@@ -10,12 +10,13 @@ OLDEST := .venv-oldest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test stress lint test-oldest bench docs clean
+.PHONY: help demo test stress mutants lint test-oldest bench docs clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
 	@echo "make test         run the tests"
 	@echo "make stress       damage 10,000 model files, kill 20 fits, try 7,000 data: a quarter of an hour"
+	@echo "make mutants      break the sampler, heads and losses in 2,800 ways: do the tests notice?"
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
 	@echo "make bench        run the benchmarks"
@@ -32,6 +33,11 @@ stress: $(VENV)/.with-test
 	$(VENV)/bin/python -m tests.stress.fuzz_models 10000
 	$(VENV)/bin/python -m tests.stress.kill_fits 20
 	$(VENV)/bin/python -m tests.stress.any_input 7000
+
+mutants: $(VENV)/.with-dev
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run --max-children 2
+	$(VENV)/bin/mutmut results
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .
@@ -54,6 +60,7 @@ docs: $(VENV)/.with-docs
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov
 	rm -rf docs/_build docs/api docs/auto_examples docs/generated examples/*.png
+
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
