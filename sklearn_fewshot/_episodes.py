@@ -366,7 +366,7 @@ class _ClassGroups:
     def can_fill(self, n_shot: int, n_query: int) -> _Bools:
         """Return, for each class, whether its groups can be divided to have this many rows."""
         counts = np.split(self._count[:-1], self._start[1:-1])
-        return np.array([_can_divide(count, n_shot, n_query) for count in counts], dtype=np.bool_)
+        return np.array([_can_divide(count, n_shot, n_query) for count in counts])
 
     def divide(
         self, classes: _Ints, n_shot: _Ints, n_query: int, clamp: bool, rng: np.random.Generator
@@ -533,7 +533,7 @@ def _draw_from_cells(count: _Ints, chosen: _Bools, n_items: int, rng: np.random.
     target = rank + (end[..., -1] - size)[..., None]
     cell = np.searchsorted(end.ravel(), target, side="right")
     skipped = np.cumsum(count - inside, axis=-1).ravel()
-    return np.where(rank < 0, -1, rank + skipped.take(cell, mode="clip"))
+    return np.where(rank < 0, -1, rank + skipped[cell])
 
 
 def _sample(size: _Ints, n_items: int, rng: np.random.Generator) -> _Ints:
@@ -560,7 +560,7 @@ def _sample(size: _Ints, n_items: int, rng: np.random.Generator) -> _Ints:
     if n_items >= size.max(initial=0):
         everything = np.broadcast_to(np.arange(n_items), (size.size, n_items))
         return _shuffle(_keep_first(everything, size.ravel()), rng).reshape(*size.shape, n_items)
-    items = np.full((n_items, size.size), -1, dtype=np.intp)
+    items = np.empty((n_items, size.size), dtype=np.intp)
     for i, last in enumerate(size.ravel() + np.arange(-n_items, 0)[:, None]):
         draw = rng.integers(0, np.maximum(last, 0), endpoint=True)
         taken = (items[:i] == draw).any(axis=0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_fewshot import _episodes
-from sklearn_fewshot._episodes import EpisodePlan, EpisodeSampler
+from sklearn_fewshot._episodes import EpisodePlan, EpisodeSampler, _ClassGroups, _ClassRows
 
 SIZES = st.lists(st.integers(6, 30), min_size=2, max_size=8)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -126,11 +126,15 @@ def test_classes_rows_and_their_pairs_are_equally_likely():
     st.integers(1, 5),
     SEEDS,
 )
-def test_clamping_cuts_way_then_shot_then_queries(sizes, n_shot, n_query, seed):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_clamping_cuts_way_then_shot_then_queries(grouped, sizes, n_shot, n_query, seed):
+    """Also where every row is a group of its own, which is no restriction."""
     codes, sizes = make_codes(sizes), np.array(sizes)
-    sampler = EpisodeSampler(codes, n_way=5, n_shot=n_shot, n_query=n_query, clamp=True)
+    groups = np.arange(len(codes)) if grouped else None
+    params = {"n_way": 5, "n_shot": n_shot, "n_query": n_query, "clamp": True}
+    sampler = EpisodeSampler(codes, groups=groups, **params)
     plan = sampler.plan(20, np.random.default_rng(seed))
-    check_laws(plan, codes)
+    check_laws(plan, codes, groups)
     assert sampler.n_way_ == plan.classes.shape[1] == min(5, np.sum(sizes > 1))
     assert sampler.n_clamped_ == np.sum(sizes < n_shot + n_query)
     shots = np.minimum(n_shot, sizes[plan.classes] - 1)
@@ -151,6 +155,17 @@ def test_clamping_cuts_ranges_and_changes_nothing_where_there_is_enough():
     assert all(map(np.array_equal, clamped, plain))
 
 
+def test_clamping_takes_a_full_division_of_the_groups_where_there_is_one():
+    """The big group against all others: one order in three is cut there, and is found."""
+    counts = [5, 1, 1, 1, 1, 1] * 2
+    codes, groups = np.repeat([0, 1], 10), np.repeat(np.arange(12), counts)
+    params = {"n_way": 2, "n_shot": 5, "n_query": 5, "clamp": True}
+    plan = make_plan(codes, 200, groups=groups, **params)
+    check_laws(plan, codes, groups)
+    assert plan.support.min() >= 0
+    assert plan.query.min() >= 0
+
+
 def test_equal_seeds_give_equal_plans():
     codes, groups = make_codes([20] * 5), np.arange(100) % 11
     for params in [{}, {"groups": groups}]:
@@ -158,6 +173,38 @@ def test_equal_seeds_give_equal_plans():
         plans = [sampler.plan(50, np.random.default_rng(seed)) for seed in (0, 1, 0)]
         assert all(map(np.array_equal, plans[0], plans[2]))
         assert not any(map(np.array_equal, plans[0], plans[1]))
+
+
+def test_plans_are_in_the_numbers_that_the_rows_were_given():
+    codes, groups = make_codes([9, 9, 9]), np.arange(27) % 9
+    numbers = np.random.default_rng(1).permutation(100)[:27]
+    for params in [{}, {"groups": groups}]:
+        params |= {"n_way": 2, "n_shot": (1, 2), "n_query": 2}
+        plan, renumbered = make_plan(codes, **params), make_plan(codes, rows=numbers, **params)
+        for part, other in zip(plan[:2], renumbered[:2], strict=True):
+            assert np.array_equal(other, np.where(part < 0, -1, numbers[part]))
+        assert np.array_equal(plan.classes, renumbered.classes)
+
+
+def test_items_of_a_class_are_its_rows_in_order():
+    """Whatever sorting a machine does, equal seeds give equal plans."""
+    codes = make_codes([60, 90, 50])
+    rows = _ClassRows(codes, 3, None, None)
+    for code in range(3):
+        expected = np.flatnonzero(codes == code)
+        assert np.array_equal(rows.take(np.array(code), np.arange(len(expected))), expected)
+
+
+def test_numbers_are_drawn_below_each_size_and_padded():
+    sizes = np.array([0, 1, 2, 4, 9, 30])
+    for n_items in [1, 4, 40]:
+        items = _episodes._sample(sizes, n_items, np.random.default_rng(0))
+        assert items.shape == (6, n_items)
+        for size, row in zip(sizes, items, strict=True):
+            n_drawn = min(size, n_items)
+            assert len(set(row[:n_drawn])) == n_drawn
+            assert np.all((row[:n_drawn] >= 0) & (row[:n_drawn] < size))
+            assert np.all(row[n_drawn:] == -1)
 
 
 def test_take_keeps_some_episodes():
@@ -247,6 +294,23 @@ def test_groups_leave_every_row_reachable_and_classes_equally_likely(make_data, 
         assert counts.max() < 2 * rows.size / len(codes)
 
 
+def test_big_and_small_groups_are_equally_likely_on_either_side():
+    """Where any division will do. Ten rows against one: no order by size."""
+    codes, groups = np.repeat([0, 1], 11), np.repeat(np.arange(4), [1, 10, 1, 10])
+    plan = make_plan(codes, 5000, n_way=2, n_shot=1, n_query=1, groups=groups)
+    n_small = np.sum(groups[plan.support] % 2 == 0, axis=0).ravel()
+    check_counts(n_small, 5000, np.full(2, 0.5))
+
+
+@pytest.mark.parametrize(("n_shot", "n_query", "expected"), [(1, 4, 4), (2, 8, 4), (5, 5, 10)])
+def test_groups_are_divided_about_as_shot_to_queries(n_shot, n_query, expected):
+    groups = _ClassGroups(np.zeros(20, dtype=int), np.arange(20), 1)
+    classes, rng = np.zeros((50, 1), dtype=int), np.random.default_rng(0)
+    side, filled = groups.divide(classes, np.full((50, 1), n_shot), n_query, False, rng)
+    assert filled.all()
+    assert np.all(np.sum(side == _episodes._SUPPORT, axis=1) == expected)
+
+
 def test_group_labels_may_be_of_any_type():
     codes, groups = parts()
     params = {"n_way": 5, "n_shot": 1, "n_query": 1}
@@ -323,6 +387,58 @@ def test_classes_that_cannot_go_together_are_left_out_when_clamping():
     assert set(drawn(plan.classes)) == {0, 1, 2}
 
 
+def test_other_classes_are_drawn_where_some_cannot_go_together():
+    """One draw in ten is the odd cycle."""
+    codes = np.array([*ODD_CYCLE["codes"], 3, 3, 4, 4])
+    groups = np.array([*ODD_CYCLE["groups"], 3, 4, 5, 6])
+    plan = make_plan(codes, 200, n_way=3, n_shot=1, n_query=1, groups=groups)
+    check_laws(plan, codes, groups)
+    assert plan.classes.min() >= 0
+
+
+def test_classes_are_tried_some_times_before_others_are_drawn(monkeypatch):
+    """Or classes that are hard to divide would be rare."""
+    events = []
+
+    def record(cls, name):
+        method = getattr(cls, name)
+        monkeypatch.setattr(
+            cls, name, lambda *args, **kwargs: events.append(name) or method(*args, **kwargs)
+        )
+
+    record(EpisodeSampler, "_draw_classes")
+    record(_ClassGroups, "divide")
+    with pytest.raises(ValueError, match="in 40 tries"):
+        make_plan(n_episodes=1, n_way=3, **ODD_CYCLE)
+    assert events == (["_draw_classes"] + ["divide"] * 8) * 5
+
+
+def test_an_episode_without_enough_rows_is_refused_and_the_message_names_the_class_to_blame():
+    """The first two classes put groups 0 and 2 on one side; the third has three rows there."""
+    codes = np.repeat([0, 1, 2], 4)
+    groups = np.array([0, 0, 1, 1, 1, 1, 2, 2, 0, 2, 2, 3])
+    params = {"n_way": 3, "n_shot": 2, "n_query": 2, "names": list("xyz")}
+    message = (
+        r"^EpisodeSampler found no episode of up to 3 classes whose support and query share no "
+        r"group, in 40 tries\. Class 'z' has 4 examples in 3 groups and was left without enough of "
+        r"them on one side; lower n_way, n_shot or n_query, or drop the class\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        make_plan(codes, 1, groups=groups, **params)
+    clamped = make_plan(codes, groups=groups, clamp=True, **params)
+    check_laws(clamped, codes, groups)
+    assert np.all(clamped.classes >= 0)
+
+
+def test_a_class_whose_groups_the_others_put_on_one_side_is_left_out_when_clamping():
+    """The others have fewer groups, so there is padding among the groups, too."""
+    codes = np.array([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    groups = np.array([0, 1, 1, 2, 1, 3, 0, 2, 3])
+    plan = make_plan(codes, n_way="all", n_shot=1, n_query=1, groups=groups, clamp=True)
+    check_laws(plan, codes, groups)
+    assert np.array_equal(np.sort(plan.classes, axis=1), np.tile([-1, 0, 1, 2], (50, 1)))
+
+
 A_RANGE = r"of at least 1 or a pair \(low, high\) of such ints\. Got "
 
 
@@ -365,18 +481,26 @@ def test_errors_say_what_is_wrong_with_which_class_and_what_to_do(params, messag
         EpisodeSampler(codes, names=np.array(["a", "b", "c"]), owner="EpisodeSplit", **params)
 
 
-def test_a_named_class_without_examples_is_refused_or_never_drawn():
-    codes, params = [0, 0, 2, 2], {"n_way": 2, "n_shot": 1, "n_query": 1, "names": list("abcd")}
-    with pytest.raises(ValueError, match=r"Class 'b' has 0 examples"):
-        EpisodeSampler(codes, **params)
-    assert set(make_plan(codes, clamp=True, **params).classes.ravel()) == {0, 2}
+@pytest.mark.parametrize("groups", [None, [0, 1, 0, 1, 1]])
+def test_a_named_class_without_enough_examples_is_refused_or_never_drawn(groups):
+    codes, params = [0, 0, 2, 2, 1], {"n_way": 2, "n_shot": 1, "n_query": 1, "groups": groups}
+    for names, text in [("abc", "'b' has 1 example"), ("abcd", "'d' has 0 examples")]:
+        params["names"] = list(names)
+        with pytest.raises(ValueError, match=rf"Class {text}( in \d groups?)?[;,]"):
+            EpisodeSampler(codes, **params)
+        sampler = EpisodeSampler(codes, clamp=True, **params)
+        assert sampler.n_clamped_ == len(names) - 2
+        assert set(sampler.plan(50, np.random.default_rng(0)).classes.ravel()) == {0, 2}
 
 
 @pytest.mark.parametrize("clamp", [False, True])
-def test_fewer_than_two_classes_are_refused(clamp):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_fewer_than_two_classes_are_refused(clamp, grouped):
     for codes, n_present in [([], 0), ([0, 0, 0], 1)]:
-        with pytest.raises(ValueError, match=f"at least two classes. Got {n_present}."):
-            EpisodeSampler(codes, n_way=2, n_shot=1, n_query=1, clamp=clamp)
+        groups = codes if grouped else None
+        message = rf"^EpisodeSampler needs at least two classes\. Got {n_present}\.$"
+        with pytest.raises(ValueError, match=message):
+            EpisodeSampler(codes, n_way=2, n_shot=1, n_query=1, clamp=clamp, groups=groups)
 
 
 def test_clamping_needs_one_class_that_can_have_support_and_query():
@@ -403,9 +527,13 @@ def test_plans_name_their_rows_once_and_can_be_told_in_terms_of_them(sizes, spar
     more = np.union1d(rows, np.arange(spare))
     places = plan.in_terms_of(more)
     for part, place in zip(plan[:2], places[:2], strict=True):
-        np.testing.assert_array_equal(place < 0, part < 0)
+        np.testing.assert_array_equal(place == -1, part == -1)
         np.testing.assert_array_equal(more[place[place >= 0]], part[part >= 0])
     np.testing.assert_array_equal(places.classes, plan.classes)
+
+
+def test_a_plan_without_episodes_uses_no_rows():
+    assert make_plan(make_codes([9, 9]), 0, n_way=2, n_shot=1, n_query=1).rows().size == 0
 
 
 def test_a_plan_of_padding_uses_no_rows():

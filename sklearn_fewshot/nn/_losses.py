@@ -57,7 +57,7 @@ class PairSquaredError(nn.Module):
         """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores in [0, 1]."""
         same, real = _pairs(scores, target)
         errors = (scores.masked_fill(~real, 0.0) - same).square()
-        return _mean_over_episodes(errors, real.to(scores.dtype))
+        return _mean_over_episodes(errors, real)
 
 
 class BalancedPairCrossEntropy(nn.Module):
@@ -77,9 +77,9 @@ class BalancedPairCrossEntropy(nn.Module):
         same, real = _pairs(scores, target)
         log_odds = scores.masked_fill(~real, 0.0)
         losses = binary_cross_entropy_with_logits(log_odds, same, reduction="none")
-        is_same = real.to(scores.dtype) * same
-        is_other = real.to(scores.dtype) * (1.0 - same)
-        return 0.5 * (_mean_over_episodes(losses, is_same) + _mean_over_episodes(losses, is_other))
+        of_same = _mean_over_episodes(losses, real * same)
+        of_other = _mean_over_episodes(losses, real * (1.0 - same))
+        return 0.5 * (of_same + of_other)
 
 
 def _pairs(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

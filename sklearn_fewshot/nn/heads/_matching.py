@@ -118,9 +118,7 @@ class FullContextHead(MatchingHead):
     def __init__(self, embedding_dim: int, n_steps: int = 5, **options: Any) -> None:
         super().__init__(**options)
         self.n_steps = n_steps
-        self.support_lstm = nn.LSTM(
-            embedding_dim, embedding_dim, batch_first=True, bidirectional=True
-        )
+        self.support_lstm = nn.LSTM(embedding_dim, embedding_dim, bidirectional=True)
         self.gates = nn.Linear(3 * embedding_dim, 4 * embedding_dim)  # of the query's LSTM
 
     @classmethod

@@ -57,8 +57,7 @@ class MetricHead(Head):
         -------
         similarity : tensor of shape (n_episodes, n_queries, n_items)
         """
-        distance = self.metric(query.flatten(2), item.flatten(2))
-        return -self.scale.to(distance.dtype) * distance
+        return -self.scale * self.metric(query.flatten(2), item.flatten(2))
 
     def start_from(self, scores: Tensor) -> None:
         """Set the scale to one over the median distance.

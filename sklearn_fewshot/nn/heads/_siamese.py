@@ -82,11 +82,11 @@ class SiameseHead(Head):
         -------
         log_odds : tensor of shape (..., n_a, n_b)
         """
-        weight, bias = self.weight.to(a.dtype), self.bias.to(a.dtype)
+        weight = self.weight.to(a.dtype)
         if self.weighted_metric is None:
-            return weight * self.metric(a, b) + bias
+            return weight * self.metric(a, b) + self.bias
         power = 2 if self.weighted_metric is sqeuclidean else 1
-        total = bias
+        total: Tensor = self.bias
         for sign in (1.0, -1.0):
             part = (sign * weight).clamp_min(0.0)
             if part.device.type != "cpu" or part.any():  # asking a GPU would wait for it
