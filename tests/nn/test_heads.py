@@ -1,13 +1,16 @@
 """The contract of every head, and the Prototypical head against plain loops."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
 from torch import nn
 
+import sklearn_fewshot
 from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, SupportSet, heads
-from sklearn_fewshot.nn.heads import Head, LogisticHead, PrototypicalHead
+from sklearn_fewshot.nn.heads import FullContextHead, Head, LogisticHead, PrototypicalHead
 
 DIM = 6
 ABSTRACT = ("Head", "MetricHead")
@@ -15,6 +18,27 @@ HEADS = [getattr(heads, name) for name in heads.__all__ if name not in ABSTRACT]
 LAWS = {"duplicates", "weights"}
 # Of the largest score. The regression is fitted until its slope is flat, not exactly.
 TOLERANCE = {LogisticHead: 1e-5}
+# An option of each head that is not its default.
+OPTIONS = {
+    "AttributePrototypeHead": {"n_attributes": 3},
+    "AttributeRelationHead": {"n_attributes": 3},
+    "CentroidHead": {"metric": METRICS["cityblock"]},
+    "FullContextHead": {"n_steps": 2},
+    "LogisticHead": {"C": 3.0},
+    "MatchingHead": {"class_balanced": False},
+    "PrototypicalHead": {"metric": METRICS["cityblock"]},
+    "RelationHead": {"reduction": "sum"},
+    "SiameseHead": {"aggregate": "mean"},
+}
+# Learners, and the head that has an option of theirs.
+DEFAULTS = [
+    ("MatchingNetClassifier", "FullContextHead", "n_steps"),
+    ("MatchingNetClassifier", "MatchingHead", "class_balanced"),
+    ("RelationNetClassifier", "RelationHead", "reduction"),
+    ("SiameseNetClassifier", "SiameseHead", "aggregate"),
+    ("BaselineClassifier", "CentroidHead", "scale"),
+    ("BaselineClassifier", "LogisticHead", "C"),
+]
 ALL_METRICS = pytest.mark.parametrize("metric", sorted(METRICS))
 
 
@@ -154,6 +178,55 @@ def test_a_condensed_support_set_takes_more_examples(head, make_support, query):
     check_equal(head, scored(head, condensed, query), scored(head, old, query))
 
 
+def test_the_order_of_the_episodes_changes_nothing(head, ragged, query):
+    scores = scored(head, ragged, query)
+    flipped = SupportSet(*(value.flip(0) for value in ragged[:3]), ragged.n_classes)
+    check_equal(head, scored(head, flipped, query.flip(0)), scores[::-1])
+
+
+def test_what_a_head_makes_of_a_support_set_is_one(head, ragged):
+    represented = head.double().represent(ragged)
+    for support in (represented, head.context(represented)):
+        assert support.code.shape == support.weight.shape == support.embedding.shape[:2]
+        assert support.n_classes == ragged.n_classes
+        assert support.code.min() >= 0
+        assert support.code.max() < support.n_classes
+        present = torch.zeros(3, 4).double().scatter_add(1, support.code, support.weight.double())
+        assert (present > 0).sum(dim=1).tolist() == [4, 4, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_precision_of_the_weights_is_neither_needed_nor_contagious(dtype, head, ragged, query):
+    """Weights of representations are float64, those of episodes float32."""
+    if dtype == torch.float64 and not head.exact:
+        return
+    head = head.eval()
+    ragged.weight[0, :6] = 3.0
+    given, query = ragged._replace(embedding=ragged.embedding.to(dtype)), query.to(dtype)
+    with torch.inference_mode():
+        scores, expected = (
+            head.score(head.context(head.represent(given._replace(weight=weight))), query)
+            for weight in (given.weight.float(), given.weight)
+        )
+    assert scores.dtype == expected.dtype == dtype
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    assert relative_difference(scores.numpy(), expected.numpy()) < tolerance
+
+
+def test_no_tensor_is_made_on_another_device(head, ragged, query):
+    """Tensors of the device "meta" have shapes alone, and go with no others."""
+    if isinstance(head, LogisticHead):  # fits on the CPU
+        return
+    head, query = head.to("meta").eval(), query.to("meta", torch.float32)
+    support = ragged._replace(embedding=ragged.embedding.float())
+    support = SupportSet(*(value.to("meta") for value in support[:3]), support.n_classes)
+    represented = head.represent(support)
+    if not isinstance(head, FullContextHead):  # asks for the lengths, to pack the sequences
+        represented = head.context(represented)
+    assert {value.device.type for value in represented[:3]} == {"meta"}
+    assert head.score(represented, query).device.type == "meta"
+
+
 def test_a_query_and_an_episode_are_scored_alone(head, support, query):
     scores = scored(head, support, query)
     check_equal(head, scored(head, support, query[:, 2:3]), scores[:, 2:3])
@@ -161,13 +234,14 @@ def test_a_query_and_an_episode_are_scored_alone(head, support, query):
     check_equal(head, scored(head, alone, query[1:2]), scores[1:2])
 
 
-def test_a_class_without_examples_is_never_chosen(head, support, query):
-    absent = support.code == 2
+@pytest.mark.parametrize("label", [0, 2, 3])
+def test_a_class_without_examples_is_never_chosen(label, head, support, query):
+    absent = support.code == label
     scores = scored(head, support._replace(weight=support.weight.masked_fill(absent, 0.0)), query)
-    assert (scores[..., 2] == -np.inf).all()
-    assert np.isfinite(scores[..., [0, 1, 3]]).all()
+    assert (scores[..., label] == -np.inf).all()
+    assert np.isfinite(np.delete(scores, label, axis=-1)).all()
     proba = head.proba(torch.from_numpy(scores)).numpy()
-    assert (proba[..., 2] == 0).all()
+    assert (proba[..., label] == 0).all()
     np.testing.assert_allclose(proba.sum(axis=-1), 1.0)
 
 
@@ -178,6 +252,20 @@ def test_embeddings_of_any_shape_are_accepted(head, support, query):
         assert head.represent(unflattened).embedding.shape[2:] == (2, 3)
     scores = scored(head, unflattened, query.unflatten(2, (2, 3)))
     check_equal(head, scores, scored(head, support, query))
+
+
+@pytest.mark.parametrize("cls", HEADS, ids=lambda cls: cls.__name__)
+def test_options_reach_the_head(cls):
+    ((name, value),) = OPTIONS[cls.__name__].items()
+    assert getattr(cls.for_embeddings((DIM,)), name) != value
+    assert getattr(cls.for_embeddings((DIM,), **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("learner", "cls", "option"), DEFAULTS)
+def test_options_left_out_are_those_of_the_learner(learner, cls, option):
+    head = getattr(heads, cls).for_embeddings((DIM,))
+    default = signature(getattr(sklearn_fewshot, learner)).parameters[option].default
+    assert getattr(head, option) == pytest.approx(default)
 
 
 def test_nothing_is_kept_in_the_module(head, support, query):
@@ -267,13 +355,15 @@ def test_the_scale_is_positive_and_learned_only_on_request():
     assert float(head.scale) == pytest.approx(3.0)
     assert not head.log_scale.requires_grad
     assert PrototypicalHead(learn_scale=True).log_scale.requires_grad
+    assert float(PrototypicalHead().scale) == 1.0  # as in the paper
 
 
-def test_the_starting_scale_makes_the_median_distance_one():
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_the_starting_scale_makes_the_median_distance_one(size):
     head = PrototypicalHead(scale=5.0).double()
-    distance = torch.tensor([[[1.0, 2.0, 4.0, torch.inf]]], dtype=torch.float64)
+    distance = size * torch.tensor([[[1.0, 2.0, 4.0, torch.inf]]], dtype=torch.float64)
     head.start_from(-5.0 * distance)
-    assert float(head.scale) == pytest.approx(0.5)
+    assert float(head.scale) == pytest.approx(0.5 / size)
 
 
 def test_the_starting_scale_stays_where_all_distances_vanish():

@@ -67,6 +67,17 @@ def test_balanced_pair_cross_entropy_equals_plain_loops(scores, target):
     np.testing.assert_allclose(BalancedPairCrossEntropy()(scores, target), np.mean(means))
 
 
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_single_query_is_enough_and_need_not_be_of_the_last_class(code, scores):
+    """A pair of the same class and two of different ones."""
+    shares, target = scores[:1, :1].sigmoid(), torch.tensor([[code]])
+    errors = [(float(share) - (k == code)) ** 2 for k, share in enumerate(shares[0, 0])]
+    np.testing.assert_allclose(PairSquaredError()(shares, target), np.mean(errors))
+    costs = [-np.log(s if k == code else 1 - s) for k, s in enumerate(shares[0, 0].tolist())]
+    expected = 0.5 * costs[code] + 0.5 * (sum(costs) - costs[code]) / 2
+    np.testing.assert_allclose(BalancedPairCrossEntropy()(shares.logit(), target), expected)
+
+
 @pytest.mark.parametrize("n_way", [2, 5, 20])
 def test_the_balance_does_not_depend_on_the_number_of_classes(n_way):
     """One same pair stands against n_way - 1 different ones; undecided scores cost log 2."""

@@ -269,6 +269,13 @@ def test_the_order_is_by_class_then_by_example_with_padding_last(ragged):
             np.testing.assert_array_equal(sorted_.embedding[episode, place], example)
 
 
+def test_the_order_does_not_depend_on_the_unit_of_the_weights(ragged):
+    expected = in_canonical_order(ragged)
+    got = in_canonical_order(ragged._replace(weight=ragged.weight / 1000))
+    assert torch.equal(got.code, expected.code)
+    assert torch.equal(got.embedding, expected.embedding)
+
+
 def test_the_order_is_one_of_examples_not_of_rows_or_names(ragged):
     shuffled = torch.randperm(12)
     renamed = torch.tensor([2, 0, 3, 1])

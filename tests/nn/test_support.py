@@ -1,5 +1,7 @@
 """Sums, logsumexps, maxima and means within classes, against plain loops."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from sklearn_fewshot.nn._support import (
     class_logsumexp,
     class_max,
     class_mean,
+    class_means,
     class_sums,
 )
 
@@ -93,6 +96,26 @@ def test_logsumexp_of_any_size_is_accurate_and_has_gradients(values, weighted, b
     assert (values.grad[~real] == 0).all()
     present = int(result.isfinite().sum())
     np.testing.assert_allclose(values.grad.sum(), present)  # the attention within a class is one
+
+
+def test_means_do_not_depend_on_the_unit_of_the_weights(values, weighted):
+    """Unlabelled samples count as fractions of an example."""
+    thousandth = weighted._replace(weight=weighted.weight / 1000)
+    means, expected = class_means(thousandth), class_means(weighted)
+    torch.testing.assert_close(means.embedding, expected.embedding, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(1000 * means.weight, expected.weight, rtol=1e-10, atol=1e-12)
+    for function in (class_mean, partial(class_logsumexp, balanced=True)):
+        scores, expected = function(values, thousandth), function(values, weighted)
+        torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+def test_absent_classes_make_no_nan_on_the_way_back(values, weighted):
+    """What is masked in the end would not show, but torch's search for anomalies would stop."""
+    for balanced in (False, True):
+        with torch.autograd.detect_anomaly():
+            result = class_logsumexp(values.requires_grad_(), weighted, balanced=balanced)
+            result[result.isfinite()].sum().backward()
 
 
 @pytest.mark.parametrize("function", [class_logsumexp, class_max, class_mean])
