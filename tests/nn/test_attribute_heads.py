@@ -236,6 +236,13 @@ def test_an_item_may_have_the_length_of_an_embedding(kind):
     assert kind.for_embeddings((2, 3), n_attributes=9).of_query.weight.shape == (9, 6)
 
 
+def test_sizes_are_those_that_model_files_were_written_with():
+    """A file holds the weights, not the sizes: with other defaults it could not be read."""
+    head = AttributeRelationHead(DIM, N_ATTRIBUTES)
+    assert head.branch[0].weight.shape == (256, N_ATTRIBUTES)
+    assert head.inner.of_class.weight.shape == (2 * N_ATTRIBUTES, N_ATTRIBUTES)
+
+
 # ------------------------------------------------------------------ gradients
 
 

@@ -233,6 +233,12 @@ def test_gradients_through_maps_are_right(training, make_support, make_query):
     assert torch.autograd.gradcheck(scores, inputs, fast_mode=True)
 
 
+def test_sizes_are_those_that_model_files_were_written_with():
+    """A file holds the weights, not the sizes: with other defaults it could not be read."""
+    assert RelationHead((CHANNELS, 5, 4)).of_class.weight.shape == (64, CHANNELS, 3, 3)
+    assert RelationHead((DIM,)).of_class.weight.shape == (128, DIM)
+
+
 def test_untrained_maps_are_undecided(make_support, make_query):
     shape = (CHANNELS, 5, 4)
     scores = scored(
