@@ -155,15 +155,21 @@ def test_clamping_cuts_ranges_and_changes_nothing_where_there_is_enough():
     assert all(map(np.array_equal, clamped, plain))
 
 
-def test_clamping_takes_a_full_division_of_the_groups_where_there_is_one():
-    """The big group against all others: one order in three is cut there, and is found."""
-    counts = [5, 1, 1, 1, 1, 1] * 2
-    codes, groups = np.repeat([0, 1], 10), np.repeat(np.arange(12), counts)
-    params = {"n_way": 2, "n_shot": 5, "n_query": 5, "clamp": True}
+@pytest.mark.parametrize(
+    ("counts", "n_shot", "n_query", "n_support"),
+    [
+        ([5, 1, 1, 1, 1, 1], 5, 5, 5),  # one order in three can be cut so
+        ([5, 1], 6, 3, 5),  # the most that leaves a query
+    ],
+)
+def test_clamping_takes_the_best_division_of_the_groups(counts, n_shot, n_query, n_support):
+    n_rows = sum(counts)
+    codes, groups = np.repeat([0, 1], n_rows), np.repeat(np.arange(2 * len(counts)), counts * 2)
+    params = {"n_way": 2, "n_shot": n_shot, "n_query": n_query, "clamp": True}
     plan = make_plan(codes, 200, groups=groups, **params)
     check_laws(plan, codes, groups)
-    assert plan.support.min() >= 0
-    assert plan.query.min() >= 0
+    assert np.all(np.sum(plan.support >= 0, axis=2) == n_support)
+    assert np.all(np.sum(plan.query >= 0, axis=2) == n_rows - n_support)
 
 
 def test_equal_seeds_give_equal_plans():
@@ -205,6 +211,17 @@ def test_numbers_are_drawn_below_each_size_and_padded():
             assert len(set(row[:n_drawn])) == n_drawn
             assert np.all((row[:n_drawn] >= 0) & (row[:n_drawn] < size))
             assert np.all(row[n_drawn:] == -1)
+
+
+def test_items_are_drawn_from_the_chosen_groups_and_padded():
+    """Items 0 and 1 are of the first group, 2 to 4 of the second, 5 of the third."""
+    count = np.tile([2, 3, 1], (20, 2, 1))
+    chosen = np.tile([[True, False, True], [False, True, False]], (20, 1, 1))
+    items = _episodes._draw_from_cells(count, chosen, 5, np.random.default_rng(0))
+    for first, second in items:
+        assert sorted(first[:3]) == [0, 1, 5]
+        assert sorted(second[:3]) == [2, 3, 4]
+        assert np.all(items[..., 3:] == -1)
 
 
 def test_take_keeps_some_episodes():
@@ -431,12 +448,12 @@ def test_an_episode_without_enough_rows_is_refused_and_the_message_names_the_cla
 
 
 def test_a_class_whose_groups_the_others_put_on_one_side_is_left_out_when_clamping():
-    """The others have fewer groups, so there is padding among the groups, too."""
-    codes = np.array([0, 0, 1, 1, 2, 2, 3, 3, 3])
-    groups = np.array([0, 1, 1, 2, 1, 3, 0, 2, 3])
+    """Another class has more groups, so there is padding among its groups, too."""
+    codes = np.array([0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4])
+    groups = np.array([0, 1, 1, 2, 1, 3, 0, 2, 3, 4, 5, 6, 7])
     plan = make_plan(codes, n_way="all", n_shot=1, n_query=1, groups=groups, clamp=True)
     check_laws(plan, codes, groups)
-    assert np.array_equal(np.sort(plan.classes, axis=1), np.tile([-1, 0, 1, 2], (50, 1)))
+    assert np.array_equal(np.sort(plan.classes, axis=1), np.tile([-1, 0, 1, 2, 4], (50, 1)))
 
 
 A_RANGE = r"of at least 1 or a pair \(low, high\) of such ints\. Got "

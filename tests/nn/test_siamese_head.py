@@ -59,6 +59,14 @@ def test_log_odds_equal_plain_loops(metric, signs, make_support, query):
 
 
 @ALL_METRICS
+def test_weights_in_float32_take_no_digits_from_embeddings_in_float64(metric, make_support, query):
+    head, embedding = make_head(metric).float(), make_support().embedding
+    single = head.log_odds(query, embedding)
+    expected = head.double().log_odds(query, embedding)
+    torch.testing.assert_close(single, expected, rtol=1e-12, atol=1e-12)
+
+
+@ALL_METRICS
 @ALL_AGGREGATES
 def test_a_class_scores_as_its_pairs_do(metric, aggregate, ragged, query):
     head = make_head(metric, aggregate=aggregate)
