@@ -133,6 +133,19 @@ def test_the_sum_is_the_mean_times_the_shots(shape, ragged, make_support, make_q
 
 
 @SHAPES
+def test_maps_in_float32_are_added_up_by_weights_in_float64(shape, make_support, make_query):
+    """Such are the representations that learners keep."""
+    support, query = make_support(shape=shape), make_query(shape=shape).float()
+    head = make_head(shape, reduction="sum").float()
+    single = support._replace(embedding=support.embedding.float())
+    scores = scored(head, single, query)
+    represented = head.represent(single)
+    represented = represented._replace(weight=represented.weight.double())
+    with torch.no_grad():
+        assert torch.equal(head.score(head.context(represented), query), scores)
+
+
+@SHAPES
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_condensed_support_set_takes_more_examples(shape, reduction, make_support, make_query):
     head, query = make_head(shape, reduction=reduction), make_query(shape=shape)
