@@ -96,8 +96,10 @@ PAGES = (
         "Displays in scikit-learn's manner: ``from_estimator`` computes and draws, ``plot`` draws "
         "again. They need matplotlib.",
         (
-            Group("Episodes", ("EpisodeDisplay",)),
-            Group("Curves", ("ShotCurveDisplay",)),
+            Group("Episodes", ("EpisodeDisplay", "EmbeddingDisplay")),
+            Group("Training and scores", ("TrainingDisplay", "ShotCurveDisplay")),
+            Group("Comparisons", ("EpisodeScoresDisplay",)),
+            Group("Verification", ("PairRocDisplay",)),
             Group("Confidence and rejection", ("ReliabilityDisplay", "RejectionDisplay")),
         ),
     ),

@@ -12,6 +12,10 @@ FIRST = (
     "plot_old_and_new.py",
     "plot_growing.py",
     "plot_zero_shot.py",
+    "plot_verification.py",
+    "plot_embedding.py",
+    "plot_shot_curve.py",
+    "plot_comparing.py",
     "plot_model_selection.py",
 )
 LAST = ("dask_cluster.py",)

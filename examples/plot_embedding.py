@@ -1,0 +1,50 @@
+"""
+What training changes: the map before and after
+===============================================
+
+A learner brings samples into a space in which those of a class lie together. Here that space is
+looked at before training and after, with letters that training has never seen.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sklearn_fewshot import ProtoNetClassifier
+from sklearn_fewshot.datasets import make_glyphs
+from sklearn_fewshot.inspection import EmbeddingDisplay, TrainingDisplay
+
+# %%
+# Eight Georgian letters are the new classes: three examples of each, and twelve queries.
+
+glyphs = make_glyphs(size=20, random_state=0)
+X, y = glyphs.images, glyphs.target
+old = np.isin(glyphs.script, ["Greek", "Cyrillic", "Armenian"])
+letters = list("აბგდეკლმ")
+rows = np.array([np.flatnonzero(y == letter)[:15] for letter in letters])
+support, query = rows[:, :3].ravel(), rows[:, 3:].ravel()
+episode = X[support], y[support], X[query], y[query]
+
+# %%
+# The same network twice: with its first, random weights (``max_epochs=0``), and trained.
+
+params = {"n_way": 30, "random_state": 0}
+untrained = ProtoNetClassifier(max_epochs=0, **params).fit(X[old], y[old])
+trained = ProtoNetClassifier(max_epochs=8, **params).fit(X[old], y[old])
+
+# %%
+# Prototypes are the means of the examples; a query is of the class whose prototype is nearest, in
+# all dimensions of the embedding. The map shows two of them: those with most variance.
+
+figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+for ax, learner, when in zip(axes, (untrained, trained), ("before", "after"), strict=True):
+    display = EmbeddingDisplay.from_estimator(learner, *episode, ax=ax)
+    ax.set_title(f"{when} meta-training: {ax.get_title()}")
+    n_right = np.sum(display.y_pred == display.y_query)
+    print(f"{when}: {n_right} of {len(query)} queries right")
+
+# %%
+# How training went: the loss on the old letters that were trained on, and the accuracy on others
+# that were held out. Which epoch's weights are kept, the held-out ones decide.
+
+TrainingDisplay.from_estimator(trained)
+plt.show()
