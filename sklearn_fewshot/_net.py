@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ._checkpoint import CheckpointPart, is_plain
 from .nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
 from .utils._callbacks import FitTask
+from .utils._progress import Line
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -211,14 +211,14 @@ class BestWeights(Callback):
 
 
 class ProgressLine(Callback):
-    """One line that says how far training is: rewritten on a terminal, else every few seconds."""
+    """One line that says how far training is: rewritten where it can be, else every few seconds."""
 
     def __init__(self, seconds_between: float = 5.0) -> None:
         self.seconds_between = seconds_between
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
         """Start the clock."""
-        self._title = X.title
+        self._title, self._line = X.title, Line()
         self._start = self._last = time.perf_counter()
         self._n_resumed: int | None = None
 
@@ -232,23 +232,21 @@ class ProgressLine(Callback):
     def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Print the line."""
         now, row, total = time.perf_counter(), net.history[-1], net.max_epochs
-        is_terminal = sys.stdout.isatty()
-        if not is_terminal and row["epoch"] < total and now - self._last < self.seconds_between:
+        is_due = row["epoch"] >= total or now - self._last >= self.seconds_between
+        if not is_due and not self._line.can_be_rewritten:
             return
         self._last = now
         n_trained = row["epoch"] - self._n_resumed
         left = (now - self._start) / n_trained * (total - row["epoch"])
         accuracy = f", validation accuracy {row['valid_acc']:6.2%}" if "valid_acc" in row else ""
-        line = (
+        self._line.write(
             f"{self._title}epoch {row['epoch']:>{len(str(total))}}/{total}: "
             f"loss {row['train_loss']:.4f}{accuracy}, at most {_clock(left)} left"
         )
-        print(f"\r{line}" if is_terminal else line, end="" if is_terminal else "\n", flush=True)
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
         """End the line."""
-        if sys.stdout.isatty():
-            print()
+        self._line.end()
 
 
 def _clock(seconds: float) -> str:

@@ -53,9 +53,25 @@ def test_a_file_gets_a_line_every_few_seconds_and_at_the_end(monkeypatch, second
 
 def test_a_terminal_gets_one_line_that_leaves_nothing_behind(monkeypatch, seconds):
     written = lines(monkeypatch, True, seconds, [(1, 60.0), (9, 1.0)], 10)
-    assert written == (
-        "\r1/10 queries, about 9:00 min left\x1b[K\r10/10 queries, about 0 s left\x1b[K\n"
-    )
+    assert written == ("\r1/10 queries, about 9:00 min left\r10/10 queries, about 0 s left    \n")
+
+
+def test_the_output_of_a_notebook_is_rewritten_like_a_terminal(monkeypatch, seconds):
+    monkeypatch.setattr(Screen, "__module__", "ipykernel.iostream")
+    written = lines(monkeypatch, False, seconds, [(1, 60.0), (9, 1.0)], 10)
+    assert written.count("\r") == 2
+    assert written.count("\n") == 1
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_training_ends_its_line(monkeypatch, make_learner, table, is_terminal):
+    screen = Screen(is_terminal)
+    monkeypatch.setattr(sys, "stdout", screen)
+    make_learner(verbose=1, max_epochs=3, refit=False).fit(table.X, table.y)
+    written = screen.getvalue()
+    assert written.endswith("\n")
+    assert written.count("\r") == (3 if is_terminal else 0)
+    assert "epoch 3/3" in written.splitlines()[-1]
 
 
 def test_nothing_done_yet_is_no_division_by_zero(monkeypatch, seconds):

@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..model_selection import EpisodicResult, ShotCurve, shot_curve
-from ..model_selection._result import PERCENT, count_text, range_text
+from ..model_selection._result import PERCENT, count_text
+from ..utils._html import range_text
 from ._axes import COLORS, MARKERS, axes_or_new
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from ..utils._html import html_table
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
@@ -148,6 +149,19 @@ class EpisodicComparison:
         if len(self.results) == 1:
             return "\n".join([*lines, f"({conditions})"])
         return "\n".join([*lines, f"({conditions}; differences paired)", self.verdict])
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        rows = []
+        for name, result in self.results.items():
+            cells = [name, score_text(result.mean, result.half_width, result.scoring)]
+            if name != self.reference:
+                by = self.difference(name)
+                cells.append(score_text(by.mean, by.half_width, result.scoring, sign="+"))
+            rows.append(cells)
+        header = ("", "score", f"against {self.reference}")[: 2 + (len(rows) > 1)]
+        conditions = str(self.results[self.reference]).partition("(")[2].removesuffix(")")
+        return html_table(rows, header=header, caption=conditions)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {', '.join(self.results)}>"

@@ -16,6 +16,7 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.parallel import Parallel, delayed
 
+from ..utils._html import html_table
 from ..utils._progress import Progress
 from ._episodic import CONSTRAINTS, episodic_score
 from ._result import (
@@ -175,6 +176,15 @@ class EpisodicCrossValidation:
             f"{n_splits} class splits, {n_seeds} seed{'s' * (n_seeds > 1)}, interval over class "
             "splits)"
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        rows = []
+        for split, results in enumerate(self.results):
+            scores = (score_text(r.mean, r.half_width, r.scoring) for r in results)
+            rows.append((f"class split {split}", *scores))
+        header = ("", *(f"seed {seed}" for seed in range(self.scores.shape[1])))
+        return html_table(rows, header=header, caption=str(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"

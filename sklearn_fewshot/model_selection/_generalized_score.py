@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._generalized import generalized_accuracy, harmonic_mean
 from .._holdout import some_of_each
+from ..utils._html import html_table
 from ..utils._progress import Progress
 from ..utils._random import draw_seed
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
 from ._draw import draw_episodes
 from ._evaluation import EmbeddedClassifier, EmbeddedNetwork, embed, few_shot_end
-from ._result import Interval, count_text, import_pandas, t_interval
+from ._result import Interval, count_text, import_pandas, score_text, t_interval
 from ._split import EpisodeSplit, episode_rows
 
 
@@ -82,6 +83,16 @@ class GeneralizedResult:
             f"mean {100 * mean.mean:.2f} ± {100 * mean.half_width:.2f} % "
             f"({count_text(len(self.base), 'episode', 'episodes')}, interval over episodes)"
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        sides = {"base": self.base, "new": self.new, "harmonic mean": self.harmonic_mean}
+        rows = []
+        for name, scores in sides.items():
+            mean = t_interval(scores, "episodes")
+            rows.append((name, score_text(mean.mean, mean.half_width, "accuracy")))
+        caption = f"{count_text(len(self.base), 'episode', 'episodes')}, interval over episodes"
+        return html_table(rows, header=("classes", "accuracy"), caption=caption)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"

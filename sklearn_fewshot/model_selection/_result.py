@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from .._episodes import EpisodePlan
+from ..utils._html import html_table, range_text
 
 CONFIDENCE = 0.95
 FLOATS_AT_A_TIME = 2**20  # of a bootstrap's resamples
@@ -454,6 +455,17 @@ class EpisodicResult:
             conditions = f"{self.scoring}, {conditions}"
         return f"{score_text(self.mean, self.half_width, self.scoring)} ({conditions})"
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        score, _, conditions = str(self).partition(" (")
+        low, high = self.interval
+        times = 100 if self.scoring.startswith(PERCENT) else 1
+        rows = [(score, f"{times * low:.2f} to {times * high:.2f}")]
+        header = (self.scoring, "95 % interval over episodes")
+        if not np.isfinite(low):
+            rows, header = [(score,)], (self.scoring,)
+        return html_table(rows, header=header, caption=conditions.removesuffix(")"))
+
     def _on_average(self) -> str:
         is_balanced = self.answers is None or np.all(self._columns()["imbalance"] == 1)
         return "" if is_balanced else " on average"
@@ -467,11 +479,6 @@ def score_text(mean: float, half_width: float, scoring: str, sign: str = "") -> 
     if scoring.startswith(PERCENT):
         return f"{100 * mean:{sign}.2f} ± {100 * half_width:.2f} %"
     return f"{mean:{sign}.4g} ± {half_width:.2g}"
-
-
-def range_text(value: Any) -> str:
-    """Return "5", or "5 to 10" for a range."""
-    return " to ".join(str(end) for end in value) if isinstance(value, tuple | list) else str(value)
 
 
 def count_text(number: int, one: str, many: str) -> str:

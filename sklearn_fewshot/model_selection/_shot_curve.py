@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from ..utils._html import html_table
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
-from ._result import EpisodicResult, import_pandas
+from ._result import EpisodicResult, import_pandas, score_text
 from ._split import EpisodeSplit
 
 
@@ -73,6 +74,14 @@ class ShotCurve:
     def __str__(self) -> str:
         """Return one line for each number of examples."""
         return "\n".join(str(result) for result in self.results)
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        rows = [
+            (str(n_shot), score_text(result.mean, result.half_width, result.scoring))
+            for n_shot, result in zip(self.n_shots, self.results, strict=True)
+        ]
+        return html_table(rows, header=("examples of each class", self.results[0].scoring))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"

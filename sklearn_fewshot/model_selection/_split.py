@@ -12,6 +12,7 @@ from sklearn.model_selection import BaseCrossValidator, GroupKFold, GroupShuffle
 from sklearn.utils import check_random_state
 
 from .._episodes import EpisodePlan, EpisodeSampler
+from ..utils._html import range_text
 from ..utils._random import draw_seed
 from ..utils._validation import (
     check_aligned,
@@ -21,7 +22,7 @@ from ..utils._validation import (
     label_kind,
     label_text,
 )
-from ._result import count_text, range_text
+from ._result import count_text
 
 MOST_QUERIES = 10  # of a class, in means, where shares are drawn
 
