@@ -104,6 +104,11 @@ PAGES = (
         ),
     ),
     Page(
+        "sklearn_fewshot.base",
+        "For authors of learners: [a page](../extending.md) writes one.",
+        (Group("Learners", ("BaseFewShotLearner", "with_common_parameters")),),
+    ),
+    Page(
         "sklearn_fewshot.nn",
         "For authors of learners and networks: the parts in PyTorch. Users of the learners need "
         "none of them by name.",
@@ -123,7 +128,11 @@ PAGES = (
                 "Losses",
                 ("EpisodicCrossEntropy", "BalancedPairCrossEntropy", "PairSquaredError"),
             ),
-            Group("Distances", ("METRICS", "get_metric", "class_sums")),
+            Group("Distances", ("METRICS", "get_metric")),
+            Group(
+                "Classes",
+                ("class_sums", "class_means", "class_mean", "class_max", "class_logsumexp"),
+            ),
             Group("Augmentation", ("AUGMENTATIONS", "resolve_augmentation")),
             Group(
                 "Loading and evaluating",

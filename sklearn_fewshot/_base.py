@@ -33,6 +33,31 @@ class BaseFewShotLearner(
 
     What a learner defines is said in :class:`~sklearn_fewshot._training.BaseMetaLearner`, which
     has the parameters of the family and trains.
+
+    See Also
+    --------
+    with_common_parameters : Completes the signature and the docstring of a learner.
+
+    Examples
+    --------
+    A learner names its head and the head's parameters:
+
+    >>> from sklearn_fewshot import adapt
+    >>> from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> @with_common_parameters
+    ... class CityblockNet(BaseFewShotLearner):
+    ...     def __init__(self, **common):
+    ...         super().__init__(**common)
+    ...
+    ...     def _head(self):
+    ...         return PrototypicalHead, {"metric": "cityblock"}
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> learner = CityblockNet(max_epochs=2, random_state=0).fit(X[y < 8], y[y < 8])
+    >>> classifier = adapt(learner, X[y >= 8][:10], y[y >= 8][:10])
+    >>> classifier.classes_
+    array([8, 9])
     """
 
     def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Self:

@@ -1,6 +1,7 @@
 """Pages in Markdown: code that parses and imports what there is, links that lead to files."""
 
 import ast
+import doctest
 import importlib
 import re
 from pathlib import Path
@@ -23,6 +24,8 @@ each_page = pytest.mark.parametrize(
 
 def imports_of(code):
     """Yield (module, name) for what code imports from this package."""
+    if code.startswith(">>>"):
+        code = "".join(example.source for example in doctest.DocTestParser().get_examples(code))
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("sklearn_fewshot"):
             yield from ((node.module, alias.name) for alias in node.names)

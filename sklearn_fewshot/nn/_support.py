@@ -59,7 +59,19 @@ def class_sums(values: Tensor, support: SupportSet) -> Tensor:
 
 
 def class_means(support: SupportSet) -> SupportSet:
-    """Average the items of each class: one item a class, which stands for as many examples."""
+    """Average the items of each class: one item a class, which stands for as many examples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet, class_means
+    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> means = class_means(support)
+    >>> means.embedding, means.weight
+    (tensor([[[0., 1.],
+             [4., 0.]]]), tensor([[2., 1.]]))
+    """
     weight = support.weight.to(support.embedding.dtype).unsqueeze(-1)
     total = class_sums(support.embedding.flatten(2) * weight, support)  # (n_episodes, n_classes, d)
     count = class_sums(weight, support)  # (n_episodes, n_classes, 1)
@@ -84,6 +96,16 @@ def class_logsumexp(values: Tensor, support: SupportSet, *, balanced: bool = Fal
     -------
     logsumexp : tensor of shape (n_episodes, n_queries, n_classes)
         ``-inf`` for classes without an example.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet, class_logsumexp
+    >>> embedding = torch.zeros(1, 3, 2)
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> values = torch.tensor([[[1.0, 3.0, 5.0]]])  # one query, three items
+    >>> class_logsumexp(values, support, balanced=True)  # logarithms of mean exponentials
+    tensor([[[2.4338, 5.0000]]])
     """
     weight = support.weight.to(values.dtype)
     values = values + weight.log().unsqueeze(1)
@@ -106,6 +128,16 @@ def class_max(values: Tensor, support: SupportSet) -> Tensor:
     -------
     highest : tensor of shape (n_episodes, n_queries, n_classes)
         ``-inf`` for classes without an example.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet, class_max
+    >>> embedding = torch.zeros(1, 3, 2)
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> values = torch.tensor([[[1.0, 3.0, 5.0]]])  # one query, three items
+    >>> class_max(values, support)
+    tensor([[[3., 5.]]])
     """
     values = values.masked_fill((support.weight == 0).unsqueeze(1), -torch.inf)
     code = support.code.unsqueeze(1).expand_as(values)
@@ -120,6 +152,16 @@ def class_mean(values: Tensor, support: SupportSet) -> Tensor:
     -------
     mean : tensor of shape (n_episodes, n_queries, n_classes)
         ``-inf`` for classes without an example.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SupportSet, class_mean
+    >>> embedding = torch.zeros(1, 3, 2)
+    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> values = torch.tensor([[[1.0, 3.0, 5.0]]])  # one query, three items
+    >>> class_mean(values, support)
+    tensor([[[2., 5.]]])
     """
     weight = support.weight.to(values.dtype).unsqueeze(1)
     code = support.code.unsqueeze(1)

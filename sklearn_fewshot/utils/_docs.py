@@ -119,27 +119,55 @@ representation_ : Representation
     Representation of the base classes, never raw rows."""
 
 
-def with_common_parameters(cls: type) -> type:
+def with_common_parameters(learner: type) -> type:
     """Complete a learner's signature and docstring by what the family shares.
 
     The constructor of the learner lists its own parameters, and those of the family whose default
     it changes; the rest it takes as ``**common`` and passes on to the constructor of its base.
+
+    Parameters
+    ----------
+    learner : type
+        A class of learners. ``{common_parameters}`` and ``{common_attributes}`` in its docstring,
+        on lines of their own, become the entries that all learners share.
+
+    Returns
+    -------
+    learner : type
+        The same class.
+
+    See Also
+    --------
+    sklearn_fewshot.base.BaseFewShotLearner : The base of learners.
+
+    Examples
+    --------
+    >>> from inspect import signature
+    >>> from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
+    >>> @with_common_parameters
+    ... class Patient(BaseFewShotLearner):
+    ...     def __init__(self, *, patience=100, **common):
+    ...         super().__init__(patience=patience, **common)
+    >>> signature(Patient).parameters["patience"].default
+    100
+    >>> "n_way" in signature(Patient).parameters
+    True
     """
-    constructor: Any = cls.__init__
+    constructor: Any = learner.__init__
     own = dict(signature(constructor).parameters)
     own.pop("common")
-    family = dict(signature(cls.__mro__[1].__init__).parameters)
+    family = dict(signature(learner.__mro__[1].__init__).parameters)
     family.pop("self")
     family |= {name: own.pop(name) for name in family if name in own}
     constructor.__signature__ = Signature([*own.values(), *family.values()])
-    doc = cls.__doc__ or ""
+    doc = learner.__doc__ or ""
     for name, text in (
-        ("{common_parameters}", with_defaults(_described(cls), family)),
+        ("{common_parameters}", with_defaults(_described(learner), family)),
         ("{common_attributes}", COMMON_ATTRIBUTES),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
-    cls.__doc__ = doc
-    return cls
+    learner.__doc__ = doc
+    return learner
 
 
 def _described(cls: type) -> str:
