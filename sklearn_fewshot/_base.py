@@ -31,7 +31,7 @@ class BaseFewShotLearner(
 ):
     """Base of all learners: what users call.
 
-    What a learner defines is said in :class:`~sklearn_fewshot._training.BaseMetaLearner`, which
+    What a learner defines is said in ``_training.BaseMetaLearner``, which
     has the parameters of the family and trains.
 
     See Also
@@ -118,7 +118,7 @@ class BaseFewShotLearner(
             Whether to keep the base classes beside the new ones.
         unlabelled : label or None, default=None
             What stands in ``y_support`` for examples without a label, such as -1: they refine the
-            class means (see :class:`FewShotClassifier`). None: every label is that of a class.
+            class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that of a class.
 
         Returns
         -------
@@ -192,7 +192,7 @@ class BaseFewShotLearner(
         X_support, y_support : array-like or None, default=None
             Support set, given together; None for the base classes.
         reject_label : label or None, default=None
-            What to answer for queries of no class: see :meth:`FewShotClassifier.predict`. On the
+            What to answer for queries of no class: see :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the
             base classes themselves, which ``fit`` has seen, fewer are rejected than stated.
         reject_rate : float, default=0.05
             Share of the queries of known classes that may be rejected.
