@@ -118,7 +118,8 @@ class BaseFewShotLearner(
             Whether to keep the base classes beside the new ones.
         unlabelled : label or None, default=None
             What stands in ``y_support`` for examples without a label, such as -1: they refine the
-            class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that of a class.
+            class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that
+            of a class.
 
         Returns
         -------
@@ -192,8 +193,9 @@ class BaseFewShotLearner(
         X_support, y_support : array-like or None, default=None
             Support set, given together; None for the base classes.
         reject_label : label or None, default=None
-            What to answer for queries of no class: see :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the
-            base classes themselves, which ``fit`` has seen, fewer are rejected than stated.
+            What to answer for queries of no class: see
+            :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the base classes themselves,
+            which ``fit`` has seen, fewer are rejected than stated.
         reject_rate : float, default=0.05
             Share of the queries of known classes that may be rejected.
 
