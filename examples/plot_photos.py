@@ -164,4 +164,4 @@ display = EpisodeDisplay.from_predictions(
 )
 display.figure_.savefig("photos.png", dpi=110, bbox_inches="tight")
 work.cleanup()
-print(f"\nSee {os.path.abspath('photos.png')}. {time.perf_counter() - started:.0f} s in all.")
+print(f"\nSee photos.png in this folder. {time.perf_counter() - started:.0f} s in all.")

@@ -79,7 +79,7 @@ display = EpisodeDisplay.from_estimator(
     classes=np.unique(y_new)[:7],
 )
 display.figure_.savefig("quickstart.png", dpi=110)
-print(f"\nSupport, queries and predictions: see {os.path.abspath('quickstart.png')}\n")
+print("\nSupport, queries and predictions: see quickstart.png in this folder\n")
 
 print("What to try next:")
 print("  n_shot=5 in the evaluation above: five examples of each letter instead of one")
