@@ -8,6 +8,7 @@ looked at before training and after, with letters that training has never seen.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.manifold import TSNE
 
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.datasets import make_glyphs
@@ -33,11 +34,13 @@ trained = ProtoNetClassifier(max_epochs=8, **params).fit(X[old], y[old])
 
 # %%
 # Prototypes are the means of the examples; a query is of the class whose prototype is nearest, in
-# all dimensions of the embedding. The map shows two of them: those with most variance.
+# all dimensions of the embedding. t-SNE draws a map that keeps neighbours together; by default the
+# display takes the two principal components.
 
 figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 for ax, learner, when in zip(axes, (untrained, trained), ("before", "after"), strict=True):
-    display = EmbeddingDisplay.from_estimator(learner, *episode, ax=ax)
+    tsne = TSNE(perplexity=12, random_state=0)
+    display = EmbeddingDisplay.from_estimator(learner, *episode, transformer=tsne, ax=ax)
     ax.set_title(f"{when} meta-training: {ax.get_title()}")
     n_right = np.sum(display.y_pred == display.y_query)
     print(f"{when}: {n_right} of {len(query)} queries right")

@@ -52,7 +52,7 @@ print(f"were recognised; of {np.sum(same == -1)} pairs of two letters")
 print(f"{100 * np.mean(said[same == -1] == 1):.1f} % were taken for one.")
 
 # %%
-# Beside it the distance of the pixels, which nobody trained.
+# Beside it the distance of the pixels, which nobody trained; and the surest mistakes of both kinds.
 
 pixels = pairs.astype(float).reshape(len(pairs), 2, -1)
 distance = np.linalg.norm(pixels[:, 0] - pixels[:, 1], axis=1)
@@ -63,9 +63,6 @@ ax = left.subplots()
 PairRocDisplay.from_estimator(learner, pairs, same, name="Siamese network", ax=ax)
 PairRocDisplay.from_predictions(same, -distance, name="pixels", ax=ax)
 ax.set_title("Pairs of letters of a new script")
-
-# %%
-# The surest mistakes of both kinds.
 
 score = learner.pair_score(pairs)
 missed = np.flatnonzero(same == 1)[np.argsort(score[same == 1])[:4]]

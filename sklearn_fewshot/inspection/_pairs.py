@@ -10,6 +10,8 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ._axes import axes_or_new, is_in_legend, label_of, next_look
 
+LINE_STYLES = ("-", "--", "-.", ":")
+
 
 class PairRocDisplay:
     r"""Picture of how well pairs of the same class are told from pairs of different ones.
@@ -230,9 +232,9 @@ class PairRocDisplay:
         self.ax_ = axes_or_new(ax, figsize=(5.5, 5.5))
         self.figure_ = self.ax_.figure
         text = label_of(name, f"ROC area {self.roc_auc:.3f}")
-        look = {"marker": "", "label": text} | {
-            key: value for key, value in next_look(self.ax_, kwargs).items() if key != "marker"
-        }
+        n_curves = sum("ROC area" in str(line.get_label()) for line in self.ax_.lines)
+        look = {"linestyle": LINE_STYLES[n_curves % len(LINE_STYLES)], "label": text}
+        look |= {k: v for k, v in next_look(self.ax_, kwargs).items() if k != "marker"}
         rates = 100 * self.false_accept_rate, 100 * self.true_accept_rate
         (self.line_,) = self.ax_.plot(*rates, **look)
         self._mark(name, self.line_.get_color())
