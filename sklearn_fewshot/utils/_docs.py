@@ -116,7 +116,7 @@ history_ : list of dict
 best_epoch_ : int
     Epoch of the weights that were kept; 0 is the untrained network.
 representation_ : Representation
-    Representation of the base classes, never raw rows."""
+    What the base classes are known by: embedded examples, or their means."""
 
 
 def with_common_parameters(learner: type) -> type:
