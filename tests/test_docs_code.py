@@ -92,6 +92,15 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
     run_page(page.read_text(encoding="utf-8"), str(page))
 
 
+def test_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    as_printed = "ProtoNetClassifier(random_state=0, verbose=1)"
+    assert text.count(as_printed) == 1
+    # The quick start trains to the end on the same data.
+    run_page(text.replace(as_printed, "ProtoNetClassifier(max_epochs=1, random_state=0)"))
+
+
 def test_nearly_all_blocks_are_run():
     blocks = [block for page in PAGES for block in blocks_of(page.read_text(encoding="utf-8"))]
     assert len(blocks) >= 8
