@@ -260,8 +260,10 @@ class _EstimatorWriter(ValueWriter):
         _check_batch(network.batch_size, network.recipe.input_shape, TypeError)
         recipe, weights = network.recipe, network.module.state_dict()
         options = recipe.head_options
+        linear = recipe.top_options or recipe.backbone_options
         return {
             "network": {
+                **{name: int(linear[name]) for name in LINEAR_START if name in linear},
                 "backbone": self.value(recipe.backbone, "The backbone of the network"),
                 "input_shape": list(recipe.input_shape),
                 "has_top": recipe.top_options is not None,
@@ -427,7 +429,7 @@ class _EstimatorReader(ValueReader):
     # ------------------------------------------------------------------ networks
 
     def _network(self, stored: Any) -> FittedNetwork:
-        _check_keys("a network", stored, NETWORK)
+        _check_keys("a network", stored, NETWORK, LINEAR_START)
         recipe = self._recipe(stored)
         positive("input_scale of a network", self.value(stored["input_scale"]), {})
         batch_size = stored["batch_size"]
@@ -463,8 +465,15 @@ class _EstimatorReader(ValueReader):
             raise ModelFormatError(f"a backbone is a name. Got {type(backbone).__name__}")
         options = {name: self.value(value) for name, value in stored["head_options"].items()}
         _check_head(head, options)
-        top = {} if stored["has_top"] is True else None
-        return Recipe(backbone, input_shape, {}, top, getattr(heads, head), options)
+        linear = {name: self._dimension(stored[name]) for name in LINEAR_START if name in stored}
+        top = linear if stored["has_top"] is True else None
+        below = {} if stored["has_top"] is True else linear
+        return Recipe(backbone, input_shape, below, top, getattr(heads, head), options)
+
+    def _dimension(self, value: Any) -> int:
+        if type(value) is not int or not 0 < value <= self.n_bytes:
+            raise ModelFormatError(f"no network in a file of this size has {value!r} outputs")
+        return value
 
     def _calibration(self, stored: Any) -> Calibration | None:
         if stored is None:
@@ -485,6 +494,8 @@ class _EstimatorReader(ValueReader):
         return first, second, third
 
 
+# Of the backbones with a linear path, where that starts as a projection of other width.
+LINEAR_START = frozenset({"embedding_dim"})
 NETWORK = {
     "backbone",
     "input_shape",

@@ -410,6 +410,26 @@ def test_names_that_are_gone(make_learner, table, path):
             load_model(path, trusted=[gone])
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("backbone", ["auto", "residual_mlp"])
+def test_a_start_as_a_projection_of_other_width(
+    make_learner, table, through_file, monkeypatch, backbone, frozen
+):
+    monkeypatch.setattr(ProtoNetClassifier, "_prefers_projection", lambda *args: True)
+    learner = make_learner(backbone=backbone, freeze_backbone=frozen).fit(table.X, table.y)
+    assert learner.transform(table.X).shape[1] < table.X.shape[1]
+    loaded = through_file(learner)
+    check_equal(loaded, learner, table.X)
+    check_equal(loaded.fit(table.X, table.y), learner, table.X)
+
+
+def test_a_backbone_without_outputs_to_choose_is_given_none(pictures, make_learner, path):
+    save_model(make_learner(max_epochs=1).fit(pictures.X, pictures.y), path)
+    rewritten(path, set_in(*NETWORK, "embedding_dim", value=64))
+    with pytest.raises(ModelFormatError, match="embedding_dim"):
+        load_model(path)
+
+
 # ---------------------------------------------------------------------- what cannot be saved
 
 
@@ -739,6 +759,9 @@ HOSTILE_VALUES = {
     "a huge sample": (set_in(*NETWORK, "input_shape", value=[10**9]), "no file of this size"),
     "a sample without values": (set_in(*NETWORK, "input_shape", value=[0]), "input_shape"),
     "another sample": (set_in(*NETWORK, "input_shape", value=[7]), "weight"),
+    "a huge embedding": (set_in(*NETWORK, "embedding_dim", value=10**9), "10{9} outputs"),
+    "no embedding": (set_in(*NETWORK, "embedding_dim", value=0), "0 outputs"),
+    "half an embedding": (set_in(*NETWORK, "embedding_dim", value=1.5), "1.5 outputs"),
     "a huge batch": (set_in(*NETWORK, "batch_size", value=2**40), "lower the batch size"),
     "another head": (set_in(*NETWORK, "head", value="MatchingHead"), "head is not one of"),
     "a head with other options": (set_in(*NETWORK, "head", value="RelationHead"), "metric"),
