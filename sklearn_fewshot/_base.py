@@ -19,6 +19,7 @@ from .utils._progress import clock
 from .utils._validation import check_X
 from .utils._warnings import warn_user
 
+LEAST_SPREAD = 1e-9  # of the widest column: below it is what rounding leaves of a constant
 FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
 
 
@@ -157,7 +158,7 @@ class BaseFewShotLearner(
                 "pictures in the range that fit got."
             )
         support = support.astype(np.float64).reshape(len(support), -1)
-        varies = self._base_std > 0
+        varies = self._base_std > LEAST_SPREAD * self._base_std.max()
         deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
         if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
             warn_user(

@@ -189,3 +189,11 @@ def test_a_classifier_without_a_learner_goes_on(table):
     classifier = FewShotClassifier().fit(table.X_new[:12], table.y_new[:12])
     classifier.partial_fit(table.X_new[12:], table.y_new[12:])
     assert classifier.class_count_.sum() == len(table.y_new)
+
+
+def test_columns_that_vary_by_rounding_alone_say_nothing_of_distance(make_learner, table):
+    """As those of a TruncatedSVD beyond the rank of its training data."""
+    noise = 1e-16 * np.random.default_rng(0).normal(size=(len(table.X), 40))
+    learner = make_learner().fit(np.hstack([table.X, noise]), table.y)
+    X_new = np.hstack([table.X_new, np.full((len(table.X_new), 40), 1e-3)])
+    learner.adapt(X_new, table.y_new)  # a warning would be an error

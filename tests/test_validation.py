@@ -67,7 +67,7 @@ BAD_X = {
     "infinity": (with_value(np.inf), ValueError, "X .*infinity.* Drop those samples"),
     "beyond float32": (with_value(1e300), ValueError, "X .*range of float32.*1e.300.* Scale X"),
     "one axis": (lambda X: X[:, 0], ValueError, "Expected 2D array, got 1D array"),
-    "sparse": (csr_matrix, TypeError, r"Sparse data was passed for X.*toarray\(\)"),
+    "sparse": (csr_matrix, TypeError, r"must be dense. Got a sparse matrix.*toarray\(\)"),
     "text": (lambda X: np.full(X.shape, "word"), ValueError, "X .*strings.* Encode .* as numbers"),
     "objects": (
         lambda X: np.full(X.shape, "word", dtype=object),
@@ -213,8 +213,8 @@ BAD_Y = {
     "mixed types": (mixed, TypeError, r"y must .*one sortable type.* int, str.*y.astype\(str\)"),
     "None among strings": (
         lambda y: np.array([None, *y[1:]], dtype=object),
-        TypeError,
-        "y must .*one sortable type.* NoneType, str",
+        ValueError,
+        r"y lacks 1 labels \(NaN or None\), first at position 0",
     ),
 }
 EVERY_BAD_Y = pytest.mark.parametrize(("spoil", "error", "match"), BAD_Y.values(), ids=BAD_Y)
@@ -484,3 +484,21 @@ def test_columns_in_another_order_are_refused(make_learner, table):
     learner = make_learner(max_epochs=0).fit(frame, table.y)
     with refused(learner, frame, ValueError, "Feature names must be in the same order"):
         learner.adapt(frame[frame.columns[::-1]], table.y)
+
+
+@pytest.mark.parametrize("container", [list, tuple, np.array, pd.Series])
+def test_texts_are_refused_with_what_to_put_in_front(container):
+    with pytest.raises(ValueError, match=r"rows of numbers. Got texts: 'ab c' .*TfidfVectorizer"):
+        FewShotClassifier().fit(container(["ab c", "de"]), [0, 1])
+
+
+def test_sparse_matrices_are_refused_with_what_to_put_in_front():
+    with pytest.raises(TypeError, match=r"sparse matrix of shape \(2, 2\).*TruncatedSVD.*toarray"):
+        FewShotClassifier().fit(csr_matrix(np.eye(2)), [0, 1])
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA, pd.NaT])
+def test_missing_labels_are_named(missing):
+    y = np.array(["a", missing, "b"], dtype=object)
+    with pytest.raises(ValueError, match=r"y lacks 1 labels \(NaN or None\), first at position 1"):
+        FewShotClassifier().fit(np.eye(3), y)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _num_samples,
@@ -72,6 +73,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
 def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
     """Validate as scikit-learn does, and say what to do where it does not."""
     owner, on_disk = type(estimator).__name__, stays_on_disk(X)
+    _refuse_words(owner, X)
     options = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": not on_disk}
     try:
         X = validate_data(estimator, X, reset=reset, **options)
@@ -95,6 +97,23 @@ def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
             "first, for example with X.astype(float)."
         )
     return X
+
+
+def _refuse_words(owner: str, X: Any) -> None:
+    """Say what to put in front where X is what text comes as: strings, or a sparse matrix."""
+    vectors = "make_pipeline(TfidfVectorizer(), TruncatedSVD(100), ...)"
+    if issparse(X):
+        raise TypeError(
+            f"X of {owner} must be dense. Got a sparse matrix of shape {X.shape}. Reduce it, for "
+            f"texts by {vectors}, or pass X.toarray()."
+        )
+    is_flat = isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1
+    first = next(iter(X), None) if is_flat else None
+    if isinstance(first, str):
+        raise ValueError(
+            f"X of {owner} must hold rows of numbers. Got texts: {first[:40]!r} and so on. Turn "
+            f"them into vectors first, for example by {vectors}."
+        )
 
 
 def _check_float32_range(X: np.ndarray) -> None:
@@ -203,12 +222,24 @@ def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarra
     try:
         classes, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
+        missing = [place for place, label in enumerate(y) if _is_missing(label)]
+        if missing:
+            raise ValueError(
+                f"{name} lacks {len(missing)} labels (NaN or None), first at position "
+                f"{missing[0]}. Drop or relabel those samples."
+            ) from error
         kinds = sorted({type(label).__name__ for label in y})
         raise TypeError(
             f"{name} must hold labels of one sortable type. Got a mixture of {', '.join(kinds)}. "
             f"Convert them, for example with {name}.astype(str)."
         ) from error
     return classes, codes.reshape(-1)
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is none, in Python's words or in those of pandas."""
+    is_nan = isinstance(label, float) and label != label
+    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
 def check_aligned(name: str, values: Any, n_samples: int) -> np.ndarray | None:
