@@ -201,8 +201,10 @@ class BestWeights(Callback):
             raise _StopTraining
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Restore the best weights."""
-        if self.best_state_ is not None:
+        """Restore the best weights; without validation these are the last."""
+        if self.best_state_ is None:
+            self.best_epoch_ = len(net.history)
+        else:
             net.module_.load_state_dict(self.best_state_)
 
     def _keep(self, net: EpisodicNet, score: tuple[float, float], epoch: int) -> None:

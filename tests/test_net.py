@@ -105,6 +105,7 @@ def test_without_validation_the_last_weights_are_kept(make_learner, table):
     learner = make_learner(validation_fraction=0.0, max_epochs=3, callbacks=[recorder])
     learner.fit(table.X, table.y)
     assert equal_states(learner.module_.state_dict(), recorder.weights[-1])
+    assert learner.best_epoch_ == 3
     assert [set(row) & {"valid_acc", "valid_loss"} for row in learner.history_] == [set()] * 3
 
 

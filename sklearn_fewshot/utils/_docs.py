@@ -114,7 +114,8 @@ net_ : skorch.NeuralNet
 history_ : list of dict
     One row an epoch: loss, duration, validation loss and accuracy.
 best_epoch_ : int
-    Epoch of the weights that were kept; 0 is the untrained network.
+    Epoch of the weights that were kept; 0 is the untrained network, the last epoch where no
+    classes were held out.
 representation_ : Representation
     What the base classes are known by: embedded examples, or their means."""
 
