@@ -526,8 +526,9 @@ class FewShotClassifier(ViewWithFacts, ClassifierMixin, BaseEstimator):
             facts["examples"] = range_of(self.class_count_)
         learner = "none: nearest class mean of the rows"
         if self.learner is not None:
-            n_base = len(self.learner.classes_)
-            learner = f"{type(self.learner).__name__} ({self._network.text}), {n_base} base classes"
+            learner = f"{type(self.learner).__name__} ({self._network.text})"
+            if hasattr(self.learner, "classes_"):  # not if it was exchanged for an unfitted one
+                learner += f", {len(self.learner.classes_)} base classes"
         return facts | {"learner": learner}
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -99,6 +99,11 @@ def test_an_adapted_classifier_says_its_classes_and_examples(learner, table):
     assert "none" in view(FewShotClassifier().fit(table.X, table.y))
 
 
+def test_a_learner_that_was_exchanged_does_no_harm(learner, table):
+    classifier = learner.adapt(table.X_new, table.y_new).set_params(learner=clone(learner))
+    assert "base classes" not in view(classifier).partition("<style>")[0]
+
+
 def test_names_are_text_and_never_tags(learner, table):
     classifier = learner.adapt(table.X_new[:2], [HOSTILE, "b"])
     scores = np.array([0.5, 0.7])
