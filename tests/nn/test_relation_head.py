@@ -291,3 +291,25 @@ def test_the_start_fits_vectors_of_any_size(size, make_support, make_query):
         head.start_from(scored(head, support, query))
     log_odds = scored(head, support, query).logit()
     assert log_odds.median().item() == pytest.approx(-2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("n_maps", [1, 2])
+@pytest.mark.parametrize("side", [1, 3])
+@pytest.mark.parametrize("training", [True, False])
+def test_maps_are_normalised_by_the_batch_but_for_a_single_position(n_maps, side, training):
+    """A single position has no variance: running statistics take its place, and stay."""
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = _relation._BatchNorm(3), nn.BatchNorm2d(3)
+    state = {name: torch.rand(3, generator=rng) + 0.5 for name in ("weight", "bias")}
+    state |= {f"running_{name}": torch.rand(3, generator=rng) + 0.5 for name in ("mean", "var")}
+    state["num_batches_tracked"] = torch.tensor(4)
+    for norm in (ours, theirs):
+        norm.load_state_dict(state)
+        norm.eps = 0.01
+    is_single = n_maps * side * side == 1
+    maps = torch.rand(n_maps, 3, side, side, generator=rng)
+    got = ours.train(training)(maps)
+    expected = theirs.train(training and not is_single)(maps)
+    torch.testing.assert_close(got, expected)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
