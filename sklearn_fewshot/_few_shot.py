@@ -626,15 +626,34 @@ class _AdaptsToExamples(Protocol):
 
 @overload
 def adapt(
-    estimator: _AdaptsToExamples | FewShotClassifier, X_support: Any, y_support: Any
+    estimator: _AdaptsToExamples | FewShotClassifier,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = ...,
+    unlabelled: Any = ...,
 ) -> FewShotClassifier: ...
 
 
 @overload
-def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any: ...
+def adapt(
+    estimator: Any,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = ...,
+    unlabelled: Any = ...,
+) -> Any: ...
 
 
-def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
+def adapt(
+    estimator: Any,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = False,
+    unlabelled: Any = None,
+) -> Any:
     """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
 
     In a pipeline the support set passes through the fitted transformers first, which stay as they
@@ -650,6 +669,12 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
         Examples of the new classes, as the estimator's ``predict`` takes them.
     y_support : array-like of shape (n_support,)
         Their labels.
+    include_base : bool, default=False
+        Whether to keep the base classes beside the new ones, as in
+        :meth:`ProtoNetClassifier.adapt`.
+    unlabelled : label or None, default=None
+        What stands in ``y_support`` for examples without a label, as in
+        :meth:`ProtoNetClassifier.adapt`.
 
     Returns
     -------
@@ -659,7 +684,8 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
     Raises
     ------
     TypeError
-        If the estimator is nothing that can be adapted.
+        If the estimator is nothing that can be adapted, or is adapted already and
+        ``include_base`` or ``unlabelled`` is given.
     NotFittedError
         If it is not fitted.
 
@@ -680,13 +706,22 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
     >>> clf.predict(X[[10]])
     array(['setosa'], dtype='<U10')
     """
+    options: dict[str, Any] = {"include_base": True} if include_base else {}
+    if unlabelled is not None:
+        options["unlabelled"] = unlabelled
+    return _adapted(estimator, X_support, y_support, options)
+
+
+def _adapted(estimator: Any, X_support: Any, y_support: Any, options: dict[str, Any]) -> Any:
+    """Adapt whatever can be; options are those that were given to :func:`adapt`."""
     if isinstance(estimator, FrozenEstimator):
-        return adapt(estimator.estimator, X_support, y_support)
+        return _adapted(estimator.estimator, X_support, y_support, options)
     if hasattr(estimator, "best_estimator_"):
-        return adapt(estimator.best_estimator_, X_support, y_support)
+        return _adapted(estimator.best_estimator_, X_support, y_support, options)
     if isinstance(estimator, Pipeline):
-        return _adapt_pipeline(estimator, X_support, y_support)
+        return _adapted_pipeline(estimator, X_support, y_support, options)
     if isinstance(estimator, FewShotClassifier):
+        _refuse_options(options)
         return estimator._readapted(X_support, y_support)
     if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
         raise NotFittedError(
@@ -694,10 +729,20 @@ def adapt(estimator: Any, X_support: Any, y_support: Any) -> Any:
             "refit=True."
         )
     check_learner(estimator, "The estimator that is adapted, or its last step,")
-    return estimator.adapt(X_support, y_support)
+    return estimator.adapt(X_support, y_support, **options)
 
 
-def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipeline:
+def _refuse_options(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        raise TypeError(
+            f"{name}={value!r} takes a learner, or a pipeline or search that ends in one. Got what "
+            "is adapted already. Pass the one that was fitted on the base classes."
+        )
+
+
+def _adapted_pipeline(
+    pipeline: Pipeline, X_support: Any, y_support: Any, options: dict[str, Any]
+) -> Pipeline:
     check_is_fitted(pipeline)
     transformed = pipeline[:-1].transform(X_support) if len(pipeline) > 1 else X_support
     name, last = pipeline.steps[-1]
@@ -706,7 +751,7 @@ def _adapt_pipeline(pipeline: Pipeline, X_support: Any, y_support: Any) -> Pipel
         for step, part in pipeline.steps[:-1]
     ]
     kind = FewShotPipeline if isinstance(pipeline, FewShotPipeline) else Pipeline
-    return kind([*steps, (name, adapt(last, transformed, y_support))])
+    return kind([*steps, (name, _adapted(last, transformed, y_support, options))])
 
 
 def check_learner(estimator: Any, what: str) -> None:

@@ -105,6 +105,29 @@ def test_adapting_a_pipeline_transforms_the_support(pipeline, scaled, table, rou
     assert adapted.score(scaled, table.y_new) > 0.8
 
 
+def test_options_of_the_learner_reach_it_through_a_pipeline(pipeline, scaled, table):
+    scale, learner = pipeline[0], pipeline[-1]
+    both = adapt(pipeline, scaled, table.y_new, include_base=True)
+    assert set(both.classes_) == {*table.y, *table.y_new}
+    y_support = np.where(np.arange(len(scaled)) % 2, table.y_new, "?")
+    refined = adapt(FrozenEstimator(pipeline), scaled, y_support, unlabelled="?")
+    for adapted, X, y, options in (
+        (both, scaled, table.y_new, {"include_base": True}),
+        (refined, scaled, y_support, {"unlabelled": "?"}),
+    ):
+        expected = learner.adapt(scale.transform(X), y, **options)
+        np.testing.assert_array_equal(
+            adapted.predict_proba(X), expected.predict_proba(scale.transform(X))
+        )
+
+
+@pytest.mark.parametrize("options", [{"include_base": True}, {"unlabelled": "?"}])
+def test_what_is_adapted_already_takes_no_options(pipeline, scaled, table, options):
+    adapted = adapt(pipeline, scaled, table.y_new)
+    with pytest.raises(TypeError, match=rf"{next(iter(options))}=.* takes a learner"):
+        adapt(adapted, scaled, table.y_new, **options)
+
+
 def test_refitting_an_adapted_pipeline_leaves_its_transformers(pipeline, scaled, table):
     adapted = adapt(pipeline, scaled, table.y_new)
     expected = adapted.predict_proba(scaled)
