@@ -33,7 +33,7 @@ from sklearn_fewshot import (
     RelationNetClassifier,
     SiameseNetClassifier,
 )
-from sklearn_fewshot._episodes import EpisodeSampler
+from sklearn_fewshot.episodes._sampler import EpisodeSampler
 from sklearn_fewshot.nn import EpisodicModule, over_stored_rows
 from sklearn_fewshot.nn._data import as_input, as_tensor
 from sklearn_fewshot.nn._module import autocast, evaluating

@@ -12,8 +12,9 @@ import torch
 from hypothesis import settings
 
 import sklearn_fewshot
-from sklearn_fewshot import BaselineClassifier, MatchingNetClassifier, ProtoNetClassifier, _net
-from sklearn_fewshot._base import BaseFewShotLearner
+from sklearn_fewshot import BaselineClassifier, MatchingNetClassifier, ProtoNetClassifier
+from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.training import _net
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from sklearn_fewshot import FewShotClassifier, _base, adapt, make_fewshot_pipeline
+from sklearn_fewshot import FewShotClassifier, adapt, make_fewshot_pipeline
+from sklearn_fewshot.learners import _base
 from sklearn_fewshot.nn.backbones import Conv4
 
 ON_LOAD = """

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import StandardScaler
 
 import sklearn_fewshot
-from sklearn_fewshot._base import BaseFewShotLearner
-from sklearn_fewshot._training import BaseMetaLearner
+from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.learners._meta_learner import BaseMetaLearner
 
 UNDERLINED = re.compile(r"^(?P<title>[A-Z][A-Za-z ]+)\n-+$", re.MULTILINE)
 

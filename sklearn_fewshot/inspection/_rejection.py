@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._few_shot import FewShotClassifier
+from ..adapted._classifier import FewShotClassifier
 from ..model_selection._evaluation import few_shot_end
 from ._axes import axes_or_new, draw_diagonal, label_of, next_look
 

@@ -1,6 +1,6 @@
 """Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
 
-from .._generalized import GeneralizedAccuracy, generalized_accuracy
+from ..calibration._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._compare import EpisodicComparison, compare_on_episodes
 from ._cross_validate import EpisodicCrossValidation, episodic_cross_validate
 from ._curves import class_learning_curve

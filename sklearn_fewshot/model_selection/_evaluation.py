@@ -17,9 +17,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._episodes import EpisodePlan
-from .._few_shot import FewShotClassifier
-from .._fitted import FittedNetwork
+from ..adapted._classifier import FewShotClassifier
+from ..episodes._sampler import EpisodePlan
+from ..network import FittedNetwork
 from ..utils._memory_map import some_rows
 from ..utils._progress import Progress
 from ..utils._validation import check_X, label_text

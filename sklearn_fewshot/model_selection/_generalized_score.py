@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._generalized import generalized_accuracy, harmonic_mean
-from .._holdout import some_of_each
+from ..calibration._generalized import generalized_accuracy, harmonic_mean
+from ..episodes._holdout import some_of_each
 from ..utils._html import html_table
 from ..utils._progress import Progress
 from ..utils._random import draw_seed

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._episodes import EpisodePlan, EpisodeSampler
+from ..episodes._sampler import EpisodePlan, EpisodeSampler
 from ._data import DataTensor
 from ._hardware import moved
 from ._losses import PADDING
@@ -39,7 +39,7 @@ class EpisodeLoader:
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import DataTensor, EpisodeLoader
     >>> codes = np.repeat(np.arange(6), 10)
     >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
@@ -209,7 +209,7 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch, Tensor]:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import collate
     >>> codes = np.repeat(np.arange(6), 10)
     >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
@@ -230,7 +230,7 @@ def over_stored_rows(plan: EpisodePlan) -> tuple[EpisodeBatch, Tensor]:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import over_stored_rows
     >>> codes = np.repeat(np.arange(6), 10)
     >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
@@ -277,7 +277,7 @@ def to_device(
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import collate, to_device
     >>> codes = np.repeat(np.arange(6), 10)
     >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
@@ -313,7 +313,7 @@ class ValidationEpisodes:
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import DataTensor, ValidationEpisodes
     >>> codes = np.repeat(np.arange(6), 10)
     >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
@@ -352,7 +352,7 @@ def score_frozen(
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import DataTensor, EpisodicModule, ValidationEpisodes, score_frozen
     >>> from sklearn_fewshot.nn.backbones import Identity
     >>> from sklearn_fewshot.nn.heads import PrototypicalHead
@@ -382,7 +382,7 @@ def evaluate(
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot._episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes._sampler import EpisodeSampler
     >>> from sklearn_fewshot.nn import (
     ...     DataTensor,
     ...     EpisodicCrossEntropy,

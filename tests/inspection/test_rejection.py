@@ -11,7 +11,8 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_fewshot import FewShotClassifier, _few_shot, adapt
+from sklearn_fewshot import FewShotClassifier, adapt
+from sklearn_fewshot.adapted import _classifier as _few_shot
 from sklearn_fewshot.inspection import RejectionDisplay
 
 RATES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.9)

@@ -6,7 +6,7 @@ import torch
 from scipy.special import logsumexp
 from torch import nn
 
-from sklearn_fewshot._episodes import EpisodePlan, EpisodeSampler
+from sklearn_fewshot.episodes._sampler import EpisodePlan, EpisodeSampler
 from sklearn_fewshot.nn import (
     DataTensor,
     EpisodeLoader,

@@ -25,7 +25,7 @@ from sklearn_fewshot import (
     SiameseNetClassifier,
     ZeroShotProtoNetClassifier,
 )
-from sklearn_fewshot.utils._fingerprint import fingerprint
+from sklearn_fewshot.training._fingerprint import fingerprint
 
 BUDGET = {"n_way": 6, "episodes_per_epoch": 8, "max_epochs": 6, "refit": True, "random_state": 0}
 LEARNERS = [

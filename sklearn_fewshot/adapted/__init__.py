@@ -1,0 +1,1 @@
+"""What ``adapt`` returns: classifiers of a support set, over a frozen learner."""

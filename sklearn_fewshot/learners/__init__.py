@@ -1,0 +1,1 @@
+"""What users construct: one method a file, in a folder for each family of the literature."""

@@ -1,0 +1,498 @@
+"""Pretrained networks as transformers: arrays, memory maps and picture files in, vectors out."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+from torch import Tensor, nn
+
+from ..nn import chunk_sizes, chunks, resolve_device
+from ..nn._data import as_input, as_tensor
+from ..nn._stored import StoredModule
+from ..utils._fresh import unfitted_copy
+from ..utils._pictures import MODES, channels_first, read_picture
+from ..utils._progress import Progress
+from ..utils._validation import check_layout
+
+SHARED = ("module", "preprocess")  # parameters that clones share
+OWNER = "FrozenEncoder"
+RETURN_ONE = (
+    "Wrap it in a torch.nn.Module whose forward returns one of them, such as "
+    "`self.body(x).pooler_output`, or in a function if it takes arrays."
+)
+
+
+class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Embed samples with a pretrained network, which is never trained or changed.
+
+    The first step of a pipeline on photos: behind it, learners work on vectors. Samples are rows of
+    an array, of a :class:`numpy.memmap`, or paths of pictures; in any case one batch at a time is
+    in memory. With ``Pipeline(memory=...)`` each picture is embedded once, however often the steps
+    behind are fitted.
+
+    Parameters
+    ----------
+    module : torch.nn.Module, callable or None, default=None
+        The network. A module is called with a float32 tensor of shape (n_samples, ...), in
+        evaluation mode and without gradients; anything else with a float32 array, and returns one.
+        What it returns is flattened to a vector for each sample. None flattens the samples.
+    preprocess : callable or None, default=None
+        Called with one sample at a time: the picture (:class:`PIL.Image.Image`) if X holds paths,
+        as torchvision's transforms expect, else the row of X as it is. Returns a picture, an array
+        or a tensor, of one shape for all samples. It must not be random. None passes pictures of
+        one size on as they are.
+    batch_size : int, default=64
+        Samples that are read and embedded at once.
+    device : str or torch.device, default="auto"
+        Where a module computes; "auto" takes cuda if there is one, else the cpu. A module that is
+        elsewhere is copied there for the call.
+    mode : {"RGB", "L"}, default="RGB"
+        How pictures are read from paths: colour or grey. They are turned upright if the camera
+        noted how; transparency is dropped.
+    verbose : int, default=0
+        1 shows a progress line.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Features (channels for series and pictures), unless X held paths.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, if X had any.
+    input_shape_ : tuple of int
+        Shape of one sample as the network takes it, behind ``preprocess``.
+    input_scale_ : float
+        Factor applied to samples: 1/255 for 8-bit pictures.
+    embedding_dim_ : int
+        Length of an embedding.
+
+    See Also
+    --------
+    ProtoNetClassifier : Its ``freeze_backbone=True`` does the same within one estimator.
+    sklearn_fewshot.datasets.load_image_folder : Pictures as an array.
+
+    Notes
+    -----
+    8-bit pictures (files, and uint8 arrays of shape (n_samples, channels, height, width)) reach the
+    network as numbers in [0, 1], everything else as it is, as float32. This goes for what
+    ``preprocess`` returns too.
+
+    ``fit`` learns nothing: it tries the network on the first sample, so that mistakes show before
+    hours of work, and notes the shapes, which later calls are compared with. ``transform`` works
+    without it.
+
+    A clone, as of a cross-validation, shares the network with the original. Pickles hold its
+    weights as numpy arrays and load on the CPU; two pickles of one network are equal, which
+    ``Pipeline(memory=...)`` needs to find it again. The cache knows functions (``module``,
+    ``preprocess``) by their names, not by what they do, and files by their paths: clear it after
+    changing one of them in place. Lambdas have no names; they cannot be cached.
+
+    Batches are filled up to a few fixed sizes, as learners do it: an embedding does not depend on
+    its neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from sklearn_fewshot import FrozenEncoder
+    >>> pretrained = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1))
+    >>> pictures = np.zeros((5, 3, 32, 32), dtype=np.uint8)
+    >>> FrozenEncoder(pretrained).fit_transform(pictures).shape
+    (5, 8)
+
+    Behind it stands any estimator; a learner adapts to new classes there:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_fewshot import ProtoNetClassifier
+    >>> pipe = make_pipeline(FrozenEncoder(pretrained), ProtoNetClassifier(), memory="cache")
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "module": [callable, None],
+        "preprocess": [callable, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "mode": [StrOptions(set(MODES))],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        module: Any = None,
+        preprocess: Any = None,
+        *,
+        batch_size: int = 64,
+        device: Any = "auto",
+        mode: str = "RGB",
+        verbose: int = 0,
+    ) -> None:
+        self.module = module
+        self.preprocess = preprocess
+        self.batch_size = batch_size
+        self.device = device
+        self.mode = mode
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> FrozenEncoder:
+        """Check the samples and try the network on the first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or of n_samples paths
+            Samples, or where pictures of them lie.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : FrozenEncoder
+            If ``fit`` raises, it is what it was before.
+
+        Raises
+        ------
+        ValueError
+            If the samples are malformed or the network cannot take them.
+        TypeError
+            If the network returns something else than a tensor or an array.
+        """
+        self._validate_params()
+        fresh = unfitted_copy(self)
+        samples = fresh._check_samples(X, reset=True)
+        names, batch = next(fresh._batches(samples[:1]))
+        fresh.input_shape_ = batch.shape[1:]
+        fresh.input_scale_ = scale_of(batch)
+        with fresh._encoding() as encode:
+            fresh.embedding_dim_ = fresh._embed(encode, batch, names).shape[1]
+        self.__dict__ = fresh.__dict__
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or of n_samples paths
+            Samples, or where pictures of them lie.
+
+        Returns
+        -------
+        embedding : float32 ndarray of shape (n_samples, embedding_dim)
+
+        Raises
+        ------
+        FileNotFoundError
+            If a path leads nowhere.
+        ValueError
+            If a picture cannot be read, samples differ in size among themselves or from those of
+            ``fit``, or an embedding is not finite.
+        TypeError
+            If the network returns something else than a tensor or an array.
+        """
+        self._validate_params()
+        samples = self._check_samples(X, reset=False)
+        progress = Progress(len(samples), "samples embedded", bool(self.verbose))
+        embedding = None
+        with self._encoding() as encode:
+            for names, batch in self._batches(samples):
+                rows = self._embed(encode, batch, names)
+                if embedding is None:  # its width is known only now
+                    embedding = np.empty((len(samples), rows.shape[1]), dtype=np.float32)
+                embedding[progress.n_done :][: len(rows)] = rows
+                progress.add(len(rows))
+        return embedding
+
+    # ------------------------------------------------------------------ samples
+
+    def _check_samples(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Return an array of numbers, memory maps as they are, or an object array of paths."""
+        if isinstance(X, (str, os.PathLike)):
+            raise ValueError(
+                f"X of {OWNER} must be an array or a list of paths. Got the single path "
+                f"{os.fspath(X)!r}. Pass [path], or see datasets.load_image_folder for a folder."
+            )
+        paths = as_paths(X)
+        if paths is not None:
+            return paths
+        X = validate_data(self, X, reset=reset, dtype="numeric", allow_nd=True)
+        if X.dtype.kind not in "biuf":
+            raise ValueError(
+                f"X of {OWNER} must hold numbers or paths. Got an array of dtype {X.dtype}. "
+                "Convert it first, for example with X.astype(float)."
+            )
+        if reset and X.ndim == 4 and self.preprocess is None and isinstance(self.module, nn.Module):
+            check_layout(X)
+        return X
+
+    def _batches(self, samples: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Read samples in batches, with their names, in the dtype they come in."""
+        shape, owner = getattr(self, "input_shape_", None), "fit"
+        for start in range(0, len(samples), self.batch_size):
+            rows = samples[start : start + self.batch_size]
+            names = [name_of(row, start + k) for k, row in enumerate(rows)]
+            arrays = rows if self._is_batch(rows) else [self._prepared(row) for row in rows]
+            for name, array in zip(names, arrays, strict=True):
+                if shape is None:
+                    shape, owner = array.shape, name
+                if array.shape != shape:
+                    self._refuse_shape(name, array.shape, owner, shape)
+            yield names, np.asarray(arrays)
+
+    def _is_batch(self, rows: np.ndarray) -> bool:
+        """Whether rows go to the network as they are."""
+        return self.preprocess is None and rows.dtype != object
+
+    def _prepared(self, sample: Any) -> np.ndarray:
+        """Read a sample and preprocess it."""
+        if isinstance(sample, (str, os.PathLike)):
+            sample = read_picture(sample, self.mode, OWNER)
+        if self.preprocess is not None:
+            sample = self.preprocess(sample)
+        if isinstance(sample, Tensor):
+            sample = sample.detach().cpu()
+            return (sample.float() if sample.dtype == torch.bfloat16 else sample).numpy()
+        array = channels_first(sample) if hasattr(sample, "getbands") else np.asarray(sample)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(
+                f"The 'preprocess' parameter of {OWNER} must return a picture, an array or a "
+                f"tensor. Got {described(sample)}."
+            )
+        return array
+
+    def _refuse_shape(
+        self, name: str, shape: tuple[int, ...], owner: str, expected: tuple[int, ...]
+    ) -> None:
+        remedy = "Resize them in preprocess, for example with a function that returns "
+        remedy += "PIL.ImageOps.fit(picture, (224, 224))."
+        if owner == "fit":
+            raise ValueError(
+                f"{OWNER} was fitted on samples of shape {expected}, but {name} has shape {shape}. "
+                f"{remedy}"
+            )
+        raise ValueError(
+            f"Samples of {OWNER} must have one shape: {owner} has {expected}, {name} has {shape}. "
+            f"{remedy}"
+        )
+
+    # ------------------------------------------------------------------ the network
+
+    @contextmanager
+    def _encoding(self) -> Iterator[Callable[[Tensor], Any]]:
+        """Yield the network as a function of float32 tensors, ready to be called."""
+        module = self.module
+        if module is None:
+            yield lambda rows: rows
+        elif not isinstance(module, nn.Module):
+            yield lambda rows: module(rows.contiguous().numpy())
+        else:
+            device = device_for(module, self.device)
+            module = on_device(module, device)
+            with evaluating_all(module):
+                yield lambda rows: module(rows.to(device))
+
+    def _embed(
+        self, encode: Callable[[Tensor], Any], batch: np.ndarray, names: list[str]
+    ) -> np.ndarray:
+        """Embed one batch: float32 of shape (n_samples, embedding_dim)."""
+        scale = scale_of(batch)
+        if scale == 1.0 and getattr(self, "input_scale_", 1.0) != 1.0 and batch.max() > 1:
+            raise ValueError(
+                f"{OWNER} was fitted on 8-bit pictures, which reach the network as numbers in "
+                f"[0, 1], but {names[0]} or one that follows has dtype {batch.dtype} and values "
+                "above 1. Pass X.astype(np.uint8), or X / 255."
+            )
+        with np.errstate(over="ignore"):  # infinity then shows in the embedding
+            rows = as_tensor(batch)
+        parts = []
+        for start, stop, size in chunks(len(rows), chunk_sizes(rows.ndim, self.batch_size)):
+            some = as_input(rows[start:stop], scale)
+            # Filled up with rows like the others, not zeros: a callable may divide by the length.
+            full = torch.cat([some, some[-1:].expand(size - len(some), *some.shape[1:])])
+            parts.append(self._as_rows(self._called(encode, full), size)[: stop - start])
+        embedding = np.concatenate(parts)
+        self._check_embedding(embedding, names)
+        return embedding
+
+    def _called(self, encode: Callable[[Tensor], Any], rows: Tensor) -> Any:
+        try:
+            return encode(rows)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ValueError(
+                f"{name_of_network(self.module)} failed on a batch of shape {tuple(rows.shape)}: "
+                f"{error}. Check what it takes, and bring samples to that shape in preprocess."
+            ) from error
+
+    def _as_rows(self, output: Any, n_samples: int) -> np.ndarray:
+        """Return the output of the network as float32 of shape (n_samples, embedding_dim)."""
+        if not isinstance(output, (Tensor, np.ndarray)):
+            raise TypeError(
+                f"{name_of_network(self.module)} must return a tensor or an array. Got "
+                f"{described(output)}. {RETURN_ONE}"
+            )
+        if output.ndim == 0 or len(output) != n_samples:
+            raise ValueError(
+                f"{name_of_network(self.module)} must return one embedding a sample: shape "
+                f"(n_samples, ...). Got {tuple(output.shape)} for {n_samples} samples."
+            )
+        array = output.detach().float().cpu().numpy() if isinstance(output, Tensor) else output
+        return array.reshape(n_samples, -1).astype(np.float32, copy=False)
+
+    def _check_embedding(self, embedding: np.ndarray, names: list[str]) -> None:
+        width = getattr(self, "embedding_dim_", embedding.shape[1])
+        if embedding.shape[1] != width:
+            raise ValueError(
+                f"{OWNER} was fitted to embeddings of length {width}, but its network returns "
+                f"{embedding.shape[1]} values a sample. It was exchanged or changed: fit again."
+            )
+        finite = np.isfinite(embedding).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{name_of_network(self.module)} returned NaN or infinity for "
+                f"{names[int(np.argmin(finite))]}. Check the scale of X and the weights."
+            )
+
+    # ------------------------------------------------------------------ scikit-learn's protocol
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embedding_dim_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True: the network is there from the start."""
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        """Transformer of input of any number of dimensions, which learns nothing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.requires_fit = False
+        return tags
+
+    def __sklearn_clone__(self) -> FrozenEncoder:
+        """Clone without what was fitted; the network is shared, since nothing here changes it."""
+        shared = {id(getattr(self, name)): getattr(self, name) for name in SHARED}
+        cloned = unfitted_copy(self)
+        cloned.__dict__ = copy.deepcopy(
+            cloned.__dict__, shared
+        )  # the memo's objects are not copied
+        return cloned
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return weights as numpy arrays: equal for equal networks, free of their device."""
+        state = super().__getstate__().copy()
+        for name in SHARED:
+            if isinstance(state[name], nn.Module):
+                state[name] = StoredModule(state[name])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the networks again, on the CPU."""
+        restored = {k: v.module() for k, v in state.items() if isinstance(v, StoredModule)}
+        super().__setstate__(state | restored)
+
+
+# ---------------------------------------------------------------------- samples
+
+
+def as_paths(X: Any) -> np.ndarray | None:
+    """Return an object array of paths if X is a list, an array or a column of some, else None."""
+    if isinstance(X, (list, tuple)):
+        values = list(X)
+    elif hasattr(X, "__array__") and getattr(X, "shape", (0, 0))[1:] in ((), (1,)):
+        values = np.asarray(X).reshape(-1)
+        if values.dtype.kind in "biufc":
+            return None
+    else:
+        return None
+    if not len(values) or not isinstance(values[0], (str, os.PathLike)):
+        return None
+    return _checked_paths(values)
+
+
+def _checked_paths(values: Any) -> np.ndarray:
+    """Raise unless all are paths of files: better now than after hours."""
+    others = [value for value in values if not isinstance(value, (str, os.PathLike))]
+    if others:
+        raise ValueError(
+            f"X of {OWNER} must hold paths only, or numbers only. Got {len(others)} that are no "
+            f"paths, such as {others[0]!r}."
+        )
+    missing = [os.fspath(path) for path in values if not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(values)} paths that {OWNER} got lead to no file, such as "
+            f"{missing[0]!r}. Check them, and the folder that relative ones start from."
+        )
+    paths = np.empty(len(values), dtype=object)
+    paths[:] = [os.fspath(path) for path in values]
+    return paths
+
+
+def name_of(sample: Any, row: int) -> str:
+    """Return what an error calls a sample."""
+    return repr(sample) if isinstance(sample, str) else f"row {row}"
+
+
+def scale_of(batch: np.ndarray) -> float:
+    """Return the factor that brings 8-bit pictures to [0, 1]; 1 for everything else."""
+    return 1.0 / 255.0 if batch.ndim == 4 and batch.dtype == np.uint8 else 1.0
+
+
+# ---------------------------------------------------------------------- modules
+
+
+def device_for(module: nn.Module, device: Any) -> torch.device:
+    """Return where to compute: where the module is, if that is no matter and not the CPU."""
+    there = next((p.device for p in (*module.parameters(), *module.buffers())), None)
+    if str(device) == "auto" and there is not None and there.type != "cpu":
+        return there
+    return resolve_device(device)
+
+
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return the module if all of it is on the device, else a copy that is."""
+    tensors = (*module.parameters(), *module.buffers())
+    if all(
+        t.device.type == device.type and device.index in (None, t.device.index) for t in tensors
+    ):
+        return module
+    return copy.deepcopy(module).to(device)
+
+
+@contextmanager
+def evaluating_all(module: nn.Module) -> Iterator[None]:
+    """Run a block in evaluation mode without gradients, then restore the mode of every part."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def name_of_network(module: Any) -> str:
+    """Return what an error calls the network."""
+    return f"The module {getattr(module, '__name__', type(module).__name__)} of {OWNER}"
+
+
+def described(output: Any) -> str:
+    """Say what something is that should have been a tensor or an array."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with {', '.join(map(str, output))}"
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return f"a {kind} of {', '.join(type(part).__name__ for part in output[:5])}"
+    return f"an object of type {kind}"

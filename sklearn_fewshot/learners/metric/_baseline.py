@@ -1,0 +1,151 @@
+"""The baseline: ordinary classification of the base classes (Chen et al., 2019)."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ...nn import (
+    ClassifierModule,
+    CosineClassifier,
+    DataTensor,
+    EpisodicModule,
+    SampleLoader,
+    resolve_augmentation,
+)
+from ...nn.backbones import embedding_shape
+from ...nn.heads import CentroidHead, LogisticHead
+from ...utils._docs import with_common_parameters
+from .._base import BaseFewShotLearner
+
+
+@with_common_parameters
+class BaselineClassifier(BaseFewShotLearner):
+    r"""Ordinary classifier of the base classes, whose embedding then serves new ones.
+
+    The floor that every few-shot method has to beat, and often hard to: no episodes, only a
+    network trained to tell the old classes apart. New classes are compared on its embedding,
+    scaled to unit length.
+
+    Parameters
+    ----------
+    classifier : {"softmax", "cosine"}, default="softmax"
+        The last layer in training: linear ("Baseline" of the paper), or by cosines to one weight
+        vector a class ("Baseline++").
+    scale : float, default=10.0
+        Factor of the cosines, in the cosine classifier and in the probabilities of centroids.
+    readout : {"centroid", "logistic"}, default="centroid"
+        How new classes are recognised: by the cosine to the mean of their examples, or by logistic
+        regression fitted on the support set, which is better the more examples there are.
+    C : float, default=1.0
+        Inverse strength of the penalty of the logistic regression.
+    batch_size : int, default=256
+        Samples in an optimisation step.
+    {common_parameters}
+
+    Attributes
+    ----------
+    {common_attributes}
+
+    See Also
+    --------
+    ProtoNetClassifier : Trains for the comparison itself.
+    FewShotClassifier : What ``adapt`` returns.
+
+    Notes
+    -----
+    Training minimises the cross-entropy of the base classes over single samples; ``n_way``,
+    ``n_shot`` and ``n_query`` describe only the episodes of held-out classes that choose the best
+    weights, and an epoch has ``episodes_per_epoch`` batches of ``batch_size`` samples. Then, with
+    the normalised embedding :math:`\hat f(x) = f(x) / \lVert f(x) \rVert`,
+
+    .. math::
+
+        c_k = \frac{1}{|S_k|} \sum_{x \in S_k} \hat f(x), \qquad
+        P(k \mid q) = \operatorname{softmax}_k \big( s \cos(\hat f(q), c_k) \big)
+
+    or the same by logistic regression. Differences from the paper: centroids in place of a
+    classifier that is trained again, and the normalisation (Wang et al., 2019).
+
+    References
+    ----------
+    W.-Y. Chen, Y.-C. Liu, Z. Kira, Y.-C. F. Wang and J.-B. Huang, "A Closer Look at Few-shot
+    Classification", ICLR 2019.
+
+    Y. Tian, Y. Wang, D. Krishnan, J. B. Tenenbaum and P. Isola, "Rethinking Few-Shot Image
+    Classification: a Good Embedding Is All You Need?", ECCV 2020.
+
+    Y. Wang, W.-L. Chao, K. Q. Weinberger and L. van der Maaten, "SimpleShot: Revisiting
+    Nearest-Neighbor Classification for Few-Shot Learning", 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_fewshot import BaselineClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> old, new = y < 7, y >= 7
+    >>> learner = BaselineClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> X_new, y_new = X[new], y[new]
+    >>> classifier = learner.adapt(X_new[:15], y_new[:15])
+    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)
+    True
+    """
+
+    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+        "classifier": [StrOptions({"softmax", "cosine"})],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "readout": [StrOptions({"centroid", "logistic"})],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        classifier: str = "softmax",
+        scale: float = 10.0,
+        readout: str = "centroid",
+        C: float = 1.0,
+        batch_size: int = 256,
+        **common: Any,
+    ) -> None:
+        self.classifier = classifier
+        self.scale = scale
+        self.readout = readout
+        self.C = C
+        self.batch_size = batch_size
+        super().__init__(**common)
+
+    def _trained_on(self) -> str:
+        return f"batches of {self.batch_size} samples of all classes"
+
+    def _head(self) -> tuple[type, dict[str, Any]]:
+        if self.readout == "logistic":
+            return LogisticHead, {"C": self.C}
+        return CentroidHead, {"scale": self.scale}
+
+    def _trainable(self, module: EpisodicModule, data: Any, store: DataTensor) -> EpisodicModule:
+        n_features = int(np.prod(embedding_shape(module.backbone, tuple(store.data.shape[1:]))))
+        n_classes = int((~data.validation).sum())
+        if self.classifier == "cosine":
+            classifier: torch.nn.Module = CosineClassifier(n_features, n_classes, self.scale)
+        else:
+            classifier = torch.nn.Linear(n_features, n_classes)
+        return ClassifierModule(module.backbone, module.head, classifier, module.autocast_dtype)
+
+    def _loader(self, store: Any, sampler: Any, data: Any, rng: np.random.Generator) -> Any:
+        rows = np.flatnonzero(~data.validation[data.codes])
+        codes = (np.cumsum(~data.validation) - 1)[data.codes[rows]]
+        return SampleLoader(
+            store,
+            rows,
+            codes,
+            batch_size=self.batch_size,
+            n_batches=self.episodes_per_epoch,
+            rng=rng,
+            augment=resolve_augmentation(self.augment),
+        )

@@ -1,0 +1,268 @@
+"""Siamese Networks (Bromley et al., 1994; Koch et al., 2015)."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ...episodes._holdout import thinned
+from ...nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
+from ...nn.backbones import distances_mean_something
+from ...nn.heads import SiameseHead
+from ...utils._docs import with_common_parameters
+from ...utils._validation import check_X
+from .._base import BaseFewShotLearner
+from .._meta_learner import METRIC_CONSTRAINTS
+
+N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
+
+
+@with_common_parameters
+class SiameseNetClassifier(BaseFewShotLearner):
+    r"""Siamese Network: learns whether two samples are of the same class.
+
+    Recognises a new class by its most similar example, and is a verifier besides: are these two
+    samples of the same class, whatever that class is?
+
+    Parameters
+    ----------
+    metric : str or callable, default="sqeuclidean"
+        Distance between the two embeddings. "cityblock" (Koch's) and "sqeuclidean" have a learned
+        weight for each dimension; "euclidean", "cosine" and callables one learned factor. Squared
+        differences were far better on pictures; on tables neither is. A callable takes torch
+        tensors of shape (..., n_a, d) and (..., n_b, d), is differentiable, and returns
+        (..., n_a, n_b).
+    aggregate : {"max", "mean"}, default="max"
+        How the pairs of a query with the examples of one class become the class's score. The paper
+        has the class of the most similar example, the maximum.
+    false_accept_rate : float, default=0.05
+        Share of pairs of different classes that ``predict_pairs`` may call the same. The threshold
+        is set for it at the end of ``fit``, on pairs of classes of which at least one was held out
+        of training (on any classes if none was, and then too low).
+    {common_parameters}
+
+    Attributes
+    ----------
+    threshold_ : float
+        ``pair_score`` above which ``predict_pairs`` says "same class".
+    {common_attributes}
+
+    See Also
+    --------
+    ProtoNetClassifier : Learns which of several classes instead; more accurate at that.
+    FewShotClassifier : What ``adapt`` returns.
+
+    Notes
+    -----
+    With the embedding network ``f``, the probability that two samples are of the same class is
+    (section 3.1 of Koch et al., with a bias)
+
+    .. math::
+
+        p(x_1, x_2) = \sigma\Big(\sum_j a_j \,\lvert f(x_1)_j - f(x_2)_j \rvert + b\Big)
+
+    with learned ``a`` and ``b``, for ``metric="cityblock"``; by default the differences are
+    squared. Without the bias, which the paper does not print, the probability of a sample and
+    itself would be 1/2. Training draws episodes and minimises the binary cross-entropy of all
+    pairs of a query and a class, where pairs of the same class together count half; with one
+    example a class in training, as by default, these are all pairs of queries and support
+    examples.
+
+    ``p`` answers "the same class or not?" when both are equally likely, not "which class?":
+    ``predict_proba`` divides the odds ``p / (1 - p)`` of the classes by their sum, the probability
+    of a class if exactly one is the query's; ``calibrate`` sharpens it. ``decision_function`` and
+    ``score_samples`` return log-odds of ``p``.
+
+    Koch's network for pictures of 105 x 105 is ``backbone="koch"``, his distortions are
+    ``augment="affine"``.
+
+    References
+    ----------
+    G. Koch, R. Zemel and R. Salakhutdinov, "Siamese Neural Networks for One-shot Image
+    Recognition", ICML Deep Learning Workshop 2015.
+
+    J. Bromley, I. Guyon, Y. LeCun, E. Säckinger and R. Shah, "Signature Verification using a
+    'Siamese' Time Delay Neural Network", NIPS 1994.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_fewshot import SiameseNetClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> old, new = y < 7, y >= 7
+    >>> learner = SiameseNetClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> X_new, y_new = X[new], y[new]
+    >>> classifier = learner.adapt(X_new[:15], y_new[:15])
+    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)
+    True
+
+    Are two samples of the same class?
+
+    >>> pairs = np.stack([X_new[:-1], X_new[1:]], axis=1)
+    >>> is_same = np.where(y_new[:-1] == y_new[1:], 1, -1)
+    >>> bool(np.mean(learner.predict_pairs(pairs) == is_same) > 0.8)
+    True
+    """
+
+    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+        "metric": METRIC_CONSTRAINTS["metric"],
+        "aggregate": [StrOptions({"max", "mean"})],
+        "false_accept_rate": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        *,
+        metric: Any = "sqeuclidean",
+        aggregate: str = "max",
+        false_accept_rate: float = 0.05,
+        n_shot: Any = 1,
+        **common: Any,
+    ) -> None:
+        self.metric = metric
+        self.aggregate = aggregate
+        self.false_accept_rate = false_accept_rate
+        super().__init__(n_shot=n_shot, **common)
+
+    def _head(self) -> tuple[type, dict[str, Any]]:
+        return SiameseHead, {"metric": self.metric, "aggregate": self.aggregate}
+
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        return distances_mean_something(backbone)
+
+    def _criterion(self) -> torch.nn.Module:
+        return BalancedPairCrossEntropy()
+
+    def _calibrate(self, module: EpisodicModule, store: Any, data: Any, held_out: Any) -> None:
+        """Set the threshold by pairs of different classes, one or both of which were held out."""
+        is_new = held_out[data.codes]
+        parts = (np.flatnonzero(part) for part in (is_new, ~is_new))
+        rows = np.concatenate([thinned(part, data.codes, N_CALIBRATION_ROWS) for part in parts])
+        blocks = np.split(rows, range(self.predict_batch_size, len(rows), self.predict_batch_size))
+        with evaluating(module):
+            parts = [module.backbone(store.take(block)).flatten(1) for block in blocks]
+            embedding = torch.cat(parts)
+            log_odds = module.head.log_odds(embedding, embedding).double().cpu().numpy()
+        codes, is_new = data.codes[rows], is_new[rows]
+        different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
+        self.threshold_ = float(
+            np.quantile(expit(log_odds[different]), 1.0 - self.false_accept_rate)
+        )
+
+    # ------------------------------------------------------------------ verification
+
+    def pair_score(self, pairs: Any) -> np.ndarray:
+        """Return the probability that the two samples of each pair are of the same class.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
+            Pairs of samples.
+
+        Returns
+        -------
+        score : float64 ndarray of shape (n_pairs,)
+            ``p`` of the class's notes: for pairs of which half are of the same class.
+
+        Raises
+        ------
+        ValueError
+            If the array is not one of pairs, or its samples do not fit the learner.
+        """
+        return expit(self._pair_log_odds(pairs))
+
+    def pair_distance(self, pairs: Any) -> np.ndarray:
+        r"""Return the weighted distance of the two samples of each pair.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
+            Pairs of samples.
+
+        Returns
+        -------
+        distance : float64 ndarray of shape (n_pairs,)
+            Minus the sum in ``p``: zero for equal samples, and larger the less alike they are. It
+            can be below zero where training has left a positive ``a``.
+        """
+        return float(self.module_.head.bias) - self._pair_log_odds(pairs)
+
+    def predict_pairs(self, pairs: Any) -> np.ndarray:
+        """Say whether the two samples of each pair are of the same class.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
+            Pairs of samples.
+
+        Returns
+        -------
+        same : int ndarray of shape (n_pairs,)
+            1 where ``pair_score`` is above ``threshold_``, else -1.
+        """
+        return np.where(self.pair_score(pairs) > self.threshold_, 1, -1)
+
+    def calibrate_threshold(
+        self, pairs: Any, y: Any, *, false_accept_rate: float | None = None
+    ) -> SiameseNetClassifier:
+        """Set the threshold on pairs of your own, which training has not seen.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
+            Pairs of samples.
+        y : array-like of shape (n_pairs,)
+            1 for pairs of the same class, -1 for pairs of different ones.
+        false_accept_rate : float or None, default=None
+            Share of the pairs of different classes that may be called the same; None for the
+            learner's own.
+
+        Returns
+        -------
+        self : SiameseNetClassifier
+
+        Raises
+        ------
+        ValueError
+            If labels are not 1 and -1, or no pair is of different classes.
+        """
+        score, y = self.pair_score(pairs), np.asarray(y)
+        is_label = y.dtype.kind in "if" and np.isin(y, (-1, 1)).all()
+        if y.shape != score.shape or not is_label or not (y == -1).any():
+            raise ValueError(
+                f"y must hold 1 (same class) or -1 (different classes) for each of the "
+                f"{len(score)} pairs, and -1 at least once. Got {np.unique(y)} in shape {y.shape}."
+            )
+        rate = self.false_accept_rate if false_accept_rate is None else false_accept_rate
+        self.threshold_ = float(np.quantile(score[y == -1], 1.0 - rate))
+        return self
+
+    def _pair_log_odds(self, pairs: Any) -> np.ndarray:
+        check_is_fitted(self)
+        pairs = np.asarray(pairs)
+        if pairs.ndim < 3 or pairs.shape[1] != 2:
+            raise ValueError(
+                f"Pairs must be an array of shape (n_pairs, 2, ...), such as "
+                f"np.stack([X_a, X_b], axis=1). Got shape {pairs.shape}."
+            )
+        with warnings.catch_warnings():  # pairs have no place for the column names of a frame
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            sides = [
+                self._network.embed(check_X(self, side, reset=False, input_shape=self.input_shape_))
+                for side in (pairs[:, 0], pairs[:, 1])
+            ]
+        first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
+        head = self.module_.head
+        with torch.inference_mode():
+            paired = head.log_odds(
+                *(side.unsqueeze(1).to(head.bias.device) for side in (first, second))
+            )
+        return paired.flatten().cpu().numpy()

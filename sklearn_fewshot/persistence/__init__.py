@@ -1,0 +1,1 @@
+"""Model files: ``save_model`` and ``load_model``."""

@@ -1,0 +1,413 @@
+"""The skorch net that meta-trains a network. The one file that knows skorch."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
+from ..utils._progress import Line
+from ._checkpoint import CheckpointPart, is_plain
+from ._sklearn_callbacks import FitTask
+
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+class EpisodicTask(NamedTuple):
+    """What the net is fitted on: training episodes and, if any, frozen validation episodes."""
+
+    train: EpisodeLoader
+    valid: ValidationEpisodes | None
+    title: str = ""  # of the progress line
+    fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
+    saved: CheckpointPart | None = None  # where its state is kept after each epoch
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class _StopTraining(Exception):
+    """Raised by callbacks to end training early; not an error."""
+
+
+class EpisodicNet(NeuralNet):
+    """A skorch net whose batches are batches of episodes.
+
+    It differs from :class:`skorch.NeuralNet` in where batches come from (an
+    :class:`EpisodicTask`), in reading the loss once an epoch instead of once a batch, in scoring
+    frozen validation episodes, also before the first epoch, and in letting Ctrl-C through.
+    """
+
+    def get_split_datasets(self, X: EpisodicTask, y: None = None, **fit_params: Any) -> Any:
+        """Return the two parts of the task."""
+        return X.train, X.valid
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the dataset itself: it iterates over ready batches."""
+        return dataset
+
+    def check_data(self, X: EpisodicTask, y: None = None) -> None:
+        """Accept a task as it is; the learner has checked the arrays."""
+
+    def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
+        """Score the queries of a batch."""
+        return self.module_(x)
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """Apply the criterion; its targets are on the device already."""
+        return self.criterion_(y_pred, y_true)
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
+        """Compute loss and gradients; the mode is set where it differs, not at every step."""
+        if not self.module_.training:
+            self._set_training(True)
+        inputs, target = batch
+        scores = self.infer(inputs)
+        loss = self.get_loss(scores, target, training=True)
+        loss.backward()
+        return {"loss": loss, "y_pred": scores}
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []
+
+    def partial_fit(self, X: EpisodicTask, y: None = None, **fit_params: Any) -> EpisodicNet:
+        """Train for ``max_epochs``; unlike in skorch, KeyboardInterrupt propagates."""
+        fit_params.pop("_routing_method", None)
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        n_done, has_ended = self._resume(X)
+        for _ in range(n_done, self.max_epochs):
+            if has_ended:
+                break
+            has_ended = self._fit_epoch(X)
+            if X.saved is not None:
+                X.saved.save(training_state(self, X) | {"has_ended": has_ended})
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def _resume(self, task: EpisodicTask) -> tuple[int, bool]:
+        """Go on from what was saved; returns the epochs done, and whether they were all."""
+        state = None if task.saved is None else task.saved.state
+        if state is None:
+            return 0, False
+        load_training_state(self, task, state)
+        return len(state["history"]), state["has_ended"]
+
+    def _fit_epoch(self, task: EpisodicTask) -> bool:
+        """Train for one epoch; returns whether a callback wants it to be the last."""
+        epoch = task.fit_task.begin("epoch", self)
+        stops = False
+        try:
+            self.fit_loop(task, epochs=1)
+        except _StopTraining:
+            stops = True
+        return epoch.end(self) or stops
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the callbacks; skorch's EarlyStopping ends training by an interrupt of its own."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt:
+            if method_name == "on_epoch_end" and any(
+                isinstance(cb, EarlyStopping) and cb.misses_ == cb.patience
+                for _, cb in self.callbacks_
+            ):
+                raise _StopTraining from None
+            raise
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Run one epoch of training, or one evaluation of the validation episodes."""
+        if iterator is None:
+            return
+        if not training:
+            self._record_validation(iterator)
+            return
+        start = time.perf_counter()
+        self._set_training(True)
+        losses = []
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=True)
+            step = step_fn(batch)
+            losses.append(step["loss"].detach())
+            self.notify("on_batch_end", batch=batch, training=True, **step)
+        self.history.record("train_loss", float(torch.stack(losses).mean()))
+        self.history.record("train_batch_count", len(losses))
+        self.history.record("duration", time.perf_counter() - start)
+
+    def _record_validation(self, episodes: ValidationEpisodes) -> None:
+        accuracy, loss = evaluate(self.module_, self.criterion_, episodes)
+        self.history.record("valid_acc", accuracy)
+        self.history.record("valid_loss", loss)
+
+
+class BestWeights(Callback):
+    """Keep the weights that score best on the validation episodes; stop when patience is out.
+
+    The untrained network is a candidate, so meta-training can fall back to where it started. Ties
+    in accuracy are decided by the loss.
+
+    Parameters
+    ----------
+    patience : int or None
+        Epochs without a new best after which training stops; None never stops.
+    """
+
+    def __init__(self, patience: int | None = None) -> None:
+        self.patience = patience
+
+    def on_train_begin(self, net: EpisodicNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Score the untrained network."""
+        self.best_epoch_ = 0
+        self.best_score_ = self.best_state_ = None
+        if X.valid is not None:
+            accuracy, loss = evaluate(net.module_, net.criterion_, X.valid)
+            self._keep(net, (accuracy, -loss), epoch=0)
+
+    def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Note the learning rate, which a schedule may change within the epoch."""
+        self._lr = float(net.optimizer_.param_groups[0]["lr"])
+
+    def on_epoch_end(self, net: EpisodicNet, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Compare with the best so far."""
+        row = net.history[-1]
+        if not np.isfinite(row["train_loss"]):
+            raise TrainingDiverged(
+                f"Training diverged: the loss of epoch {row['epoch']} is {row['train_loss']}; the "
+                f"epoch began with a learning rate of {self._lr:.4g}. Lower the learning rate "
+                f"(lr={net.lr}), scale the inputs, or use precision='float32'."
+            )
+        if dataset_valid is None:
+            return
+        score = (row["valid_acc"], -row["valid_loss"])
+        if score > self.best_score_:
+            self._keep(net, score, epoch=row["epoch"])
+        elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:
+            raise _StopTraining
+
+    def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Restore the best weights; without validation these are the last."""
+        if self.best_state_ is None:
+            self.best_epoch_ = len(net.history)
+        else:
+            net.module_.load_state_dict(self.best_state_)
+
+    def _keep(self, net: EpisodicNet, score: tuple[float, float], epoch: int) -> None:
+        self.best_score_, self.best_epoch_ = score, epoch
+        self.best_state_ = copy.deepcopy(net.module_.state_dict())
+
+
+class ProgressLine(Callback):
+    """One line that says how far training is: rewritten where it can be, else every few seconds."""
+
+    def __init__(self, seconds_between: float = 5.0) -> None:
+        self.seconds_between = seconds_between
+
+    def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
+        """Start the clock."""
+        self._title, self._line = X.title, Line()
+        self._start = self._last = time.perf_counter()
+        self._n_resumed: int | None = None
+
+    def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Say once after which epoch an interrupted training goes on."""
+        if self._n_resumed is None:
+            self._n_resumed = len(net.history) - 1
+            if self._n_resumed:
+                print(f"{self._title}resumed after epoch {self._n_resumed}", flush=True)
+
+    def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """Print the line."""
+        now, row, total = time.perf_counter(), net.history[-1], net.max_epochs
+        is_due = row["epoch"] >= total or now - self._last >= self.seconds_between
+        if not is_due and not self._line.can_be_rewritten:
+            return
+        self._last = now
+        n_trained = row["epoch"] - self._n_resumed
+        left = (now - self._start) / n_trained * (total - row["epoch"])
+        accuracy = f", validation accuracy {row['valid_acc']:6.2%}" if "valid_acc" in row else ""
+        self._line.write(
+            f"{self._title}epoch {row['epoch']:>{len(str(total))}}/{total}: "
+            f"loss {row['train_loss']:.4f}{accuracy}, at most {_clock(left)} left"
+        )
+
+    def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
+        """End the line."""
+        self._line.end()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def train(
+    module: torch.nn.Module,
+    criterion: torch.nn.Module,
+    task: EpisodicTask,
+    *,
+    optimizer: Any,
+    lr: float,
+    weight_decay: float,
+    lr_factor: Any,
+    max_epochs: int,
+    schedule_epochs: int,
+    patience: int | None,
+    device: torch.device,
+    callbacks: list[Any],
+    verbose: int,
+    net_params: dict[str, Any],
+) -> tuple[EpisodicNet, int]:
+    """Meta-train ``module`` in place.
+
+    Parameters
+    ----------
+    module, criterion : nn.Module
+        The network and its loss.
+    task : EpisodicTask
+        Training and validation episodes.
+    optimizer : str or torch optimizer class
+        A name in ``OPTIMIZERS`` or a class.
+    lr, weight_decay : float
+        Of the optimizer.
+    lr_factor : callable or None
+        Factor of the learning rate as a function of the training's progress in [0, 1).
+    max_epochs, patience : int
+        Length of training.
+    schedule_epochs : int
+        Epochs in which the learning rate goes through its schedule.
+    device : torch.device
+        Where to train.
+    callbacks : list
+        The user's skorch callbacks.
+    verbose : int
+        1 for a progress line.
+    net_params : dict
+        Further parameters of the skorch net.
+
+    Returns
+    -------
+    net : EpisodicNet
+        The trained net; ``net.module_`` holds the best weights.
+    best_epoch : int
+        The epoch they are from; 0 is the untrained network.
+    """
+    best = BestWeights(patience)
+    ours: list[Any] = [("best_weights", best)]
+    if lr_factor is not None:
+        n_steps = max(1, schedule_epochs * len(task.train))
+        ours.append(("lr_schedule", _per_batch_schedule(lr_factor, n_steps)))
+    if verbose:
+        ours.insert(0, ("progress", ProgressLine()))
+    params = {
+        "optimizer": OPTIMIZERS.get(optimizer, optimizer),
+        "optimizer__weight_decay": weight_decay,
+        **_fused_step(optimizer, device),
+        "lr": lr,
+        "max_epochs": max_epochs,
+        "device": str(device),
+        "verbose": 0,
+        "train_split": None,
+    } | net_params
+    net = EpisodicNet(module, criterion=criterion, callbacks=[*callbacks, *ours], **params)
+    with kept_memory():
+        net.fit(task)
+    return net, best.best_epoch_
+
+
+def _fused_step(optimizer: Any, device: torch.device) -> dict[str, bool]:
+    """Return what lets the optimizer update all weights in one pass, where torch can."""
+    can = device.type == "cuda" or (device.type == "cpu" and torch.__version__ >= (2, 4))
+    return {"optimizer__fused": True} if can and optimizer in OPTIMIZERS else {}
+
+
+def _per_batch_schedule(lr_factor: Any, n_steps: int) -> LRScheduler:
+    return LRScheduler(
+        policy=LambdaLR,
+        step_every="batch",
+        event_name=None,
+        lr_lambda=lambda step: lr_factor(step / n_steps),
+    )
+
+
+def training_state(net: EpisodicNet, task: EpisodicTask) -> dict[str, Any]:
+    """Return everything that the epochs to come depend on."""
+    on_gpu = torch.device(net.device).type == "cuda"
+    return {
+        "module": net.module_.state_dict(),
+        "criterion": net.criterion_.state_dict(),
+        "optimizer": net.optimizer_.state_dict(),
+        "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
+        "history": list(net.history),
+        "loader": task.train.state_dict(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(net.device) if on_gpu else None,
+    }
+
+
+def load_training_state(net: EpisodicNet, task: EpisodicTask, state: dict[str, Any]) -> None:
+    """Set a net and its task to a state, copied where training changes it in place."""
+    state = copy.deepcopy(state)
+    net.module_.load_state_dict(state["module"])
+    net.criterion_.load_state_dict(state["criterion"])
+    net.optimizer_.load_state_dict(state["optimizer"])
+    for name, callback in net.callbacks_:
+        _load_callback_state(callback, state["callbacks"].get(name, {}))
+    net.history.extend(state["history"])
+    task.train.load_state_dict(state["loader"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], net.device)
+
+
+def _callback_state(callback: Any) -> dict[str, Any]:
+    """Return what a callback has noted in attributes that end in an underscore, if it is plain.
+
+    That is skorch's convention. An object with a state of its own, such as the schedule of an
+    ``LRScheduler``, is kept by that.
+    """
+    noted = {k: v for k, v in vars(callback).items() if k.endswith("_") and not k.endswith("__")}
+    stateful = {k: v.state_dict() for k, v in noted.items() if _has_state(v)}
+    return {
+        "values": {k: v for k, v in noted.items() if is_plain(v)},
+        "states": {k: v for k, v in stateful.items() if is_plain(v)},
+    }
+
+
+def _load_callback_state(callback: Any, state: dict[str, Any]) -> None:
+    vars(callback).update(state.get("values", {}))
+    for name, value in state.get("states", {}).items():
+        getattr(callback, name).load_state_dict(value)
+
+
+def callback_parameters(callback: Any) -> list[Any]:
+    """Return what makes a callback another one: its class and parameters, not what it has noted."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return [name, *callback_parameters(callback)]
+    if isinstance(callback, type):
+        return [callback]
+    return [type(callback), callback.get_params(deep=False)]
+
+
+def _has_state(value: Any) -> bool:
+    return not isinstance(value, type) and hasattr(value, "load_state_dict")
+
+
+def history_rows(net: EpisodicNet) -> list[dict[str, Any]]:
+    """Return the history as plain dicts, one an epoch, without skorch's batch rows."""
+    return [{k: v for k, v in row.items() if k != "batches"} for row in net.history]

@@ -1,0 +1,202 @@
+"""The arithmetic of what held-out classes say about scores, beside plain loops."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from sklearn_fewshot.calibration._model import (
+    LEVELS,
+    QUERIES_OF_PRIOR,
+    Asked,
+    Calibration,
+    KnownScores,
+    Posing,
+    ShotBias,
+    fit_log_sharpness,
+    fit_shot_bias,
+    known_scores,
+)
+
+# ------------------------------------------------------------------ scores of known queries
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Scores between -way and -way / shot, so that every entry of the table differs."""
+    n_way, n_shot = np.array([2, 8]), np.array([1, 4, 16])
+    quantile = [[-w + LEVELS * (w - w / s + 1) for s in n_shot] for w in n_way]
+    return KnownScores(n_way, n_shot, np.array(quantile))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.123, 0.995])
+def test_measured_sizes_give_their_quantiles(known, rate):
+    for i, n_way in enumerate(known.n_way):
+        found = known.at(n_way, known.n_shot, rate)
+        expected = [np.interp(rate, LEVELS, row) for row in known.quantile[i]]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_between_them_it_is_interpolated_in_logarithms(known):
+    half = known.at(4, np.array([2.0]), 0.3)[0]  # half way from 2 to 8, and from 1 to 4
+    corners = [known.at(w, np.array([s]), 0.3)[0] for w in (2, 8) for s in (1, 4)]
+    assert half == pytest.approx(np.mean(corners))
+    assert np.ptp(corners) > 0.1
+
+
+def test_beyond_them_it_is_that_of_the_nearest(known):
+    for n_way, n_shot, near_way, near_shot in ((1, 0.5, 2, 1), (1000, 99, 8, 16)):
+        found = known.at(n_way, np.array([n_shot]), 0.2)
+        assert found == known.at(near_way, np.array([near_shot]), 0.2)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.5, 0.9])
+def test_queries_of_the_task_join_those_that_were_measured(known, rate):
+    """Recomputed by repeating: every measured score a hundred times, those of the task more."""
+    ahead = np.array([-3.0, 0.1, 0.2, 0.3])
+    measured = known.quantile[1, 1]
+    times = round(100 * len(measured) / QUERIES_OF_PRIOR)
+    every = np.repeat(np.append(measured, np.median(measured) + ahead), [100] * 101 + [times] * 4)
+    found = known.at(8, np.array([4]), rate, ahead)[0]
+    least = 0.02 * np.ptp(every)
+    assert found == pytest.approx(np.quantile(every, rate), abs=least)
+
+
+def test_at_rate_zero_nobody_seen_is_below(known):
+    ahead = np.array([-50.0, 0.0])
+    threshold = known.at(8, np.array([4]), 0.0, ahead)[0]
+    assert threshold == np.median(known.quantile[1, 1]) - 50.0
+    assert known.at(8, np.array([4]), 0.0)[0] == known.quantile[1, 1].min()
+
+
+def test_the_table_has_a_row_for_each_way():
+    rng = np.random.default_rng(0)
+    sizes = [(way, shot) for way in (2, 5) for shot in (1, 3, 9)]
+    asked = [Asked(np.zeros((7, w)), np.zeros(7, int), rng.normal(size=7), w, s) for w, s in sizes]
+    table = known_scores(asked)
+    np.testing.assert_array_equal(table.n_way, [2, 5])
+    np.testing.assert_array_equal(table.n_shot, [1, 3, 9])
+    for size, (way, shot) in zip(asked, sizes, strict=True):
+        row = table.quantile[list(table.n_way).index(way), list(table.n_shot).index(shot)]
+        np.testing.assert_array_equal(row, np.quantile(size.best, LEVELS))
+
+
+# ------------------------------------------------------------------ sharpness
+
+
+def asked_of(sharpness, n_way, n_shot, n_queries=4000, seed=0):
+    """Queries whose right class is drawn with the probabilities of that sharpness."""
+    rng = np.random.default_rng([seed, n_way, n_shot])
+    logits = 2.0 * rng.normal(size=(n_queries, n_way))
+    proba = softmax(sharpness * logits, axis=1)
+    target = (proba.cumsum(axis=1) > rng.uniform(size=(n_queries, 1))).argmax(axis=1)
+    return Asked(logits, target, logits.max(axis=1), n_way, n_shot)
+
+
+def test_the_sharpness_by_which_answers_were_drawn_is_found():
+    coefficients = -1.0, 0.3, 0.4
+    asked = [
+        asked_of(np.exp(np.dot(coefficients, [1, np.log(way), np.log(shot)])), way, shot)
+        for way in (2, 5, 20)
+        for shot in (1, 3, 10)
+    ]
+    found = fit_log_sharpness(asked)
+    np.testing.assert_allclose(found, coefficients, atol=0.06)
+    for size in asked:
+        sharpness = np.exp(np.dot(found, [1, np.log(size.n_way), np.log(size.n_shot)]))
+        confidence = softmax(sharpness * size.logits, axis=1).max(axis=1).mean()
+        accuracy = np.mean(size.logits.argmax(axis=1) == size.target)
+        assert confidence == pytest.approx(accuracy, abs=0.02)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_always_right_and_never_right_are_finite(right):
+    logits = np.tile([1.0, 0.0, 0.0], (50, 1))
+    target = np.zeros(50, int) if right else np.ones(50, int)
+    found = fit_log_sharpness([Asked(logits, target, logits.max(axis=1), 3, 1)])
+    assert np.isfinite(found).all()
+    proba = softmax(np.exp(found[0]) * logits[0])[0]
+    assert 0.95 < proba < 0.995 if right else proba < 0.4
+
+
+def test_one_size_shows_no_trend():
+    found = fit_log_sharpness([asked_of(0.5, 4, 2)])
+    at_hand = np.dot(found, [1, np.log(4), np.log(2)])
+    assert np.exp(at_hand) == pytest.approx(0.5, rel=0.1)
+
+
+def test_sharpness_goes_by_the_geometric_mean_of_the_shots_within_what_was_measured(known):
+    calibration = Calibration((0.1, 0.2, 0.3), known, None)
+    count = np.array([1, 4, 16, 4])
+    expected = np.exp(0.1 + 0.2 * np.log(4) + 0.3 * np.log(4))
+    assert calibration.sharpness(count) == pytest.approx(expected)
+    largest = calibration.sharpness(np.full(8, 16))
+    assert calibration.sharpness(np.full(5000, 700)) == largest
+
+
+# ------------------------------------------------------------------ few examples beside many
+
+
+def test_the_offset_is_what_a_class_lacks_more_than_the_largest():
+    bias = ShotBias(strength=3.0, power=0.5, plenty=25.0)
+    count = np.array([[1, 4, 25, 100, 0], [7, 7, 7, 7, 0]])
+    expected = [3.0 * (k**-0.5 - 25**-0.5) for k in (1, 4, 25, 25)]
+    np.testing.assert_allclose(bias.offset(count)[0], [*expected, 0.0], atol=1e-15)
+    assert not bias.offset(count)[1].any()
+
+
+def posing_of(gap, n_new, is_new, code):
+    """Queries that are answered rightly if and only if their own side wins."""
+    old, new = np.full(len(gap), 50), np.full(len(gap), n_new)
+    return Posing(gap, old, new, ~is_new, is_new, code, is_new)
+
+
+def test_the_harmonic_mean_is_of_mean_recalls():
+    gap = np.array([2.0, 0.5, 1.0, 3.0, 0.2])
+    is_new = np.array([False, False, True, True, True])
+    code = np.array([0, 1, 2, 2, 3])
+    posing = posing_of(gap, 1, is_new, code)
+    rise = 1.0 - 50.0**-1.0
+    for strength in (0.0, 0.3, 0.8, 1.5, 5.0):
+        new_wins = strength * rise > gap
+        right = np.where(is_new, new_wins, ~new_wins)
+        old, new = (np.mean([right[code == k].mean() for k in codes]) for codes in ((0, 1), (2, 3)))
+        expected = 2 * old * new / (old + new) if old + new else 0.0
+        assert posing.harmonic_mean(np.array([strength]), 1.0)[0] == pytest.approx(expected)
+
+
+def gaussian_posings(power, strength, n_classes=40, seed=0):
+    """New classes of K examples lack ``strength / K**power``; noise blurs the border."""
+    rng = np.random.default_rng(seed)
+    posings = []
+    for n_shot in (1, 2, 5, 10):
+        code = np.repeat(np.arange(n_classes), 20)
+        is_new = code % 2 == 1
+        lacks = strength * (n_shot**-power - 50.0**-power)
+        gap = np.where(is_new, -1.0, 1.0) + lacks + 0.5 * rng.normal(size=len(code))
+        posings.append(posing_of(gap, n_shot, is_new, code))
+    return posings
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_a_bias_that_is_there_is_found(power):
+    bias = fit_shot_bias(gaussian_posings(power, 4.0))
+    for n_shot in (1, 2, 5):
+        found = bias.offset(np.array([n_shot, 50]))[0]
+        assert found == pytest.approx(4.0 * (n_shot**-power - 50.0**-power), abs=0.6)
+
+
+def test_no_bias_is_found_where_there_is_none():
+    bias = fit_shot_bias(gaussian_posings(1.0, 0.0))
+    assert abs(bias.offset(np.array([1, 50]))[0]) < 0.2
+
+
+def test_fewer_examples_are_never_taken_for_better():
+    assert fit_shot_bias(gaussian_posings(1.0, -3.0)).strength == 0.0
+
+
+def test_from_few_classes_little_is_learned():
+    """The standard error is larger, and the bias smaller: here 0.6, 1.4, 1.9 and 2.0 of 2."""
+    biases = [fit_shot_bias(gaussian_posings(1.0, 2.0, n_classes=n)) for n in (2, 4, 10, 200)]
+    offsets = [bias.offset(np.array([1, 50]))[0] for bias in biases]
+    assert offsets[0] < offsets[1] - 0.2 < offsets[2] - 0.4
+    assert offsets[3] == pytest.approx(2.0 * (1 - 1 / 50), abs=0.1)

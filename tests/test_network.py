@@ -1,0 +1,55 @@
+"""The network as a value: support items become what classes are known by."""
+
+import numpy as np
+import pytest
+
+from sklearn_fewshot import MatchingNetClassifier, ProtoNetClassifier, RelationNetClassifier
+from sklearn_fewshot import network as _fitted
+from sklearn_fewshot.network import Representation
+
+N_CLASSES, DIM = 7, 6
+
+
+@pytest.fixture
+def items():
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, N_CLASSES - 1, size=101)  # the last class has none
+    weight = rng.integers(1, 4, size=len(code)).astype(float)
+    return Representation(rng.standard_normal((len(code), DIM)), code, weight, N_CLASSES)
+
+
+def network_of(make, table):
+    params = {"backbone": "identity", "max_epochs": 0, "calibrate": False, "random_state": 0}
+    return make(**params).fit(table.X[:, :DIM], table.y)._network
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("n_rows", [1, 2, 50, 100, 101])
+@pytest.mark.parametrize("make", [ProtoNetClassifier, RelationNetClassifier])
+def test_means_are_the_same_however_many_items_are_taken_in_at_a_time(
+    make, table, items, monkeypatch, n_rows
+):
+    network = network_of(make, table)
+    expected = network.represent(items)
+    sizes, applied = [], network._applied
+
+    def spy(verb, part):
+        sizes.append(len(part.code))
+        return applied(verb, part)
+
+    monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", n_rows * DIM)
+    monkeypatch.setattr(network, "_applied", spy)
+    result = network.represent(items)
+    assert max(sizes) <= n_rows + N_CLASSES
+    np.testing.assert_allclose(result.embedding, expected.embedding, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(result.count, expected.count)
+    np.testing.assert_array_equal(result.code, expected.code)
+    assert result.n_classes == N_CLASSES
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_examples_that_stay_examples_stay_whole(table, items, monkeypatch):
+    network = network_of(MatchingNetClassifier, table)
+    expected = network.represent(items)
+    monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", 1)
+    np.testing.assert_array_equal(network.represent(items).embedding, expected.embedding)
