@@ -3,14 +3,17 @@
 Meta-train on many old classes, then recognise new ones from a handful of examples each.
 """
 
-from .adapted._classifier import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
+from .adapted import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
 from .learners._encoder import FrozenEncoder
-from .learners.metric._baseline import BaselineClassifier
-from .learners.metric._matchingnet import MatchingNetClassifier
-from .learners.metric._protonet import ProtoNetClassifier
-from .learners.metric._relationnet import RelationNetClassifier
-from .learners.metric._siamesenet import SiameseNetClassifier
-from .learners.metric._zero_shot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
+from .learners.metric import (
+    BaselineClassifier,
+    MatchingNetClassifier,
+    ProtoNetClassifier,
+    RelationNetClassifier,
+    SiameseNetClassifier,
+    ZeroShotProtoNetClassifier,
+    ZeroShotRelationNetClassifier,
+)
 from .persistence._files import load_model, save_model
 from .persistence._model_file import ModelFormatError
 from .utils._attributes import ClassAttributes

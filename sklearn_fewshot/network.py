@@ -1,48 +1,57 @@
-"""A trained network as a value: what prediction needs, and nothing of how it was trained."""
+"""A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import nn
 
-from .episodes._sampler import EpisodePlan
+from .episodes import EpisodePlan
 from .nn import (
-    EpisodicModule,
-    SupportSet,
+    EmbeddingModule,
+    EmbedsRows,
+    FewShotModule,
+    Joins,
+    Support,
     chunk_sizes,
     chunks,
     embed,
     kept_memory,
-    over_stored_rows,
     resolve_device,
     says_what_to_lower,
-    to_device,
+    score_plan,
+    take_rows,
 )
-from .nn.backbones import Frozen, Identity, ResidualMLP, embedding_shape, make_backbone
-from .nn.heads import Head
+from .nn._data import as_input, as_tensor
+from .nn.backbones import Identity, embedding_shape
+from .nn.heads import PrototypicalHead
 
 SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
 VALUES_AT_A_TIME = 2**23  # of embeddings that become means: 64 MiB in float64
-NOBODY = np.empty(0)
-NO_CLASS_RATE = 0.1  # of the queries of known classes, whose scores look like those of no class
+OUTLIER_QUANTILE = 0.1  # of the scores of inliers: there an outlier is as likely as a class
+NO_SCORES = np.empty(0)
+
+State = dict[str, np.ndarray]
+"""What a network works out from one support set; the first axis of each array has length one."""
 
 
 class Representation(NamedTuple):
-    """Class representations, as numpy arrays.
+    """A support set as numpy arrays: all examples, or what they are condensed to.
 
     Parameters
     ----------
-    embedding : float64 ndarray of shape (n_items, *embedding_shape)
-        What the head keeps of the support: one prototype a class, or the examples themselves.
+    embedding : ndarray of shape (n_items, *embedding_shape)
+        Embedded examples or prototypes; of networks that do not embed rows, inputs.
     code : int64 ndarray of shape (n_items,)
         Class of each item.
     weight : float64 ndarray of shape (n_items,)
-        Examples that each item stands for.
+        Examples that each item represents.
     n_classes : int
         Number of classes.
     """
@@ -52,23 +61,28 @@ class Representation(NamedTuple):
     weight: np.ndarray
     n_classes: int
 
+    @classmethod
+    def of_examples(cls, embedding: np.ndarray, code: np.ndarray, n_classes: int) -> Representation:
+        """Return examples, each of which represents itself."""
+        return cls(embedding, code.astype(np.int64), np.ones(len(code)), n_classes)
+
     @property
     def count(self) -> np.ndarray:
         """Examples of each class, shape (n_classes,)."""
         return np.bincount(self.code, self.weight, self.n_classes)
 
-    def joined(self, other: Representation) -> Representation:
+    def join(self, other: Representation) -> Representation:
         """Return all items of both, under common class codes."""
         pairs = zip(self[:3], other[:3], strict=True)
         return Representation(
             *(np.concatenate(pair) for pair in pairs), max(self.n_classes, other.n_classes)
         )
 
-    def recoded(self, codes: np.ndarray, n_classes: int) -> Representation:
+    def recode(self, codes: np.ndarray, n_classes: int) -> Representation:
         """Return the items with class ``k`` renamed to ``codes[k]``."""
         return self._replace(code=codes[self.code], n_classes=n_classes)
 
-    def taken(self, items: np.ndarray | slice) -> Representation:
+    def take(self, items: np.ndarray | slice) -> Representation:
         """Return some of the items."""
         return Representation(*(values[items] for values in self[:3]), self.n_classes)
 
@@ -78,44 +92,50 @@ class Recipe(NamedTuple):
 
     Parameters
     ----------
-    backbone : str, nn.Module, class or factory
-        As given to the learner.
+    module : type
+        The class of the network, a :class:`~sklearn_fewshot.nn.FewShotModule`.
     input_shape : tuple of int
         Shape of one sample.
-    backbone_options : dict
-        Options of a named backbone.
-    top_options : dict or None
-        Options of the network on top of a frozen backbone; None if the backbone is trained.
-    head : type
-        The head's class.
-    head_options : dict
-        Its parameters.
+    options : dict
+        Further arguments of its ``build``.
     """
 
-    backbone: Any
+    module: type[FewShotModule]
     input_shape: tuple[int, ...]
-    backbone_options: dict[str, Any]
-    top_options: dict[str, Any] | None
-    head: type[Head]
-    head_options: dict[str, Any]
+    options: dict[str, Any]
 
-    def build(self) -> EpisodicModule:
+    def build(self) -> FewShotModule:
         """Build the network with fresh weights."""
-        backbone = make_backbone(self.backbone, self.input_shape, **self.backbone_options)
-        if self.top_options is not None:
-            frozen = Frozen(backbone)
-            top = ResidualMLP(embedding_shape(frozen, self.input_shape), **self.top_options)
-            backbone = nn.Sequential(frozen, top)
-        shape = embedding_shape(backbone, self.input_shape)
-        return EpisodicModule(backbone, self.head.for_embeddings(shape, **self.head_options))
+        return self.module.build(self.input_shape, **self.options)
+
+    def with_option(self, **options: Any) -> Recipe:
+        """Return the recipe with other options."""
+        return self._replace(options=self.options | options)
+
+
+class ScoreModel(Protocol):
+    """What a network must know of its scores; ``calibration`` fits one on held-out classes."""
+
+    def inverse_temperature(self, count: np.ndarray) -> float:
+        """Return the factor of the logits in probabilities, given the examples of each class."""
+
+    def shot_correction(self, count: np.ndarray) -> np.ndarray:
+        """Return what is added to the scores of classes with unequal numbers of examples."""
+
+    def quantile(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+        """Return the score of each class that a share of its inliers stays below."""
 
 
 class FittedNetwork:
-    """Embeds, represents and scores. Nothing in it changes after training.
+    """Embeds, adapts and predicts. Nothing in it changes after training.
+
+    Rows come in one of two forms: samples, of shape (n_samples, *input_shape), or *encoded*, as
+    :meth:`encode` returns them. Networks that embed rows encode them to embeddings, so that each is
+    embedded once; others take encoded rows as they are.
 
     Parameters
     ----------
-    module : EpisodicModule
+    module : FewShotModule
         The trained network.
     recipe : Recipe
         How to build it again.
@@ -130,15 +150,16 @@ class FittedNetwork:
 
     Attributes
     ----------
-    calibration : Calibration or None
-        What held-out classes say about the scores; None if they were not asked.
+    calibration : ScoreModel or None
+        What held-out classes say about the scores; None if it was not fitted.
     """
 
-    calibration: Any = None
+    calibration: ScoreModel | None = None
+    _is_for_encoded = False
 
     def __init__(
         self,
-        module: EpisodicModule,
+        module: FewShotModule,
         recipe: Recipe,
         *,
         input_scale: float,
@@ -153,42 +174,99 @@ class FittedNetwork:
         self.batch_size = batch_size
         self.autocast_dtype = autocast_dtype
 
+    # ------------------------------------------------------------------ what it can do
+
+    @property
+    def embeds_rows(self) -> bool:
+        """Whether rows are embedded one by one: there is an embedding to look at."""
+        return isinstance(self.module, EmbedsRows)
+
+    @property
+    def joins(self) -> bool:
+        """Whether support sets are condensed, and the examples themselves need not be kept."""
+        return isinstance(self.module, Joins)
+
+    @property
+    def averages(self) -> bool:
+        """Whether classes are represented by the means of their examples."""
+        return isinstance(self.module, EmbeddingModule) and self.module.head.averages
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether embedded rows are compared in float64: inexpensive arithmetic."""
+        return isinstance(self.module, EmbeddingModule) and self.module.head.exact
+
+    @property
+    def takes_examples(self) -> bool:
+        """Whether classes are represented by examples; if not, by attributes."""
+        return not isinstance(self.module, EmbeddingModule) or self.module.head.takes_examples
+
     @property
     def embedding_shape(self) -> tuple[int, ...]:
         """Shape of one embedding."""
+        if not isinstance(self.module, EmbeddingModule):
+            return tuple(self.embed(np.zeros((1, *self.recipe.input_shape), np.float32)).shape[1:])
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
 
     @property
     def text(self) -> str:
         """What kind of network it is, and how large."""
         n_parameters = sum(p.numel() for p in self.module.parameters())
-        return f"{type(self.module.backbone).__name__}, {n_parameters:,} parameters"
+        is_pair = isinstance(self.module, EmbeddingModule)
+        main = self.module.backbone if is_pair else self.module
+        return f"{type(main).__name__}, {n_parameters:,} parameters"
 
     def check_takes_examples(self) -> None:
-        """Raise if the network knows classes by something else than examples."""
-        if not self.module.head.takes_examples:
+        """Raise if classes are represented by something else than examples."""
+        if not self.takes_examples:
             raise TypeError(
-                "Zero-shot learners take no support set: they know classes by their attributes. "
+                "Zero-shot learners take no support set: they represent classes by attributes. "
                 "Use adapt(class_attributes=...) of the learner, or its score in cross-validation."
             )
 
     def check_takes_unlabelled(self) -> None:
         """Raise if examples without a label could not take part."""
-        if self.calibration is None or not self.module.head.averages:
+        if self.calibration is None or not self.averages:
             raise TypeError(
                 "Unlabelled examples refine class means: they need a learner that compares with "
                 "means (such as ProtoNetClassifier) and was fitted with calibrate=True. Drop them "
                 "or choose such a learner."
             )
 
+    def check_n_classes(self, n_classes: int) -> None:
+        """Raise if the network has fewer outputs than there are classes."""
+        if self.module.n_outputs is not None and n_classes > self.module.n_outputs:
+            raise ValueError(
+                f"{type(self.module).__name__} has {self.module.n_outputs} outputs and cannot "
+                f"adapt to more classes. Got {n_classes}. Drop classes, or train with more ways."
+            )
+
+    # ------------------------------------------------------------------ rows
+
+    def encode(self, X: np.ndarray) -> np.ndarray:
+        """Return samples as :meth:`adapt` and :meth:`predict` take them: embedded, if they are."""
+        return self.embed(X) if self.embeds_rows and not self._is_for_encoded else X
+
+    def for_encoded_rows(self) -> FittedNetwork:
+        """Return this network for rows that it has encoded already."""
+        network = copy.copy(self)
+        network._is_for_encoded = True
+        return network
+
     def embed(self, X: np.ndarray) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
-        if isinstance(self.module.backbone, Identity):
+        if not self.embeds_rows:
+            raise TypeError(
+                f"{type(self.module).__name__} does not embed rows one by one: there is no "
+                "embedding to look at. Take a learner that has one, such as ProtoNetClassifier."
+            )
+        backbone = self.module.backbone if isinstance(self.module, EmbeddingModule) else None
+        if isinstance(backbone, Identity):
             rows = X.reshape(len(X), -1)
             return rows if self.input_scale == 1.0 else rows * self.input_scale
         with says_what_to_lower(f"Lower predict_batch_size={self.batch_size}."):
             embedding = embed(
-                self.module.backbone,
+                self.module,
                 X,
                 scale=self.input_scale,
                 batch_size=self.batch_size,
@@ -197,36 +275,140 @@ class FittedNetwork:
         check_embedding(embedding)
         return embedding
 
-    def represent(self, items: Representation) -> Representation:
+    # ------------------------------------------------------------------ the two verbs
+
+    def condense(self, items: Representation) -> Representation:
         """Condense support items to class representations, which more can be joined to.
 
         Where these are means, items are taken in some at a time: memory stays bounded.
         """
-        head, n_items = self.module.head, len(items.code)
+        if not isinstance(self.module, Joins):
+            return items
+        n_items = len(items.code)
         step = max(1, VALUES_AT_A_TIME // max(1, items.embedding[:1].size))
-        if not head.averages or n_items <= step:
-            return self._applied(head.represent, items)
-        done = self._applied(head.represent, items.taken(slice(step)))
+        if not self.averages or n_items <= step:
+            return self._condense(items)
+        done = self._condense(items.take(slice(step)))
         for start in range(step, n_items, step):
-            more = items.taken(slice(start, start + step))
-            done = self._applied(head.represent, done.joined(more))
+            done = self._condense(done.join(items.take(slice(start, start + step))))
         return done
 
-    def context(self, representation: Representation) -> Representation:
-        """Work out what :meth:`score` compares with."""
-        return self._applied(self.module.head.context, representation)
+    def _condense(self, items: Representation) -> Representation:
+        support = self._support(items)
+        with torch.no_grad():
+            condensed = self.module.condense(support)
+        if condensed is support:
+            return items
+        arrays = (value[0].cpu().numpy().copy() for value in condensed[:3])
+        return Representation(*arrays, items.n_classes)
 
-    def refined(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
-        """Let unlabelled samples take part in the class means, as far as they are of a class.
+    def adapt(self, items: Representation) -> State:
+        """Work out what :meth:`predict` compares with, from encoded items."""
+        self.check_n_classes(items.n_classes)
+        with torch.no_grad():
+            if isinstance(self.module, EmbedsRows):
+                state = self.module.adapt_embedded(self._support(items))
+            else:
+                state = self.module.adapt(self._support(items))
+        return {name: value.cpu().numpy() for name, value in state.items()}
 
-        A step of soft k-means with one more cluster for samples of no class (Ren et al., 2018,
-        section 3.1): with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities
-        ``w_jk`` of the classes for the unlabelled samples ``x_j``, ::
+    def predict(self, state: State, rows: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Predict encoded queries.
+
+        Parameters
+        ----------
+        state : dict of ndarray
+            As returned by :meth:`adapt`.
+        rows : ndarray of shape (n_queries, *encoded_shape)
+            Encoded queries; all of them, if the module's queries are not independent.
+        count : ndarray of shape (n_classes,)
+            Examples of each class, to correct for unequal numbers.
+
+        Returns
+        -------
+        logits : float64 ndarray of shape (n_queries, n_classes)
+        """
+        return self._correct(self.predict_uncorrected(state, rows, len(count)), count)
+
+    def predict_uncorrected(self, state: State, rows: np.ndarray, n_classes: int) -> np.ndarray:
+        """Predict encoded queries as the module does.
+
+        Modules with weights predict in float32 and in chunks of fixed sizes, as :meth:`embed`
+        embeds: a query's logits do not depend on the others.
+
+        Returns
+        -------
+        logits : float64 ndarray of shape (n_queries, n_classes)
+        """
+        device = self._device()
+        tensors = {name: _writeable(value).to(device) for name, value in state.items()}
+        embeds = isinstance(self.module, EmbedsRows)
+        verb = self.module.predict_embedded if embeds else self.module.predict
+        n = len(rows)
+        parts: Any = [(0, n, n)]
+        if self.module.independent_queries and not self.is_exact:
+            parts = chunks(n, chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size))
+        logits = []
+        for start, stop, size in parts:
+            some = rows[start:stop]
+            if len(some) < size:
+                padding = np.zeros((size - len(some), *some.shape[1:]), some.dtype)
+                some = np.concatenate([some, padding])
+            with torch.no_grad():
+                scored = verb(tensors, self._rows(some).unsqueeze(0))
+            logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
+        return np.concatenate(logits)
+
+    def stored(self, rows: np.ndarray) -> torch.Tensor:
+        """Return encoded rows as :meth:`score_plan` takes them."""
+        return self._rows(rows)
+
+    def score_plan(
+        self, stored: torch.Tensor, plan: EpisodePlan
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Predict the queries of many episodes over encoded rows.
+
+        Parameters
+        ----------
+        stored : tensor of shape (n_samples, *encoded_shape)
+            All rows that the plan refers to, by :meth:`stored`.
+        plan : EpisodePlan
+            The episodes.
+
+        Yields
+        ------
+        logits : float64 ndarray of shape (n_some_episodes, n_way * n_query, n_way)
+            ``-inf`` for classes that an episode does not have.
+        target : int64 ndarray of shape (n_some_episodes, n_way * n_query)
+            Class of each query within its episode, -1 for padding.
+        """
+        self.check_takes_examples()
+        self.check_n_classes(plan.classes.shape[1])
+        device, row_size = stored.device, int(np.prod(stored.shape[1:]))
+        take, done = partial(take_rows, stored), 0
+        with kept_memory(hand_back=False), torch.no_grad():
+            for scored, target in score_plan(
+                self.module, plan, take, device=device, row_size=row_size
+            ):
+                logits = scored[..., : plan.classes.shape[1]].double().cpu().numpy()
+                part = plan.take(slice(done, done + len(logits)))
+                done += len(logits)
+                count = (part.support >= 0).sum(axis=2)[:, None]
+                yield self._correct(logits, count), target.cpu().numpy()
+
+    # ------------------------------------------------------------------ unlabelled examples
+
+    def refine(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
+        """Let unlabelled samples take part in the class means, by their class probabilities.
+
+        A step of soft k-means with one more cluster for outliers (Ren et al., 2018, section 3.1):
+        with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities ``w_jk`` of the
+        classes for the unlabelled samples ``x_j``, ::
 
             refined c_k = (n_k c_k + sum_j w_jk f(x_j)) / (n_k + sum_j w_jk)
 
-        The score of "no class" is that which one in ten queries of known classes stays below; at
-        it, a single class is as likely as none.
+        The score of the outlier cluster is the 0.1 quantile of the scores of inliers; at it, a
+        single class is as likely as an outlier.
 
         Parameters
         ----------
@@ -240,19 +422,19 @@ class FittedNetwork:
         refined : Representation
             Samples count as the share of an example that they are taken for.
         """
-        head, count = self.module.head, representation.weight
-        none = self.known_quantile(count, NO_CLASS_RATE).mean(keepdims=True)
-        sharpness = self.sharpness(count)
-        context = self.context(representation)
+        count = representation.weight
+        outlier = self.inlier_quantile(count, OUTLIER_QUANTILE).mean(keepdims=True)
+        inverse_temperature = self.inverse_temperature(count)
+        state = self.adapt(representation)
         every = np.arange(len(unlabelled))
-        one_by_one = Representation(unlabelled, every, np.ones(len(every)), len(every))
-        mapped = self.represent(one_by_one).embedding.reshape(len(every), -1)
+        one_by_one = Representation.of_examples(unlabelled, every, len(every))
+        mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
         step = max(1, SCORES_AT_A_TIME // len(count))
         for start in range(0, len(every), step):
-            scores = self.raw_score(context, unlabelled[start : start + step])
-            scores = np.column_stack([scores, np.broadcast_to(none, len(scores))])
-            proba = head.proba(torch.from_numpy(scores), sharpness).numpy()[:, :-1]
+            logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
+            logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
+            proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
             share += proba.sum(axis=0)
             total += proba.T @ mapped[start : start + step]
         mean = representation.embedding.reshape(len(count), -1)
@@ -260,90 +442,19 @@ class FittedNetwork:
         shape = representation.embedding.shape
         return representation._replace(embedding=mean.reshape(shape), weight=count + share)
 
-    def score(self, context: Representation, embedding: np.ndarray) -> np.ndarray:
-        """Score embedded queries.
+    # ------------------------------------------------------------------ what scores mean
 
-        Classes with unequal numbers of examples are made comparable (:class:`ShotBias`).
+    def _correct(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Correct logits for shot bias, where classes have unequal numbers of examples."""
+        if self.calibration is None:
+            return logits
+        correction = self.calibration.shot_correction(count)
+        return logits + correction if correction.any() else logits
 
-        Returns
-        -------
-        scores : float64 ndarray of shape (n_queries, n_classes)
-        """
-        return self._made_comparable(self.raw_score(context, embedding), context.count)
-
-    def raw_score(self, context: Representation, embedding: np.ndarray) -> np.ndarray:
-        """Score embedded queries as the head does.
-
-        Heads with weights score in float32 and in chunks of fixed sizes, as :meth:`embed` embeds:
-        a query's scores do not depend on the others.
-
-        Returns
-        -------
-        scores : float64 ndarray of shape (n_queries, n_classes)
-        """
-        support, head = self._as_support(context), self.module.head
-        sizes = chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size)
-        parts = (
-            [(0, len(embedding), len(embedding))] if head.exact else chunks(len(embedding), sizes)
-        )
-        scores = []
-        for start, stop, size in parts:
-            rows = embedding[start:stop]
-            if len(rows) < size:
-                rows = np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]))])
-            with torch.inference_mode():
-                scored = head.score(support, self._as_tensor(rows).unsqueeze(0))
-            scores.append(scored[0, : stop - start].double().cpu().numpy())
-        return np.concatenate(scores)
-
-    def _made_comparable(self, scores: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """Lift the scores of classes of few examples beside those of many."""
-        if self.calibration is None or self.calibration.shot_bias is None:
-            return scores
-        offset = self.calibration.shot_bias.offset(count)
-        if not offset.any():
-            return scores
-        return self.module.head.raised(torch.from_numpy(scores), torch.from_numpy(offset)).numpy()
-
-    def stored(self, embedding: np.ndarray) -> torch.Tensor:
-        """Return embeddings as :meth:`score_episodes` takes them."""
-        return self._as_tensor(embedding)
-
-    def score_episodes(
-        self, stored: torch.Tensor, plan: EpisodePlan
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Score many episodes over rows that are embedded already.
-
-        Parameters
-        ----------
-        stored : tensor of shape (n_samples, *embedding_shape)
-            Embeddings of all rows that the plan refers to, by :meth:`stored`.
-        plan : EpisodePlan
-            The episodes.
-
-        Yields
-        ------
-        scores : float64 ndarray of shape (n_some_episodes, n_way * n_query, n_way)
-            ``-inf`` for classes that an episode does not have.
-        target : int64 ndarray of shape (n_some_episodes, n_way * n_query)
-            Class of each query within its episode, -1 for padding.
-        """
-        self.check_takes_examples()
-        n_scores = plan.query.shape[1] ** 2 * plan.query.shape[2]
-        step = max(1, SCORES_AT_A_TIME // (4 * n_scores))
-        for start in range(0, plan.n_episodes, step):
-            part = plan.take(slice(start, start + step))
-            batch, target = over_stored_rows(part)
-            batch, _ = to_device(batch, target, stored.device)
-            with kept_memory(hand_back=False), torch.inference_mode():
-                scores = self.module.score_episodes(stored, batch)
-            count = (part.support >= 0).sum(axis=2)[:, None]
-            yield self._made_comparable(scores.double().cpu().numpy(), count), target.numpy()
-
-    def known_quantile(
-        self, count: np.ndarray, rate: float, ahead: np.ndarray = NOBODY
+    def inlier_quantile(
+        self, count: np.ndarray, rate: float, ahead: np.ndarray = NO_SCORES
     ) -> np.ndarray:
-        """Return the score that a share of the queries of known classes stays below.
+        """Return the score that a share of the queries of the classes stays below.
 
         Parameters
         ----------
@@ -351,24 +462,24 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_known,)
-            By how much queries that are known here are ahead of the median.
+        ahead : ndarray of shape (n_scores,)
+            Scores of inliers measured here, relative to the median that held-out classes predict.
 
         Returns
         -------
         score : float64 ndarray of shape (n_classes,)
-            By the number of examples of a class; not yet made comparable.
+            By the number of examples of a class; not corrected for shot bias.
         """
         if self.calibration is None:
             raise TypeError(
-                "What queries of known classes score was not measured: it takes a learner with "
-                "calibrate=True that was fitted on examples. Without one, compare score_samples "
-                "with a threshold of your own."
+                "The scores of inliers were not measured: it takes a learner with calibrate=True "
+                "that was fitted on examples. Without one, compare score_samples with a threshold "
+                "of your own."
             )
-        return self.calibration.known.at(len(count), count, rate, ahead)
+        return self.calibration.quantile(count, rate, ahead)
 
     def threshold(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
-        """Return the score of :meth:`score` that a share of known queries stays below.
+        """Return the corrected score of :meth:`predict` that a share of inliers stays below.
 
         Parameters
         ----------
@@ -376,23 +487,23 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_known,)
-            By how much queries that are known here are ahead of the median.
+        ahead : ndarray of shape (n_scores,)
+            As in :meth:`inlier_quantile`.
 
         Returns
         -------
         threshold : float64 ndarray of shape (n_classes,)
         """
-        raw = self.known_quantile(count, rate, ahead)
-        return self._made_comparable(raw[None], count)[0]
+        raw = self.inlier_quantile(count, rate, ahead)
+        return self._correct(raw[None], count)[0]
 
-    def proba(self, scores: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """Turn scores into probabilities; rows sum to one.
+    def proba(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Turn logits into probabilities; rows sum to one.
 
         Parameters
         ----------
-        scores : float64 ndarray of shape (n_queries, n_classes)
-            As returned by :meth:`score`.
+        logits : float64 ndarray of shape (n_queries, n_classes)
+            As returned by :meth:`predict`.
         count : ndarray of shape (n_classes,)
             Examples of each class.
 
@@ -400,50 +511,45 @@ class FittedNetwork:
         -------
         proba : float64 ndarray of shape (n_queries, n_classes)
         """
-        return self.module.head.proba(torch.from_numpy(scores), self.sharpness(count)).numpy()
+        return softmax(self.inverse_temperature(count) * logits, axis=1)
 
-    def sharpness(self, count: np.ndarray) -> float:
-        """Return the factor of the logits in probabilities: 1 if nobody has measured it."""
-        return 1.0 if self.calibration is None else self.calibration.sharpness(count)
+    def inverse_temperature(self, count: np.ndarray) -> float:
+        """Return the factor of the logits in probabilities: 1 if it was not measured."""
+        return 1.0 if self.calibration is None else self.calibration.inverse_temperature(count)
 
-    def margin(self, scores: np.ndarray) -> np.ndarray:
-        """Turn the scores of two classes into one, in the order of their probabilities."""
-        return self.module.head.margin(torch.from_numpy(scores)).numpy()
+    # ------------------------------------------------------------------ arrays and tensors
 
-    def _applied(self, verb: Callable[[SupportSet], SupportSet], items: Representation) -> Any:
-        support = self._as_support(items)
-        with torch.inference_mode():
-            result = verb(support)
-        if result is support:
-            return items
-        arrays = (value[0].cpu().numpy().copy() for value in result[:3])
-        return Representation(*arrays, items.n_classes)
+    def _rows(self, rows: np.ndarray) -> torch.Tensor:
+        """Return encoded rows as the module takes them."""
+        if isinstance(self.module, EmbedsRows):
+            dtype = np.float64 if self.is_exact else np.float32
+            return _writeable(rows.astype(dtype, copy=False)).to(self._device())
+        return as_input(as_tensor(rows).to(self._device()), self.input_scale)
 
-    def _as_tensor(self, embedding: np.ndarray) -> torch.Tensor:
-        return self._on_head(embedding, np.float64 if self.module.head.exact else np.float32)
-
-    def _on_head(self, values: np.ndarray, dtype: Any) -> torch.Tensor:
-        # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
-        return torch.from_numpy(np.require(values, dtype, ["C", "W"])).to(self._head_device())
-
-    def _as_support(self, items: Representation) -> SupportSet:
-        return SupportSet(
-            self._as_tensor(items.embedding).unsqueeze(0),
-            self._on_head(items.code, np.int64).unsqueeze(0),
-            self._on_head(items.weight, np.float64).unsqueeze(0),
+    def _support(self, items: Representation) -> Support:
+        device = self._device()
+        return Support(
+            self._rows(items.embedding).unsqueeze(0),
+            _writeable(items.code.astype(np.int64, copy=False)).to(device).unsqueeze(0),
+            _writeable(items.weight.astype(np.float64, copy=False)).to(device).unsqueeze(0),
             items.n_classes,
         )
 
-    def _head_device(self) -> torch.device:
-        return next((p.device for p in self.module.head.parameters()), torch.device("cpu"))
+    def _device(self) -> torch.device:
+        """Return where the module compares: heads without weights do it on the CPU."""
+        is_pair = isinstance(self.module, EmbeddingModule)
+        part = self.module.head if is_pair else self.module
+        return next((p.device for p in part.parameters()), torch.device("cpu"))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return weights as numpy arrays: small, and free of the device that trained them."""
         state = self.__dict__.copy()
         del state["module"]
         state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
-        if isinstance(self.recipe.backbone, nn.Module):
-            state["recipe"] = self.recipe._replace(backbone=on_cpu(self.recipe.backbone))
+        modules = {k: v for k, v in self.recipe.options.items() if isinstance(v, nn.Module)}
+        if modules:
+            on_the_cpu = {name: on_cpu(module) for name, module in modules.items()}
+            state["recipe"] = self.recipe.with_option(**on_the_cpu)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -456,7 +562,12 @@ class FittedNetwork:
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
 
 
-def on_wanted_device(module: EpisodicModule, device: str) -> EpisodicModule:
+def _writeable(values: np.ndarray) -> torch.Tensor:
+    # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
     """Move a network that was loaded to the CPU if that was asked for, else to what there is."""
     return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
 
@@ -481,7 +592,7 @@ def check_embedding(embedding: np.ndarray) -> None:
 
 def identity_network(n_features: int) -> FittedNetwork:
     """Return the network of a classifier without a learner: class means of the raw rows."""
-    from .nn.heads import PrototypicalHead
-
-    recipe = Recipe("identity", (n_features,), {}, None, PrototypicalHead, {})
+    recipe = Recipe(
+        EmbeddingModule, (n_features,), {"backbone": "identity", "head": PrototypicalHead}
+    )
     return FittedNetwork(recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256)

@@ -1,4 +1,4 @@
-"""Held-out classes posed as new ones: what they say about the scores of a trained network."""
+"""Held-out classes used as new ones: what they say about the scores of a trained network."""
 
 from __future__ import annotations
 
@@ -6,47 +6,59 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from ..episodes._holdout import drawable_classes, place_in_class, some_of_each
-from ..episodes._sampler import EpisodeSampler
+from ..episodes import EpisodeSampler, drawable_classes, place_in_class, some_of_each
 from ..network import FittedNetwork, Representation
 from ._model import (
-    Asked,
     Calibration,
-    Posing,
+    OldAndNew,
+    SampledQueries,
     ShotBias,
-    fit_log_sharpness,
+    fit_log_inverse_temperature,
     fit_shot_bias,
-    known_scores,
+    tabulate_inlier_scores,
 )
 
 WAYS = (2, 5, 10, 30)
 SHOTS = (1, 2, 3, 5, 10)
 N_EPISODES = 40  # of each way and shot
 N_QUERIES = 1000  # of each way and shot, about
-FEW_SHOTS = (1, 2, 3, 5, 10)  # of classes posed as new beside old ones
-N_HALVINGS = 4  # of the held-out classes, into some that are posed as old and some as new
+FEW_SHOTS = (1, 2, 3, 5, 10)  # of classes used as new beside old ones
+N_SPLITS = 4  # of the held-out classes, into some that are used as old and some as new
 
 
 class Sizes(NamedTuple):
-    """How much is asked of a network beside old classes: less where scores are dear."""
+    """How much is scored beside old classes: less where scores are expensive."""
 
     n_classes: int  # training classes
     n_rows: int  # examples of an old class
     n_queries: int  # of a held-out class
 
 
-CHEAP = Sizes(n_classes=100, n_rows=50, n_queries=20)
-DEAR = Sizes(n_classes=20, n_rows=20, n_queries=8)
+INEXPENSIVE = Sizes(n_classes=100, n_rows=50, n_queries=20)
+EXPENSIVE = Sizes(n_classes=20, n_rows=20, n_queries=8)
+
+
+class EncodedData(NamedTuple):
+    """The training data as the network takes it.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, *encoded_shape)
+        Encoded samples.
+    codes : int ndarray of shape (n_samples,)
+        Their class codes.
+    groups : ndarray of shape (n_samples,) or None
+        Support and queries of an episode share none.
+    """
+
+    rows: np.ndarray
+    codes: np.ndarray
+    groups: np.ndarray | None
 
 
 def calibrate(
-    network: FittedNetwork,
-    embedding: np.ndarray,
-    codes: np.ndarray,
-    groups: np.ndarray | None,
-    held_out: np.ndarray,
+    network: FittedNetwork, data: EncodedData, held_out: np.ndarray
 ) -> Calibration | None:
     """Learn from held-out classes how a network's scores are to be read.
 
@@ -54,12 +66,8 @@ def calibrate(
     ----------
     network : FittedNetwork
         A trained network.
-    embedding : ndarray of shape (n_samples, *embedding_shape)
-        The training data, embedded.
-    codes : int ndarray of shape (n_samples,)
-        Their class codes.
-    groups : ndarray of shape (n_samples,) or None
-        Support and queries of an episode share none.
+    data : EncodedData
+        The training data.
     held_out : bool ndarray of shape (n_classes,)
         Classes that the network was not trained on.
 
@@ -69,32 +77,28 @@ def calibrate(
         Learned from all classes where those held out cannot make an episode; None where all cannot.
     """
     rng = np.random.default_rng(0)
-    drawable = drawable_classes(codes, groups)
+    drawable = drawable_classes(data.codes, data.groups)
     if (held_out & drawable).sum() < 2:
         held_out = np.ones_like(held_out)
     if (held_out & drawable).sum() < 2:
         return None
-    asked = list(_asked(network, embedding, codes, groups, held_out & drawable, rng))
-    bias = _shot_bias(network, embedding, codes, groups, held_out, rng)
-    return Calibration(fit_log_sharpness(asked), known_scores(asked), bias)
+    sizes = list(_sample_queries(network, data, held_out & drawable, rng))
+    bias = _measure_shot_bias(network, data, held_out, rng) if network.module.score_shift else None
+    return Calibration(fit_log_inverse_temperature(sizes), tabulate_inlier_scores(sizes), bias)
 
 
-def _asked(
-    network: FittedNetwork,
-    embedding: np.ndarray,
-    codes: np.ndarray,
-    groups: np.ndarray | None,
-    held_out: np.ndarray,
-    rng: np.random.Generator,
-) -> Iterator[Asked]:
+def _sample_queries(
+    network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
+) -> Iterator[SampledQueries]:
     """Yield queries of held-out classes in episodes of every way and shot there can be."""
-    rows = np.flatnonzero(held_out[codes])
-    codes = np.unique(codes[rows], return_inverse=True)[1]
-    groups = None if groups is None else groups[rows]
-    stored = network.stored(embedding[rows])
+    rows = np.flatnonzero(held_out[data.codes])
+    codes = np.unique(data.codes[rows], return_inverse=True)[1]
+    groups = None if data.groups is None else data.groups[rows]
+    stored = network.stored(data.rows[rows])
     sizes = np.bincount(codes)
     shots = [shot for shot in SHOTS if shot < np.median(sizes)]
-    for n_way in sorted({min(way, len(sizes)) for way in WAYS}):
+    most = min(len(sizes), network.module.n_outputs or len(sizes))
+    for n_way in sorted({min(way, most) for way in WAYS}):
         for n_shot in shots:
             n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
             sampler = EpisodeSampler(
@@ -102,69 +106,62 @@ def _asked(
             )
             plan = sampler.plan(N_EPISODES, rng)
             parts = [
-                (scores[real], target[real])
-                for scores, target in network.score_episodes(stored, plan)
+                (logits[real], target[real])
+                for logits, target in network.score_plan(stored, plan)
                 for real in [target >= 0]
             ]
-            scores, target = (np.concatenate(part) for part in zip(*parts, strict=True))
-            logits = network.module.head.logits(torch.from_numpy(scores)).numpy()
-            yield Asked(logits, target, scores.max(axis=1), n_way, n_shot)
+            logits, target = (np.concatenate(part) for part in zip(*parts, strict=True))
+            yield SampledQueries(logits, target, n_way, n_shot)
 
 
-def _shot_bias(
-    network: FittedNetwork,
-    embedding: np.ndarray,
-    codes: np.ndarray,
-    groups: np.ndarray | None,
-    held_out: np.ndarray,
-    rng: np.random.Generator,
+def _measure_shot_bias(
+    network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
 ) -> ShotBias | None:
-    """Measure what few examples cost, with half of the held-out classes posed as old ones.
+    """Measure the score deficit of few examples, with half of the held-out classes as old ones.
 
     None if there are too few classes or examples for that.
     """
-    size = CHEAP if network.module.head.exact else DEAR
-    shown, asked = _two_sides(codes, groups, rng)
-    classes = np.intersect1d(codes[shown & held_out[codes]], codes[asked])
+    size, codes = INEXPENSIVE if network.is_exact else EXPENSIVE, data.codes
+    as_support, as_query = _two_sides(codes, data.groups, rng)
+    classes = np.intersect1d(codes[as_support & held_out[codes]], codes[as_query])
     trained = rng.permutation(np.flatnonzero(~held_out))[: size.n_classes]
-    plenty = np.median(np.bincount(codes[shown])[classes]) if len(classes) > 1 else 0
-    shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(plenty, size.n_rows)]
-    posings = []
+    usual = np.median(np.bincount(codes[as_support])[classes]) if len(classes) > 1 else 0
+    shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(usual, size.n_rows)]
+    splits = []
     for n_shot in shots:
-        for _ in range(N_HALVINGS):
+        for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
             new, old = some[: len(some) // 2], some[len(some) // 2 :]
             support = [
-                _some_of(codes, new, shown, n_shot, rng),
-                _some_of(codes, old, shown, size.n_rows, rng),
-                _some_of(codes, trained, np.ones_like(shown), size.n_rows, rng),
+                _some_of(codes, new, as_support, n_shot, rng),
+                _some_of(codes, old, as_support, size.n_rows, rng),
+                _some_of(codes, trained, np.ones_like(as_support), size.n_rows, rng),
             ]
-            queries = _some_of(codes, some, asked, size.n_queries, rng)
-            posing = _pose(network, embedding, codes, np.concatenate(support), queries, new)
-            if posing.is_new.any() and not posing.is_new.all():
-                posings.append(posing)
-    return fit_shot_bias(posings) if posings else None
+            queries = _some_of(codes, some, as_query, size.n_queries, rng)
+            split = _score_split(network, data, np.concatenate(support), queries, new)
+            if split.is_new.any() and not split.is_new.all():
+                splits.append(split)
+    return fit_shot_bias(splits) if splits else None
 
 
-def _pose(
+def _score_split(
     network: FittedNetwork,
-    embedding: np.ndarray,
-    codes: np.ndarray,
+    data: EncodedData,
     support: np.ndarray,
     queries: np.ndarray,
     new: np.ndarray,
-) -> Posing:
-    """Ask for the classes of some rows among those of the support, of which some are new."""
-    classes, code = np.unique(codes[support], return_inverse=True)
-    items = Representation(embedding[support], code, np.ones(len(code)), len(classes))
-    scores = network.score(network.context(network.represent(items)), embedding[queries])
-    scores = network.module.head.additive(torch.from_numpy(scores)).numpy()
-    is_new, right, count = np.isin(classes, new), codes[queries], np.bincount(code)
+) -> OldAndNew:
+    """Score some rows among the classes of the support, of which some are new."""
+    classes, code = np.unique(data.codes[support], return_inverse=True)
+    items = Representation.of_examples(data.rows[support], code, len(classes))
+    state = network.adapt(network.condense(items))
+    scores = network.predict_uncorrected(state, data.rows[queries], len(classes))
+    is_new, right, count = np.isin(classes, new), data.codes[queries], np.bincount(code)
     (best_old, score_old), (best_new, score_new) = (
         (among.argmax(axis=1), among.max(axis=1))
         for among in (np.where(side, scores, -np.inf) for side in (~is_new, is_new))
     )
-    posing = Posing(
+    split = OldAndNew(
         gap=score_old - score_new,
         n_old=count[best_old],
         n_new=count[best_new],
@@ -173,8 +170,8 @@ def _pose(
         code=right,
         is_new=np.isin(right, new),
     )
-    told_apart = posing.n_new < posing.n_old
-    return Posing(*(part[told_apart] for part in posing))
+    differs = split.n_new < split.n_old
+    return OldAndNew(*(part[differs] for part in split))
 
 
 def _two_sides(
@@ -183,13 +180,13 @@ def _two_sides(
     """Divide the rows, or the groups of rows, of every class into examples and queries."""
     if groups is not None:
         owner = np.unique(groups, return_inverse=True)[1]
-        shown = (rng.permutation(owner.max() + 1) % 2 == 0)[owner]
-        return shown, ~shown
+        as_support = (rng.permutation(owner.max() + 1) % 2 == 0)[owner]
+        return as_support, ~as_support
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
-    shown = np.empty(len(codes), dtype=bool)
-    shown[order] = place_in_class(codes[order]) % 2 == 0
-    return shown, ~shown
+    as_support = np.empty(len(codes), dtype=bool)
+    as_support[order] = place_in_class(codes[order]) % 2 == 0
+    return as_support, ~as_support
 
 
 def _some_of(

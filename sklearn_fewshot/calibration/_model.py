@@ -1,4 +1,4 @@
-"""What held-out classes say about scores: how to compare them, and how far to trust them."""
+"""The model of scores: how to compare them, and how far to trust them. Sees scores only."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-QUERIES_OF_PRIOR = 50.0  # that all measured scores count for beside those of a task itself
-NOBODY = np.empty(0)
-LEVELS = np.linspace(0.0, 1.0, 101)  # at which the scores of known queries are kept
-N_STRENGTHS = 101  # that are tried for the bias against few examples ...
-POWERS = (1.0, 0.75, 0.5, 0.25)  # ... and how it may fall with their number
-LOG_RANGE = (-20.0, 20.0)  # of the sharpness
+PRIOR_WEIGHT = 50.0  # scores of the task itself that all scores of held-out classes weigh like
+LEVELS = np.linspace(0.0, 1.0, 101)  # of the quantiles of inlier scores that are kept
+N_STRENGTHS = 101  # tried for the shot bias ...
+POWERS = (1.0, 0.75, 0.5, 0.25)  # ... and how it may fall with the number of examples
+LOG_RANGE = (-20.0, 20.0)  # of the inverse temperature
 
 
-class KnownScores(NamedTuple):
-    """How well queries of known classes score, by way and shot.
+class InlierScores(NamedTuple):
+    """Quantiles of the scores of inliers, queries of one of the classes, by way and shot.
 
     Parameters
     ----------
@@ -33,10 +32,8 @@ class KnownScores(NamedTuple):
     n_shot: np.ndarray
     quantile: np.ndarray
 
-    def at(
-        self, n_way: float, n_shot: np.ndarray, rate: float, ahead: np.ndarray = NOBODY
-    ) -> np.ndarray:
-        """Return the score that a share ``rate`` of known queries stays below.
+    def at(self, n_way: float, n_shot: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+        """Return the score that a share ``rate`` of inliers stays below.
 
         Between the ways and shots that were measured it is interpolated in their logarithms;
         beyond them it is that of the nearest.
@@ -49,59 +46,61 @@ class KnownScores(NamedTuple):
             Examples of each.
         rate : float
             The share.
-        ahead : ndarray of shape (n_known,)
-            By how much known queries of these very classes are ahead of the median: they join the
-            queries that were measured, which count as ``QUERIES_OF_PRIOR``.
+        ahead : ndarray of shape (n_scores,)
+            Scores of inliers of these very classes, relative to the median: they are pooled with
+            the scores of held-out classes, which weigh like ``PRIOR_WEIGHT`` of them.
 
         Returns
         -------
         score : float64 ndarray of shape (n_classes,)
         """
         way = np.interp(np.log(n_way), np.log(self.n_way), np.arange(len(self.n_way)))
-        low = int(way)
-        high = min(low + 1, len(self.n_way) - 1)
-        table = self.quantile[low] + (way - low) * (self.quantile[high] - self.quantile[low])
+        table = _between(self.quantile, way)  # (n_shots, 101)
         shots, place = np.unique(n_shot, return_inverse=True)
-        shot = np.interp(np.log(shots), np.log(self.n_shot), np.arange(len(self.n_shot)))
+        positions = np.interp(np.log(shots), np.log(self.n_shot), np.arange(len(self.n_shot)))
         found = []
-        for position in shot:
-            low = int(position)
-            high = min(low + 1, len(self.n_shot) - 1)
-            measured = table[low] + (position - low) * (table[high] - table[low])
-            here = ahead + np.median(measured)
-            found.append(_pooled_quantile(measured, here, rate))
+        for position in positions:
+            prior = _between(table, position)
+            found.append(_pooled_quantile(prior, ahead + np.median(prior), rate))
         return np.array(found)[place]
 
 
-def _pooled_quantile(measured: np.ndarray, here: np.ndarray, rate: float) -> float:
-    """Return a quantile of measured scores, which weigh ``QUERIES_OF_PRIOR``, and others."""
-    values = np.concatenate([measured, here])
-    weight = np.repeat([QUERIES_OF_PRIOR / len(measured), 1.0], [len(measured), len(here)])
+def _between(table: np.ndarray, position: float) -> np.ndarray:
+    """Interpolate between the rows of a table."""
+    low = int(position)
+    high = min(low + 1, len(table) - 1)
+    return table[low] + (position - low) * (table[high] - table[low])
+
+
+def _pooled_quantile(prior: np.ndarray, here: np.ndarray, rate: float) -> float:
+    """Return a quantile of prior scores, which weigh ``PRIOR_WEIGHT`` in all, and others."""
+    values = np.concatenate([prior, here])
+    weight = np.repeat([PRIOR_WEIGHT / len(prior), 1.0], [len(prior), len(here)])
     order = np.argsort(values)
     reached = np.cumsum(weight[order]) - weight[order[0]]
     return float(np.interp(rate * reached[-1], reached, values[order]))
 
 
 class ShotBias(NamedTuple):
-    """What a class of few examples lacks in score, beside one of very many.
+    """The systematic score deficit of a class of few examples, beside one of very many.
 
     The mean of ``K`` examples is off by the ``K``-th part of the variance within the class, so that
     a query of the class scores lower the fewer they are. Where scores are no squared distances to
-    means, what is lacking falls more slowly with ``K``.
+    means, the deficit falls more slowly with ``K``.
 
     Parameters
     ----------
     strength : float
-        What a class of one example lacks.
+        The deficit of a class of one example.
     power : float
-        How fast it falls: the lack of ``K`` examples is ``strength / K**power``.
-    plenty : float
+        How fast it falls: the deficit of ``K`` examples is ``strength / K**power``.
+    saturation : float
         Most examples of a class that it was measured with: more count as so many.
     """
 
     strength: float
     power: float
-    plenty: float
+    saturation: float
 
     def offset(self, count: np.ndarray) -> np.ndarray:
         """Return what is added to the scores of classes with unequal numbers of examples.
@@ -114,33 +113,33 @@ class ShotBias(NamedTuple):
         Returns
         -------
         offset : float64 ndarray of shape (..., n_classes)
-            What each class lacks more than the largest: zero where all have equally many.
+            The deficit of each class beside the largest: zero where all have equally many.
         """
-        count = np.minimum(count, self.plenty).astype(np.float64)
+        count = np.minimum(count, self.saturation).astype(np.float64)
         most = count.max(axis=-1, keepdims=True)
         inverse = np.where(count > 0, count, most) ** -self.power
         return self.strength * (inverse - most**-self.power)
 
 
 class Calibration(NamedTuple):
-    """What a network has learned from held-out classes beside its weights.
+    """What held-out classes say about the scores of a network.
 
     Parameters
     ----------
-    log_sharpness : tuple of float
-        Coefficients of 1, log(way) and log(shot) in the logarithm of the sharpness: the factor of
-        the logits that makes probabilities agree with frequencies.
-    known : KnownScores
-        How well queries of known classes score.
+    log_inverse_temperature : tuple of float
+        Coefficients of 1, log(way) and log(shot) in the logarithm of the inverse temperature: the
+        factor of the logits that makes probabilities agree with frequencies.
+    inliers : InlierScores
+        Quantiles of the scores of inliers.
     shot_bias : ShotBias or None
-        What classes of few examples lack beside others; None if it could not be measured.
+        The score deficit of classes of few examples; None if it could not be measured.
     """
 
-    log_sharpness: tuple[float, float, float]
-    known: KnownScores
+    log_inverse_temperature: tuple[float, float, float]
+    inliers: InlierScores
     shot_bias: ShotBias | None
 
-    def sharpness(self, count: np.ndarray) -> float:
+    def inverse_temperature(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities.
 
         Parameters
@@ -150,51 +149,57 @@ class Calibration(NamedTuple):
 
         Returns
         -------
-        sharpness : float
+        inverse_temperature : float
             Ways and shots beyond those that were measured count as the nearest of these.
         """
-        n_way = np.clip(len(count), *self.known.n_way[[0, -1]])
-        n_shot = np.clip(np.exp(np.log(count).mean()), *self.known.n_shot[[0, -1]])
-        return float(np.exp(np.dot(self.log_sharpness, [1.0, np.log(n_way), np.log(n_shot)])))
+        n_way = np.clip(len(count), *self.inliers.n_way[[0, -1]])
+        n_shot = np.clip(np.exp(np.log(count).mean()), *self.inliers.n_shot[[0, -1]])
+        features = [1.0, np.log(n_way), np.log(n_shot)]
+        return float(np.exp(np.dot(self.log_inverse_temperature, features)))
+
+    def shot_correction(self, count: np.ndarray) -> np.ndarray:
+        """Return what is added to the scores of classes with unequal numbers of examples."""
+        return np.zeros(1) if self.shot_bias is None else self.shot_bias.offset(count)
+
+    def quantile(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+        """Return the score of each class that a share of its inliers stays below."""
+        return self.inliers.at(len(count), count, rate, ahead)
 
 
-class Asked(NamedTuple):
-    """Queries of known classes, all in episodes of one size.
+class SampledQueries(NamedTuple):
+    """Queries of held-out classes, all in episodes of one size.
 
     Parameters
     ----------
     logits : float64 ndarray of shape (n_queries, n_way)
         Logits of the classes of a query's episode, ``-inf`` for padding.
     target : int ndarray of shape (n_queries,)
-        The right class.
-    best : float64 ndarray of shape (n_queries,)
-        Highest score.
+        The query's class.
     n_way, n_shot : float
-        Mean (geometric, of the shots) size of the episodes.
+        Size of the episodes.
     """
 
     logits: np.ndarray
     target: np.ndarray
-    best: np.ndarray
     n_way: float
     n_shot: float
 
 
-def fit_log_sharpness(asked: list[Asked]) -> tuple[float, float, float]:
-    """Fit the sharpness as ``exp(a + b log(way) + c log(shot))``.
+def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, float, float]:
+    """Fit the inverse temperature as ``exp(a + b log(way) + c log(shot))``.
 
-    For each size of episodes there is one sharpness at which the mean confidence is the accuracy.
-    The coefficients follow by least squares of the remaining differences, to first order. Maximum
-    likelihood (Guo et al., 2017) would let a few very wrong answers make all others diffident.
+    For each size of episodes there is one at which the mean confidence is the accuracy. The
+    coefficients follow by least squares of the remaining differences, to first order. Maximum
+    likelihood (Guo et al., 2017) would let a few confident errors flatten all other probabilities.
 
     Parameters
     ----------
-    asked : list of Asked
+    sizes : list of SampledQueries
         Queries, by size of their episodes.
 
     Returns
     -------
-    log_sharpness : tuple of float
+    log_inverse_temperature : tuple of float
         The coefficients.
 
     References
@@ -202,59 +207,61 @@ def fit_log_sharpness(asked: list[Asked]) -> tuple[float, float, float]:
     C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural Networks",
     ICML 2017.
     """
-    features = np.array([[1.0, np.log(size.n_way), np.log(size.n_shot)] for size in asked])
-    found = np.array([_where_confidence_is_accuracy(size) for size in asked])
+    features = np.array([[1.0, np.log(size.n_way), np.log(size.n_shot)] for size in sizes])
+    found = np.array([_where_confidence_is_accuracy(size) for size in sizes])
     slope = [
         _confidence(size, best + 0.1) - _confidence(size, best - 0.1)
-        for size, best in zip(asked, found, strict=True)
+        for size, best in zip(sizes, found, strict=True)
     ]
     weight = np.maximum(slope, 1e-6)[:, None]
-    no_trend = 1e-3 * np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # where one size is all there is
+    # A weak penalty decides where there is a single size, which says nothing about a trend.
+    no_trend = 1e-3 * np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     rows = np.concatenate([weight * features, no_trend])
     wanted = np.concatenate([weight[:, 0] * found, np.zeros(2)])
-    coefficients = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    return tuple(float(value) for value in coefficients)
+    a, b, c = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+    return float(a), float(b), float(c)
 
 
-def _where_confidence_is_accuracy(size: Asked) -> float:
-    """Return the logarithm of the sharpness; the confidence grows with it from 1 / way to 1."""
+def _where_confidence_is_accuracy(size: SampledQueries) -> float:
+    """Return the log inverse temperature; the confidence grows with it from 1 / way to 1."""
     right = size.logits.argmax(axis=1) == size.target
-    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # never quite all, nor none
+    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # never quite 1, nor 0
 
-    def excess(log_sharpness: float) -> float:
-        return _confidence(size, log_sharpness) - accuracy
+    def excess(log_inverse_temperature: float) -> float:
+        return _confidence(size, log_inverse_temperature) - accuracy
 
     if excess(LOG_RANGE[0]) >= 0.0 or excess(LOG_RANGE[1]) <= 0.0:
         return LOG_RANGE[int(excess(LOG_RANGE[0]) < 0.0)]
     return float(brentq(excess, *LOG_RANGE, xtol=1e-3))
 
 
-def _confidence(size: Asked, log_sharpness: float) -> float:
-    """Return the mean probability of the likeliest class."""
-    return float(softmax(np.exp(log_sharpness) * size.logits, axis=1).max(axis=1).mean())
+def _confidence(size: SampledQueries, log_inverse_temperature: float) -> float:
+    """Return the mean probability of the most probable class."""
+    logits = np.exp(log_inverse_temperature) * size.logits
+    return float(softmax(logits, axis=1).max(axis=1).mean())
 
 
-def known_scores(asked: list[Asked]) -> KnownScores:
-    """Tabulate how well queries of known classes score.
+def tabulate_inlier_scores(sizes: list[SampledQueries]) -> InlierScores:
+    """Tabulate quantiles of the scores of inliers.
 
     Parameters
     ----------
-    asked : list of Asked
+    sizes : list of SampledQueries
         Queries of every combination of some ways and shots, shots fastest.
 
     Returns
     -------
-    known : KnownScores
+    inliers : InlierScores
     """
-    n_way = np.unique([size.n_way for size in asked])
-    quantile = np.stack([np.quantile(size.best, LEVELS) for size in asked])
+    n_way = np.unique([size.n_way for size in sizes])
+    quantile = np.stack([np.quantile(size.logits.max(axis=1), LEVELS) for size in sizes])
     quantile = quantile.reshape(len(n_way), -1, len(LEVELS))
-    n_shot = np.array([size.n_shot for size in asked[: quantile.shape[1]]])
-    return KnownScores(n_way, n_shot, quantile)
+    n_shot = np.array([size.n_shot for size in sizes[: quantile.shape[1]]])
+    return InlierScores(n_way, n_shot, quantile)
 
 
-class Posing(NamedTuple):
-    """Queries asked among old classes of many examples and new ones of few.
+class OldAndNew(NamedTuple):
+    """Queries scored among old classes of many examples and new ones of few.
 
     Parameters
     ----------
@@ -263,9 +270,9 @@ class Posing(NamedTuple):
     n_old, n_new : int ndarray of shape (n_queries,)
         Examples of these two.
     right_if_old, right_if_new : bool ndarray of shape (n_queries,)
-        Whether the answer is right if the best old, or the best new class wins.
+        Whether the prediction is right if the best old, or the best new class wins.
     code : int ndarray of shape (n_queries,)
-        The right class.
+        The query's class.
     is_new : bool ndarray of shape (n_queries,)
         Whether it is a new one.
     """
@@ -293,7 +300,7 @@ class Posing(NamedTuple):
         return 2.0 * old * new / np.maximum(old + new, 1e-12)
 
 
-def fit_shot_bias(posings: list[Posing]) -> ShotBias:
+def fit_shot_bias(splits: list[OldAndNew]) -> ShotBias:
     """Choose the bias that serves old and new classes best together.
 
     As in pruning trees (Breiman et al., 1984), it is the smallest that is within a standard error
@@ -301,28 +308,28 @@ def fit_shot_bias(posings: list[Posing]) -> ShotBias:
 
     Parameters
     ----------
-    posings : list of Posing
-        Held-out classes, some posed as old and some as new ones, of several numbers of examples.
+    splits : list of OldAndNew
+        Held-out classes, some used as old and some as new ones, of several numbers of examples.
 
     Returns
     -------
     bias : ShotBias
-        Chosen by the mean over the posings of the harmonic mean.
+        Chosen by the mean over the splits of the harmonic mean.
     """
-    n_new = np.array([posing.n_new.mean() for posing in posings])
-    plenty = float(max(posing.n_old.max() for posing in posings))
-    candidates, worth = [], []
+    n_new = np.array([split.n_new.mean() for split in splits])
+    saturation = float(max(split.n_old.max() for split in splits))
+    candidates, means = [], []
     for power in POWERS:
-        level = np.concatenate([posing.strength(power) for posing in posings])
+        level = np.concatenate([split.strength(power) for split in splits])
         tried = np.quantile(level, np.linspace(0.0, 1.0, N_STRENGTHS))
         tried = np.unique(np.maximum(tried, 0.0))  # fewer examples are never better
-        candidates += [ShotBias(float(strength), power, plenty) for strength in tried]
-        worth.append(np.stack([posing.harmonic_mean(tried, power) for posing in posings]))
-    shortfall = np.concatenate(worth, axis=1)  # (n_posings, n_candidates)
+        candidates += [ShotBias(float(strength), power, saturation) for strength in tried]
+        means.append(np.stack([split.harmonic_mean(tried, power) for split in splits]))
+    shortfall = np.concatenate(means, axis=1)  # (n_splits, n_candidates)
     best = shortfall.mean(axis=0).argmax()
     shortfall = shortfall[:, [best]] - shortfall
-    n_classes = len(np.unique(np.concatenate([posing.code for posing in posings])))
+    n_classes = len(np.unique(np.concatenate([split.code for split in splits])))
     error = shortfall.std(axis=0) / np.sqrt(n_classes)
     good = np.flatnonzero(shortfall.mean(axis=0) <= error)
-    beside_plenty = np.column_stack([n_new, np.full(len(n_new), plenty)])
-    return min((candidates[i] for i in good), key=lambda bias: bias.offset(beside_plenty).mean())
+    beside_many = np.column_stack([n_new, np.full(len(n_new), saturation)])
+    return min((candidates[i] for i in good), key=lambda bias: bias.offset(beside_many).mean())

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from ..utils._validation import check_X
-from ._episode import adapted_to, check_entries
+from ..adapted import Path, walk
+from ._episode import adapt_to, check_entries, embed_behind
 from ._points import draw_points, plane_names, principal_plane
 
 
@@ -140,15 +139,15 @@ class EmbeddingDisplay:
             two columns.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        classifier = adapted_to(estimator, X_support, y_support)
-        last = classifier.steps[-1][1] if isinstance(classifier, Pipeline) else classifier
-        prototypes = None
-        if last._network.module.head.averages and set(last.classes_) == set(np.unique(y_support)):
+        classifier = adapt_to(estimator, X_support, y_support)
+        path = walk(classifier)
+        last, prototypes = path.end, None
+        if last._network.averages and set(last.classes_) == set(np.unique(y_support)):
             prototypes = last._representation.embedding.reshape(len(last.classes_), -1)
         return cls.from_embeddings(
-            _embedded(classifier, X_support),
+            _embed(path, X_support),
             y_support,
-            _embedded(classifier, X_query),
+            _embed(path, X_query),
             y_query,
             y_pred=classifier.predict(X_query),
             prototypes=prototypes,
@@ -261,14 +260,10 @@ class EmbeddingDisplay:
         return self
 
 
-def _embedded(classifier: Any, X: Any) -> np.ndarray:
-    """Return what the network makes of samples, flat."""
-    last = classifier
-    if isinstance(classifier, Pipeline):
-        last = classifier.steps[-1][1]
-        X = classifier[:-1].transform(X) if len(classifier) > 1 else X
-    X = check_X(last, X, reset=False, input_shape=last.input_shape_)
-    return last._network.embed(X).reshape(len(X), -1)
+def _embed(path: Path, X: Any) -> np.ndarray:
+    """Return the embedding of samples, flat."""
+    embedding = embed_behind(path, X)
+    return embedding.reshape(len(embedding), -1)
 
 
 def _check_parts(support: Any, query: Any, prototypes: Any) -> list[np.ndarray]:

@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
-from ..adapted._classifier import FewShotClassifier, adapt
+from ..adapted import FewShotClassifier, Path, adapt, walk
 from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
 from ._points import draw_points, plane_names, principal_plane
 from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows
@@ -139,7 +138,7 @@ class EpisodeDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if X_support is None or y_support is None:
             raise ValueError(f"{cls.__name__}.from_estimator needs X_support and y_support.")
-        classifier = adapted_to(estimator, X_support, y_support)
+        classifier = adapt_to(estimator, X_support, y_support)
         proba = classifier.predict_proba(X_query)
         winner = proba.argmax(axis=1)
         return cls.from_predictions(
@@ -336,26 +335,29 @@ class EpisodeDisplay:
         return f"{task}: {n_right} of {len(self.y_pred)} queries right ({share})"
 
 
-def adapted_to(estimator: Any, X_support: Any, y_support: Any) -> Any:
+def adapt_to(estimator: Any, X_support: Any, y_support: Any) -> Any:
     """Return a classifier of the support's classes; one that has its support already stays."""
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if isinstance(last, FewShotClassifier):
+    if isinstance(walk(estimator).end, FewShotClassifier):
         check_is_fitted(estimator)
         return estimator
     return adapt(estimator, X_support, y_support)
 
 
 def _showable(classifier: Any, X: Any) -> np.ndarray:
-    """Return pictures where X has some, else the embedding."""
-    last = classifier.steps[-1][1] if isinstance(classifier, Pipeline) else classifier
+    """Return images where X has some, else the embedding."""
+    path = walk(classifier)
     pixels = np.asarray(X)
-    if pixels.ndim == 2 and math.prod(last.input_shape_) == pixels.shape[1]:
-        pixels = pixels.reshape(len(pixels), *last.input_shape_)
+    if pixels.ndim == 2 and math.prod(path.end.input_shape_) == pixels.shape[1]:
+        pixels = pixels.reshape(len(pixels), *path.end.input_shape_)
     if _are_pictures(pixels):
         return pixels
-    if isinstance(classifier, Pipeline) and len(classifier) > 1:
-        X = classifier[:-1].transform(X)
-    X = check_X(last, X, reset=False, input_shape=last.input_shape_)
+    return embed_behind(path, X)
+
+
+def embed_behind(path: Path, X: Any) -> np.ndarray:
+    """Return the embedding of samples that pass through the transformers of a path first."""
+    last = path.end
+    X = check_X(last, path.transform(X), reset=False, input_shape=last.input_shape_)
     return last._network.embed(X)
 
 

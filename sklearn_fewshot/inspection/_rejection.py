@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..adapted._classifier import FewShotClassifier
+from ..adapted import FewShotClassifier
 from ..model_selection._evaluation import few_shot_end
 from ._axes import axes_or_new, draw_diagonal, label_of, next_look
 
@@ -285,7 +285,7 @@ def _transformers_and_classifier(owner: str, estimator: Any) -> tuple[list[Any],
         )
     if end.classifier.__sklearn_is_fitted__():
         return end.before, end.classifier
-    return end.before, FewShotClassifier._of_base_classes(end.classifier.learner)
+    return end.before, end.classifier.learner._base_classifier()
 
 
 def _scored(

@@ -1,302 +1,308 @@
-"""The learner base: fit, adapt and predict, written once for the whole family."""
+"""The base of all learners: from arrays to a config, to training, to fitted attributes."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..adapted._classifier import FewShotClassifier, check_support_pair
-from ..network import on_cpu
-from ..nn import EpisodicModule
-from ..training._sklearn_callbacks import DURING_FIT
+from ..adapted import FewShotClassifier
+from ..network import FittedNetwork, Recipe, on_cpu
+from ..nn import (
+    EmbeddingModule,
+    EpisodicCrossEntropy,
+    FewShotModule,
+    resolve_device,
+    says_what_to_lower,
+)
+from ..training._checkpoint import Checkpoint, opened
+from ..training._config import Task, TrainingConfig
+from ..training._data import TrainingData, given_validation, hold_out
+from ..training._fingerprint import fingerprint
+from ..training._meta_train import Trained, Watch, may_refit, meta_train
+from ..training._net import callback_parameters
+from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
+from ..training._start import start_scale
+from ..utils._fresh import unfitted_copy
 from ..utils._html import ViewWithFacts, names_text, range_text
 from ..utils._progress import clock
-from ..utils._validation import check_X
+from ..utils._random import draw_seed, seeded_torch
+from ..utils._validation import (
+    check_aligned,
+    check_labels,
+    check_X,
+    column_moments,
+    encode_labels,
+    input_scale,
+    label_text,
+)
 from ..utils._warnings import warn_user
-from ._meta_learner import BaseMetaLearner
+from ._parameters import SCHEDULES, LearnerParameters
 
-LEAST_SPREAD = 1e-9  # of the widest column: below it is what rounding leaves of a constant
-FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
+# Parameters that no result depends on.
+WITHOUT_EFFECT = {"checkpoint", "verbose"}
+
+TRAINING_MEMORY = (
+    "Lower meta_batch_size, n_way, n_shot or n_query (fewer samples a step), or predict_batch_size "
+    "(fewer embedded at once), or take a smaller backbone."
+)
+FEW_CLASSES = 100  # with fewer, held-out classes are missed in training: train again on all
 
 
-class BaseFewShotLearner(
+class KeptClassifier:
+    """The classifier of a learner's base classes: made when it is first used, and kept.
+
+    Copies and pickles of the learner make their own.
+    """
+
+    def __init__(self) -> None:
+        self._made: Any = None
+
+    def get(self, make: Callable[[], Any]) -> Any:
+        """Return the classifier."""
+        if self._made is None:
+            self._made = make()
+        return self._made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeptClassifier:
+        return KeptClassifier()
+
+
+class BaseMetaLearner(
     ViewWithFacts,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    ClassifierMixin,
-    BaseMetaLearner,
+    CallbackSupport,
+    LearnerParameters,
 ):
-    """Base of all learners: what users call.
+    """Trains a network on episodes; the base of the bases of all learners.
 
-    What a learner defines is said in ``_training.BaseMetaLearner``, which
-    has the parameters of the family and trains.
-
-    See Also
-    --------
-    with_common_parameters : Completes the signature and the docstring of a learner.
-
-    Examples
-    --------
-    A learner names its head and the head's parameters:
-
-    >>> from sklearn_fewshot import adapt
-    >>> from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
-    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
-    >>> @with_common_parameters
-    ... class CityblockNet(BaseFewShotLearner):
-    ...     def __init__(self, **common):
-    ...         super().__init__(**common)
-    ...
-    ...     def _head(self):
-    ...         return PrototypicalHead, {"metric": "cityblock"}
-    >>> from sklearn.datasets import load_digits
-    >>> X, y = load_digits(return_X_y=True)
-    >>> learner = CityblockNet(max_epochs=2, random_state=0).fit(X[y < 8], y[y < 8])
-    >>> classifier = adapt(learner, X[y >= 8][:10], y[y >= 8][:10])
-    >>> classifier.classes_
-    array([8, 9])
+    A learner defines its own parameters and one hook: :meth:`_head` (which head, with which
+    options) if it embeds rows and compares them, else :meth:`_module`. Where it differs from the
+    rest of the family also :meth:`_criterion`, :meth:`_backbone`, :meth:`_measures_start` and
+    :meth:`_adjust`.
     """
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Self:
-        """Meta-train the network on episodes drawn from the classes of y.
+    # ------------------------------------------------------------------ hooks
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, channels, length) or \
-(n_samples, channels, height, width)
-            Samples of the base classes.
-        y : array-like of shape (n_samples,)
-            Their labels.
-        groups : array-like of shape (n_samples,) or None, default=None
-            Who drew, spoke or photographed a sample: the support and the queries of an episode
-            never share a group.
-        class_groups : array-like of shape (n_samples,) or None, default=None
-            Alphabet, genus, ... of a sample's class: classes of one group stay on one side of the
-            validation split.
+    def _head(self) -> tuple[type, dict[str, Any]]:
+        """Return the head's class and its parameters."""
+        raise NotImplementedError
 
-        Returns
-        -------
-        self : object
-            Fitted learner. If ``fit`` raises, it is what it was before.
+    def _module(self) -> tuple[type[FewShotModule], dict[str, Any]]:
+        """Return the network's class and the arguments of its ``build``."""
+        head, head_options = self._head()
+        return EmbeddingModule, {
+            "backbone": self._backbone(),
+            "top_options": {} if self.freeze_backbone else None,
+            "head": head,
+            "head_options": head_options,
+        }
 
-        Raises
-        ------
-        ValueError
-            If a parameter or an array is malformed, there are fewer than two classes, or no class
-            has two examples.
-        ArithmeticError
-            If training diverges: the loss is not finite.
-        MemoryError
-            If memory runs out; the message says what to lower.
-        OSError
-            If the folder ``checkpoint`` cannot be written to.
-        """
-        return self._fit(X, y, groups, class_groups)
+    def _measures_start(self, backbone: torch.nn.Module) -> bool:
+        """Whether the head starts from the distances that the untrained backbone gives."""
+        return False
 
-    # ------------------------------------------------------------------ adaptation and prediction
+    def _backbone(self) -> Any:
+        """Return the backbone to build: the ``backbone`` parameter."""
+        return self.backbone
 
-    def adapt(
-        self,
-        X_support: Any,
-        y_support: Any,
-        *,
-        include_base: bool = False,
-        unlabelled: Any = None,
-    ) -> FewShotClassifier:
-        """Build a classifier of new classes from a few examples; nothing is trained.
+    def _criterion(self) -> torch.nn.Module:
+        """Return the loss, a module called with (predictions, target)."""
+        return EpisodicCrossEntropy()
 
-        Parameters
-        ----------
-        X_support : array-like of shape (n_support, n_features) or (n_support, *input_shape)
-            Examples of the new classes.
-        y_support : array-like of shape (n_support,)
-            Their labels. Examples of a base class add to it if ``include_base``.
-        include_base : bool, default=False
-            Whether to keep the base classes beside the new ones.
-        unlabelled : label or None, default=None
-            What stands in ``y_support`` for examples without a label, such as -1: they refine the
-            class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that
-            of a class.
+    def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
+        """Return the config of the training with what this learner does otherwise."""
+        return config
 
-        Returns
-        -------
-        classifier : FewShotClassifier
-            This learner is not changed.
+    def _fitted_attributes(self, trained: Trained) -> dict[str, Any]:
+        """Return the attributes that ``fit`` sets, by name."""
+        return {
+            "_network": trained.network,
+            "representation_": trained.representation,
+            "history_": trained.history,
+            "best_epoch_": trained.best_epoch,
+            "n_way_": trained.n_way,
+            "net_": trained.net,
+            "_kept_classifier": KeptClassifier(),
+            **trained.measured,
+        }
 
-        Raises
-        ------
-        ValueError
-            If the arrays are malformed or do not fit what the learner was fitted on.
+    # ------------------------------------------------------------------ fit
 
-        Warns
-        -----
-        UserWarning
-            If the support lies so far from the base data that it looks untransformed.
-        """
-        check_is_fitted(self)
-        if X_support is None or y_support is None:
-            check_support_pair(X_support, y_support)
-            raise ValueError("adapt needs a support set: X_support and y_support.")
-        if include_base:
-            base = FewShotClassifier._of_base_classes(self, unlabelled=unlabelled)
-            adapted = base.partial_fit(X_support, y_support)
-        else:
-            adapted = FewShotClassifier(self, unlabelled=unlabelled).fit(X_support, y_support)
-        self._warn_if_far(X_support)
-        return adapted
+    def _fit(self, X: Any, y: Any, groups: Any, class_groups: Any, **described: Any) -> Any:
+        """Check, train, and take over what came out; ``described`` is what some learners take."""
+        self._validate_params()
+        self._check_parameters()
+        fresh = unfitted_copy(self)
+        start = getattr(self, "_network", None) if self.warm_start else None
+        settings = self._settings(start)  # before a RandomState is drawn from
+        seed = draw_seed(self.random_state)
+        check = partial(fresh._check_data, X, y, groups, class_groups, **described)
+        with says_what_to_lower(TRAINING_MEMORY):
+            data = check(seed)
+            fresh._check_start(start)
+            with fresh._unfinished_fit(settings, data, groups, class_groups, seed) as checkpoint:
+                if checkpoint is not None and checkpoint.seed != seed:
+                    seed = checkpoint.seed  # drawn by the fit that was interrupted
+                    data = check(seed)
+                config = fresh._config(data)
+                fresh._warn_of_limits(config, data)
+                with seeded_torch(seed, resolve_device(self.device)):
+                    rng = np.random.default_rng(seed)
+                    fresh._train(config, data, rng, start, X, y, checkpoint)
+        self.__dict__ = fresh.__dict__
+        return self
 
-    def _warn_if_far(self, X_support: Any) -> None:
-        support = np.asarray(X_support)
-        if self.input_scale_ != 1.0 and support.dtype.kind == "f" and support.max() <= 1.0:
-            warn_user(
-                f"The support set has no value above 1, but {type(self).__name__} was fitted on "
-                f"integer pictures and multiplies its input by {self.input_scale_:.4g}. Pass "
-                "pictures in the range that fit got."
-            )
-        support = support.astype(np.float64).reshape(len(support), -1)
-        varies = self._base_std > LEAST_SPREAD * self._base_std.max()
-        deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
-        if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
-            warn_user(
-                f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
-                f"deviations from what {type(self).__name__} was fitted on. If the learner stands "
-                "behind transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
-                "or a FewShotPipeline: a raw support set does not pass through them."
+    def _check_parameters(self) -> None:
+        """Raise if parameters do not go together."""
+        if self.freeze_backbone and self.augment is not None:
+            raise ValueError(
+                f"{type(self).__name__} has augment and freeze_backbone=True, which embeds every "
+                "sample once, as it is. Augment the samples before fit, or leave one of them out."
             )
 
-    def _classifier(self, X_support: Any = None, y_support: Any = None) -> FewShotClassifier:
-        """Return the classifier of a support set, or of the base classes without one."""
-        check_is_fitted(self)
-        check_support_pair(X_support, y_support)
-        if X_support is None:
-            return FewShotClassifier._of_base_classes(self)
-        return self.adapt(X_support, y_support)
+    def _check_data(
+        self, X: Any, y: Any, groups: Any, class_groups: Any, seed: int
+    ) -> TrainingData:
+        """Validate everything that ``fit`` takes and hold out the validation classes."""
+        owner = type(self).__name__
+        shape = None if self.input_shape is None else tuple(self.input_shape)
+        X = check_X(self, X, reset=True, input_shape=shape)
+        classes, codes = encode_labels(check_labels(X, y))
+        if len(classes) < 2:
+            raise ValueError(
+                f"{owner} needs at least two classes to draw episodes from. Got {len(classes)} "
+                f"class: {label_text(classes)}."
+            )
+        self.classes_ = classes
+        self.input_shape_ = X.shape[1:]
+        self.input_scale_ = input_scale(X)
+        groups = check_aligned("groups", groups, len(X))
+        class_groups = check_aligned("class_groups", class_groups, len(X))
+        fraction = self.validation_fraction if self.validation_classes is None else 0.0
+        validation = hold_out(codes, classes, groups, class_groups, fraction=fraction, seed=seed)
+        if self.validation_classes is not None:
+            validation = given_validation(classes, self.validation_classes, owner)
+        return TrainingData(X, codes, classes, groups, validation)
 
-    def predict(
+    def _check_start(self, start: FittedNetwork | None) -> None:
+        """Raise if the data do not go with the network that ``warm_start`` continues from."""
+
+    def _config(self, data: TrainingData) -> TrainingConfig:
+        """Return how to train, as a value."""
+        module, options = self._module()
+        few = self.validation_classes is None and len(data.classes) < FEW_CLASSES
+        schedule = self.lr_schedule
+        config = TrainingConfig(
+            recipe=Recipe(module, self.input_shape_, options),
+            owner=type(self).__name__,
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            meta_batch_size=self.meta_batch_size,
+            episodes_per_epoch=self.episodes_per_epoch,
+            max_epochs=self.max_epochs,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            lr_factor=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+            patience=self.patience,
+            freeze_backbone=self.freeze_backbone,
+            augment=self.augment,
+            callbacks=list(self.callbacks or ()),
+            device=self.device,
+            precision=self.precision,
+            calibrate=self.calibrate,
+            compile=self.compile,
+            predict_batch_size=self.predict_batch_size,
+            verbose=int(self.verbose),
+            net_params=self.net_params or {},
+            input_scale=self.input_scale_,
+            refit=few if self.refit == "auto" else bool(self.refit),
+            criterion=self._criterion(),
+            start=partial(_start_scale_if, self._measures_start),
+        )
+        return self._adjust(config, data)
+
+    def _warn_of_limits(self, config: TrainingConfig, data: TrainingData) -> None:
+        """Say once what the data do not allow."""
+        name = type(self).__name__
+        # Not of classes that are small only because of rows that are reserved.
+        n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
+        if n_clamped:
+            warn_user(
+                f"{n_clamped} of the {int(data.training.sum())} training classes of {name} "
+                f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
+                "take part with fewer, or, with a single example, not at all."
+            )
+        if not data.validation.any() and self._wants_validation():
+            warn_user(
+                f"{name} has no validation classes ({len(data.classes)} classes in all, "
+                f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
+                f"{self.max_epochs} and keeps the last weights."
+            )
+
+    def _wants_validation(self) -> bool:
+        return self.validation_fraction > 0
+
+    @with_callbacks
+    def _train(
         self,
-        X: Any,
-        *,
-        X_support: Any = None,
-        y_support: Any = None,
-        reject_label: Any = None,
-        reject_rate: float = 0.05,
-    ) -> np.ndarray:
-        """Predict the class of each query, of the support set or of the base classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        X_support, y_support : array-like or None, default=None
-            Support set, given together; None for the base classes.
-        reject_label : label or None, default=None
-            What to answer for queries of no class: see
-            :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the base classes themselves,
-            which ``fit`` has seen, fewer are rejected than stated.
-        reject_rate : float, default=0.05
-            Share of the queries of known classes that may be rejected.
-
-        Returns
-        -------
-        y : ndarray of shape (n_queries,)
-
-        Raises
-        ------
-        ValueError
-            If one half of the support set is missing or an array does not fit the learner.
-        """
-        classifier = self._classifier(X_support, y_support)
-        return classifier.predict(X, reject_label=reject_label, reject_rate=reject_rate)
-
-    def predict_proba(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        X_support, y_support : array-like or None, default=None
-            Support set, given together; None for the base classes.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_queries, n_classes)
-            Columns in the sorted order of the labels.
-        """
-        return self._classifier(X_support, y_support).predict_proba(X)
-
-    def decision_function(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None
-    ) -> np.ndarray:
-        """Score each query against each class, larger is closer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        X_support, y_support : array-like or None, default=None
-            Support set, given together; None for the base classes.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
-            With two classes one score, positive for the second.
-        """
-        return self._classifier(X_support, y_support).decision_function(X)
-
-    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
-        """Say how well any class explains each query, larger is more like the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        X_support, y_support : array-like or None, default=None
-            Support set, given together; None for the base classes.
-
-        Returns
-        -------
-        score : ndarray of shape (n_queries,)
-        """
-        return self._classifier(X_support, y_support).score_samples(X)
-
-    def score(
-        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        rng: np.random.Generator,
+        start: FittedNetwork | None,
         X: Any,
         y: Any,
-        sample_weight: Any = None,
-        *,
-        X_support: Any = None,
-        y_support: Any = None,
-    ) -> float:
-        """Return the accuracy.
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        """Train and set the fitted attributes.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        y : array-like of shape (n_queries,)
-            True labels. Unknown ones count as errors, with a warning.
-        sample_weight : array-like of shape (n_queries,) or None, default=None
-            Weights.
-        X_support, y_support : array-like or None, default=None
-            Support set, given together; None for the base classes.
-
-        Returns
-        -------
-        accuracy : float
-
-        Raises
-        ------
-        ValueError
-            If no label of y is known: on new classes use
-            :class:`~sklearn_fewshot.model_selection.EpisodicScorer`.
+        scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
+        these of epochs. They get X and y as ``fit`` got them.
         """
-        return self._classifier(X_support, y_support).score(X, y, sample_weight)
+        self._base_mean, self._base_std = column_moments(data.X)
+        task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
+        watch = Watch(task, self._describe, checkpoint)
+        trained = meta_train(config, data, rng, start=start, watch=watch)
+        vars(self).update(self._fitted_attributes(trained))
+        task.knowing(dict).end()  # nothing to add: the learner is fitted
+
+    def _describe(self, trained: Trained) -> dict[str, Any]:
+        """Return all attributes of the learner as if training had ended here."""
+        return vars(self) | self._fitted_attributes(trained)
+
+    # ------------------------------------------------------------------ interrupted fits
+
+    def _settings(self, start: FittedNetwork | None) -> str | None:
+        """Name what the result depends on beside the data; None if there is no checkpoint."""
+        if self.checkpoint is None:
+            return None
+        params = self.get_params(deep=False)
+        params = {name: params[name] for name in params.keys() - WITHOUT_EFFECT}
+        params["callbacks"] = [callback_parameters(it) for it in self.callbacks or ()]
+        device = resolve_device(self.device).type
+        return fingerprint(params, device, None if start is None else start.module.state_dict())
+
+    def _unfinished_fit(
+        self, settings: str | None, data: TrainingData, groups: Any, class_groups: Any, seed: int
+    ) -> AbstractContextManager[Checkpoint | None]:
+        """Take up what an interrupted fit of the same settings on the same data left behind."""
+        if self.checkpoint is None:
+            return nullcontext()
+        aligned = [None if given is None else np.asarray(given) for given in (groups, class_groups)]
+        checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        what = (settings, data.X, data.codes, aligned, checked)
+        return opened(self.checkpoint, type(self).__name__, seed, *what)
+
+    # ------------------------------------------------------------------ the fitted network
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed samples.
@@ -309,16 +315,21 @@ class BaseFewShotLearner(
         Returns
         -------
         embedding : float32 ndarray of shape (n_samples, embedding_dim)
+
+        Raises
+        ------
+        ValueError
+            If the array does not fit the learner.
+        TypeError
+            If the network does not embed rows.
         """
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         return self._network.embed(X).reshape(len(X), -1).astype(np.float32, copy=False)
 
-    # ------------------------------------------------------------------ scikit-learn's protocol
-
     @property
-    def module_(self) -> EpisodicModule:
-        """The trained torch module (backbone and head), in evaluation mode."""
+    def module_(self) -> FewShotModule:
+        """The trained torch module, in evaluation mode."""
         if not hasattr(self, "_network"):
             raise AttributeError(f"{type(self).__name__} has no module_ before fit.")
         return self._network.module
@@ -326,6 +337,12 @@ class BaseFewShotLearner(
     @property
     def _n_features_out(self) -> int:
         return int(np.prod(self._network.embedding_shape))
+
+    def _base_classifier(self) -> FewShotClassifier:
+        """Return the classifier of the base classes."""
+        return self._kept_classifier.get(
+            lambda: FewShotClassifier._of_items(self, self.representation_, self.classes_)
+        )
 
     def _facts(self) -> dict[str, str]:
         """Return what the view in a notebook says of a fitted learner."""
@@ -349,12 +366,14 @@ class BaseFewShotLearner(
         """Say what a step of training was, for the view in a notebook."""
         return f"{range_text(self.n_way_)}-way {range_text(self.n_shot)}-shot episodes"
 
+    # ------------------------------------------------------------------ scikit-learn's protocol
+
     def __sklearn_is_fitted__(self) -> bool:
         """Whether ``fit`` has succeeded."""
         return hasattr(self, "_network")
 
     def __sklearn_tags__(self) -> Any:
-        """Classifier and transformer of two- to four-dimensional input."""
+        """Return the tags: a transformer of two- to four-dimensional input."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
@@ -362,10 +381,23 @@ class BaseFewShotLearner(
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the skorch net, which only the training process needs."""
+        """Leave out what only the training process needs, and what is made again when used."""
         state = super().__getstate__().copy()
-        for name in ("net_", *DURING_FIT):
+        for name in ("net_", "_kept_classifier", *DURING_FIT):
             state.pop(name, None)
         if isinstance(state.get("backbone"), torch.nn.Module):
             state["backbone"] = on_cpu(state["backbone"])
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the learner."""
+        super().__setstate__(state)
+        self._kept_classifier = KeptClassifier()
+
+
+def _start_scale_if(
+    measures_start: Callable[[torch.nn.Module], bool], module: Any, task: Task
+) -> None:
+    """Measure the starting scale, if the untrained distances mean something."""
+    if isinstance(module, EmbeddingModule) and measures_start(module.backbone):
+        start_scale(module, task)

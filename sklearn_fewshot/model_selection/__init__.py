@@ -1,11 +1,11 @@
 """Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
 
-from ..calibration._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._compare import EpisodicComparison, compare_on_episodes
 from ._cross_validate import EpisodicCrossValidation, episodic_cross_validate
 from ._curves import class_learning_curve
 from ._duplicates import duplicate_groups
 from ._episodic import EpisodicScorer, episodic_score
+from ._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._generalized_score import GeneralizedResult, generalized_episodic_score
 from ._result import EpisodicResult, Interval
 from ._shot_curve import ShotCurve, shot_curve

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import indexable
 
-from ..episodes._sampler import EpisodePlan
+from ..episodes import EpisodePlan
 from ..utils._validation import encode_labels
 from ..utils._warnings import warn_user
 from ._duplicates import n_answered_by_support

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples
 
-from ..episodes._sampler import EpisodePlan
+from ..episodes import EpisodePlan
 from ..utils._memory_map import some_rows
 from ..utils._validation import check_aligned
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
-from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..adapted._classifier import FewShotClassifier
-from ..episodes._sampler import EpisodePlan
+from ..adapted import FewShotClassifier, is_search, refuse_search, walk
+from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._memory_map import some_rows
 from ..utils._progress import Progress
@@ -76,9 +73,9 @@ def evaluate(
         worker = _FittingWorker(estimator, X, y, classes, scoring)
     else:
         end = end._replace(before=[*before, *end.before])
-        network, embedding = embed(end, X, rows)
+        network, encoded = encode(end, X, rows)
         network.check_takes_examples()
-        worker = _NetworkWorker(network, embedding, y, classes, scoring)
+        worker = _NetworkWorker(network, encoded, y, classes, scoring)
     pieces = [worker.pieces(plan) for plan in plans]
     with _each_warning_once():
         every = [piece.plan for part in pieces for piece in part]
@@ -125,24 +122,19 @@ class _FittingWorker(_Worker):
     """Fits a clone on every support set and calls the scorer on the queries."""
 
     def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
-        predicted = np.full(plan.query.shape, -1, dtype=np.int32)
         is_accuracy = _is_accuracy(self.scoring)
-        scores, scorer = np.empty(plan.n_episodes), get_scorer(self.scoring)
-        for episode, (support, query) in enumerate(episode_rows(plan)):
-            # In 1-shot, NearestCentroid divides zero by zero for an attribute it makes no use of.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                fitted = clone(self.estimator)
-                fitted.fit(_safe_indexing(self.X, support), self.y[support])
-            queries = _safe_indexing(self.X, query)
-            answers = codes_of(self.classes, fitted.predict(queries))
-            predicted[episode][plan.query[episode] >= 0] = answers
-            if not is_accuracy:
-                scores[episode] = _call(scorer, fitted, queries, self.y[query])
+        scorer = None if is_accuracy else get_scorer(self.scoring)
+        scores, predicted = _score_each(plan, self.X, self.y, self.classes, scorer, self._fit)
         return None if is_accuracy else scores, predicted
+
+    def _fit(self, X: Any, y: np.ndarray) -> Any:
+        # In 1-shot, NearestCentroid divides zero by zero for an attribute it makes no use of.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return clone(self.estimator).fit(X, y)
 
 
 class _NetworkWorker(_Worker):
-    """Scores many episodes at a time over rows that are embedded already."""
+    """Scores many episodes at a time over rows that are encoded already."""
 
     _stored: Any = None
 
@@ -150,14 +142,14 @@ class _NetworkWorker(_Worker):
         return {name: value for name, value in vars(self).items() if name != "_stored"}
 
     def pieces(self, plan: EpisodePlan) -> list[_Piece]:
-        """Cut a plan, for accuracy between the queries of an episode if need be."""
+        """Cut a plan, for accuracy between the queries of an episode if they are independent."""
         n_episodes, n_way, n_shot = plan.support.shape
-        n_query, embedding_size = plan.query.shape[2], self.X[0].size
-        support_size = n_way * n_shot * embedding_size
-        query_size = n_way * (embedding_size + n_way)
+        n_query, row_size = plan.query.shape[2], self.X[0].size
+        support_size = n_way * n_shot * row_size
+        query_size = n_way * (row_size + n_way)
         step = max(1, VALUES_AT_A_TIME // (support_size + n_query * query_size))
         query_step = n_query
-        if _is_accuracy(self.scoring):
+        if _is_accuracy(self.scoring) and self.estimator.module.independent_queries:
             query_step = max(1, (VALUES_AT_A_TIME - support_size) // query_size)
         pieces = []
         for first in range(0, n_episodes, step):
@@ -170,59 +162,65 @@ class _NetworkWorker(_Worker):
         return pieces
 
     def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
-        if not isinstance(self.scoring, str):
-            classifier = EmbeddedClassifier(EmbeddedNetwork(self.estimator))
-            return _FittingWorker(classifier, self.X, self.y, self.classes, self.scoring)(plan)
-        is_accuracy = _is_accuracy(self.scoring)
-        predicted, scores = np.empty(plan.query.shape, dtype=np.int32), []
-        done = 0
+        if not _is_accuracy(self.scoring):
+            return self._score_each(plan)
         if self._stored is None:
             self._stored = self.estimator.stored(self.X)
-        for batch, target in self.estimator.score_episodes(self._stored, plan):
-            part = plan.take(slice(done, done + len(batch)))
-            answers = np.take_along_axis(part.classes, batch.argmax(axis=2), axis=1)
-            answers = answers.reshape(part.query.shape)
-            predicted[done : done + len(batch)] = np.where(part.query < 0, -1, answers)
-            done += len(batch)
-            if not is_accuracy:
-                counts = (part.support >= 0).sum(axis=2)
-                every = zip(part.classes, counts, batch, target, strict=True)
-                scores += [self._score(*episode) for episode in every]
-        return None if is_accuracy else np.array(scores), predicted
+        best = [
+            logits.argmax(axis=2) for logits, _ in self.estimator.score_plan(self._stored, plan)
+        ]
+        predicted = np.take_along_axis(plan.classes, np.concatenate(best), axis=1)
+        predicted = predicted.reshape(plan.query.shape)
+        return None, np.where(plan.query < 0, -1, predicted).astype(np.int32)
 
-    def _score(
-        self, codes: np.ndarray, count: np.ndarray, scores: np.ndarray, target: np.ndarray
-    ) -> float:
-        """Call the scorer on the answers of one episode."""
-        codes, real = codes[codes >= 0], target >= 0
-        count, scores = count[: len(codes)], scores[real][:, : len(codes)]
-        answered = _Answered(self.estimator, self.classes[codes], count, scores)
-        y = answered.classes_[target[real]]
-        return _call(get_scorer(self.scoring), answered, np.zeros((len(y), 1)), y)
+    def _score_each(self, plan: EpisodePlan) -> tuple[np.ndarray, np.ndarray]:
+        """Adapt a classifier to each support set and call the scorer on it."""
+        adapted = FewShotClassifier._of_encoded(self.estimator, self.X)
+        return _score_each(
+            plan, self.X, self.y, self.classes, get_scorer(self.scoring), adapted._readapt
+        )
 
 
-class _Answered(ClassifierMixin, BaseEstimator):
-    """A classifier that has been asked already: it repeats its scores of the same queries."""
+def _score_each(
+    plan: EpisodePlan,
+    X: Any,
+    y: np.ndarray,
+    classes: np.ndarray,
+    scorer: Any,
+    fit: Callable[[Any, np.ndarray], Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a classifier on the support set of each episode and score it on the queries.
 
-    def __init__(
-        self, network: FittedNetwork, classes: np.ndarray, count: np.ndarray, scores: np.ndarray
-    ) -> None:
-        self.network = network
-        self.classes_ = classes
-        self.count = count
-        self.scores = scores
+    Parameters
+    ----------
+    plan : EpisodePlan
+        The episodes.
+    X, y : indexable, ndarray of shape (n_samples,)
+        Samples and their labels.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    scorer : callable or None
+        Called with classifier, queries and labels; None leaves the scores at accuracies of none.
+    fit : callable
+        From samples and labels to a fitted classifier.
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the classes with the highest scores."""
-        return self.classes_[self.scores.argmax(axis=1)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the scores as probabilities."""
-        return self.network.proba(self.scores, self.count)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return the scores, of two classes one."""
-        return self.network.margin(self.scores) if len(self.classes_) == 2 else self.scores
+    Returns
+    -------
+    scores : ndarray of shape (n_episodes,)
+        What the scorer returns.
+    predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
+        Codes of the predicted classes.
+    """
+    predicted = np.full(plan.query.shape, -1, dtype=np.int32)
+    scores = np.zeros(plan.n_episodes)
+    for episode, (support, query) in enumerate(episode_rows(plan)):
+        fitted = fit(_safe_indexing(X, support), y[support])
+        queries = _safe_indexing(X, query)
+        answers = codes_of(classes, fitted.predict(queries))
+        predicted[episode][plan.query[episode] >= 0] = answers
+        if scorer is not None:
+            scores[episode] = _call(scorer, fitted, queries, y[query])
+    return scores, predicted
 
 
 def _call(scorer: Any, classifier: Any, X: Any, y: np.ndarray) -> float:
@@ -308,38 +306,19 @@ class FewShotEnd(NamedTuple):
 
 def few_shot_end(estimator: Any) -> FewShotEnd | None:
     """Return what rows can be embedded by once for all, None for other estimators."""
-    if isinstance(estimator, FrozenEstimator):
-        return few_shot_end(estimator.estimator)
-    if isinstance(estimator, Pipeline):
-        return _end_of_pipeline(estimator)
-    if hasattr(estimator, "best_estimator_"):
-        return few_shot_end(estimator.best_estimator_)
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
-        return _refuse_learner_of_search(estimator)
-    if isinstance(estimator, FewShotClassifier):
-        return FewShotEnd([], estimator)
-    if hasattr(estimator, "adapt"):
-        return FewShotEnd([], FewShotClassifier(estimator))
+    path = walk(estimator)
+    end = path.end
+    if is_search(end):
+        if few_shot_end(end.estimator) is not None:  # it would meta-train on every support set
+            refuse_search(end)
+        return None
+    if isinstance(end, FewShotClassifier):
+        if path.pipelines and not end.__sklearn_is_fitted__():
+            return None  # as in any classifier, the transformers are fitted on every support set
+        return FewShotEnd(path.transformers, end)
+    if hasattr(end, "adapt"):
+        return FewShotEnd(path.transformers, FewShotClassifier(end))
     return None
-
-
-def _end_of_pipeline(pipeline: Pipeline) -> FewShotEnd | None:
-    last = pipeline.steps[-1][1]
-    if isinstance(last, FewShotClassifier) and not last.__sklearn_is_fitted__():
-        return None  # as in any classifier, the transformers are fitted on every support set
-    end = few_shot_end(last)
-    if end is None or len(pipeline) == 1:
-        return end
-    return end._replace(before=[pipeline[:-1], *end.before])
-
-
-def _refuse_learner_of_search(search: Any) -> None:
-    """Raise for a search without a best learner: it would meta-train on every support set."""
-    if few_shot_end(search.estimator) is not None:
-        raise NotFittedError(
-            f"This {type(search).__name__} of learners has no best_estimator_ to adapt. Fit it "
-            "first, with refit=True."
-        )
 
 
 def _warn_if_trained_on(classes: np.ndarray, trained: list[Any]) -> None:
@@ -361,31 +340,29 @@ def _transform(transformers: list[Any], X: Any) -> Any:
     return X
 
 
-def embed(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np.ndarray]:
+def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np.ndarray]:
     """Pass rows through transformers and network, some at a time.
 
     Returns
     -------
     network : FittedNetwork
         The network.
-    embedding : ndarray of shape (n_rows, *embedding_shape)
-        Embedding of the rows.
+    encoded : ndarray of shape (n_rows, *encoded_shape)
+        The rows, embedded if the network embeds rows.
     """
     before, classifier = end
     if not classifier.__sklearn_is_fitted__():
-        one = (
-            None
-            if classifier.learner is not None
-            else _transform(before, _safe_indexing(X, rows[:1]))
-        )
-        classifier = FewShotClassifier(classifier.learner)._start(one)
+        learner, one = classifier.learner, None
+        if learner is None:
+            one = _transform(before, _safe_indexing(X, rows[:1]))
+        classifier = FewShotClassifier(learner)._start(one)
     network = classifier._network
     step = network.batch_size * max(1, ROWS_AT_A_TIME // network.batch_size)
     blocks = []
     for start in range(0, len(rows), step):
         block = _transform(before, some_rows(X, rows[start : start + step]))
         block = check_X(classifier, block, reset=False, input_shape=classifier.input_shape_)
-        blocks.append(network.embed(block))
+        blocks.append(network.encode(block))
     return network, np.concatenate(blocks)
 
 
@@ -399,27 +376,3 @@ def _each_warning_once() -> Iterator[None]:
     firsts = {(w.category, w.filename, w.lineno): w for w in reversed(told)}
     for place, warning in firsts.items():
         warnings.warn_explicit(warning.message, *place)
-
-
-class EmbeddedNetwork(FittedNetwork):
-    """A network for rows that it has embedded already."""
-
-    def __init__(self, network: FittedNetwork) -> None:
-        self.__dict__.update(network.__dict__)
-
-    def embed(self, X: np.ndarray) -> np.ndarray:
-        """Return the rows."""
-        return X
-
-
-class EmbeddedClassifier(FewShotClassifier):
-    """A classifier of rows that are embedded already; its ``learner`` is their network."""
-
-    def _start(self, X: np.ndarray) -> EmbeddedClassifier:
-        self.input_shape_ = X.shape[1:]
-        self.n_features_in_ = X.shape[1]
-        self._network = self.learner
-        return self
-
-    def __sklearn_clone__(self) -> EmbeddedClassifier:
-        return type(self)(self.learner)

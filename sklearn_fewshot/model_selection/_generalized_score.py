@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..calibration._generalized import generalized_accuracy, harmonic_mean
-from ..episodes._holdout import some_of_each
+from ..adapted import FewShotClassifier
+from ..calibration import harmonic_mean
+from ..episodes import some_of_each
 from ..utils._html import html_table
 from ..utils._progress import Progress
 from ..utils._random import draw_seed
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
 from ._draw import draw_episodes
-from ._evaluation import EmbeddedClassifier, EmbeddedNetwork, embed, few_shot_end
+from ._evaluation import encode, few_shot_end
+from ._generalized import generalized_accuracy
 from ._result import Interval, count_text, import_pandas, score_text, t_interval
 from ._split import EpisodeSplit, episode_rows
 
@@ -207,21 +209,21 @@ def generalized_episodic_score(
                 f"{owner} takes new classes in y and base classes in y_base. {label_text(odd)} in "
                 f"{name} {'are no base classes' if wanted else 'are base classes'} of the learner."
             )
-    network, embedding = embed(end, drawn.X, np.arange(len(drawn.codes)))
+    network, encoded = encode(end, drawn.X, np.arange(len(drawn.codes)))
     network.check_takes_examples()
-    _, base_embedding = embed(end, X_base, np.arange(len(y_base)))
+    _, base_encoded = encode(end, X_base, np.arange(len(y_base)))
     base_codes = encode_labels(y_base)[1]
-    old = EmbeddedClassifier(EmbeddedNetwork(network))._start(embedding[:1])
+    old = FewShotClassifier._of_encoded(network, encoded)
     old._set(learner.representation_, learner.classes_)
     rng = np.random.default_rng(draw_seed(random_state))
     scores = np.empty((n_episodes, 2))
     progress = Progress(n_episodes, "episodes", verbose)
     for episode, (support, query) in enumerate(episode_rows(drawn.plan)):
         both = copy.copy(old)
-        both._add(embedding[support], drawn.classes[drawn.codes[support]])
+        both._add(encoded[support], drawn.classes[drawn.codes[support]])
         of_base = some_of_each(base_codes, n_base_query, rng)
         true = np.concatenate([drawn.classes[drawn.codes[query]], y_base[of_base]])
-        predicted = both.predict(np.concatenate([embedding[query], base_embedding[of_base]]))
+        predicted = both.predict(np.concatenate([encoded[query], base_encoded[of_base]]))
         scores[episode] = generalized_accuracy(true, predicted, learner.classes_)[:2]
         progress.add(1)
     return GeneralizedResult(base=scores[:, 0], new=scores[:, 1])

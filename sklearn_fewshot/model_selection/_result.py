@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from ..episodes._sampler import EpisodePlan
+from ..episodes import EpisodePlan
 from ..utils._html import html_table, range_text
 
 CONFIDENCE = 0.95

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, GroupKFold, GroupShuffleSplit
 from sklearn.utils import check_random_state
 
-from ..episodes._sampler import EpisodePlan, EpisodeSampler
+from ..episodes import EpisodePlan, EpisodeSampler
 from ..utils._html import range_text
 from ..utils._random import draw_seed
 from ..utils._validation import (

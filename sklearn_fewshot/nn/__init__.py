@@ -1,37 +1,28 @@
-"""Torch parts: backbones, heads, losses and the episode loader. No scikit-learn in here."""
+"""Torch parts: the verbs of networks, heads, backbones, losses, loader. No scikit-learn in here."""
 
 from ._augment import AUGMENTATIONS, resolve_augmentation
+from ._batch import EpisodeBatch, SampleBatch, Take, is_padding, take_rows
+from ._collate import collate, over_stored_rows, to_device, with_values
 from ._data import DataTensor
 from ._distances import METRICS, get_metric
 from ._embed import chunk_sizes, chunks, embed
+from ._embedding_module import ClassifierModule, CosineClassifier, EmbeddingModule
 from ._hardware import kept_memory, resolve_device, resolve_precision, says_what_to_lower
-from ._loader import (
-    EpisodeLoader,
-    SampleLoader,
-    ValidationEpisodes,
-    collate,
-    evaluate,
-    over_stored_rows,
-    score_frozen,
-    to_device,
-)
+from ._loader import EpisodeLoader, SampleLoader
 from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
-from ._module import (
-    ClassifierModule,
-    CosineClassifier,
-    DescribedModule,
-    EpisodeBatch,
-    EpisodicModule,
-    autocast,
-    evaluating,
-)
+from ._modes import autocast, evaluating
+from ._module import EmbedsRows, FewShotModule, Joins, episode_loss, predict_episodes
+from ._scoring import ValidationEpisodes, evaluate, score_plan
 from ._support import (
-    SupportSet,
+    State,
+    Support,
     class_logsumexp,
     class_max,
     class_mean,
     class_means,
     class_sums,
+    from_state,
+    to_state,
 )
 
 __all__ = [
@@ -41,14 +32,19 @@ __all__ = [
     "ClassifierModule",
     "CosineClassifier",
     "DataTensor",
-    "DescribedModule",
+    "EmbeddingModule",
+    "EmbedsRows",
     "EpisodeBatch",
     "EpisodeLoader",
     "EpisodicCrossEntropy",
-    "EpisodicModule",
+    "FewShotModule",
+    "Joins",
     "PairSquaredError",
+    "SampleBatch",
     "SampleLoader",
-    "SupportSet",
+    "State",
+    "Support",
+    "Take",
     "ValidationEpisodes",
     "autocast",
     "chunk_sizes",
@@ -60,15 +56,22 @@ __all__ = [
     "class_sums",
     "collate",
     "embed",
+    "episode_loss",
     "evaluate",
     "evaluating",
+    "from_state",
     "get_metric",
+    "is_padding",
     "kept_memory",
     "over_stored_rows",
+    "predict_episodes",
     "resolve_augmentation",
     "resolve_device",
     "resolve_precision",
     "says_what_to_lower",
-    "score_frozen",
+    "score_plan",
+    "take_rows",
     "to_device",
+    "to_state",
+    "with_values",
 ]

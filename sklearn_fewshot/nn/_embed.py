@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from ..utils._memory_map import release_pages
 from ._data import as_input, as_tensor
 from ._hardware import kept_memory
-from ._module import autocast, evaluating
+from ._modes import autocast, evaluating
+from ._module import EmbedsRows
 
-LADDER = (1, 8, 32)  # batch sizes for pictures and series, below the full batch
+LADDER = (1, 8, 32)  # batch sizes for images and series, below the full batch
 FEW_ROWS = 8  # not worth asking the allocator to keep its memory for
 
 
 def embed(
-    backbone: nn.Module,
+    network: nn.Module,
     X: NDArray[np.generic],
     *,
     scale: float = 1.0,
@@ -29,12 +30,12 @@ def embed(
 
     The kernels that matrix products and convolutions pick depend on the batch size, and with them
     the last digits. Vectors therefore always travel in full chunks, filled up with zero rows;
-    pictures and series in chunks of a few sizes, since a full chunk for one picture is dear.
+    images and series in chunks of a few sizes, since a full chunk for one image is expensive.
 
     Parameters
     ----------
-    backbone : nn.Module
-        The network, in any mode.
+    network : nn.Module
+        A backbone, or a module that :class:`EmbedsRows`, in any mode.
     X : ndarray of shape (n_samples, *input_shape)
         Samples.
     scale : float
@@ -56,15 +57,16 @@ def embed(
     >>> embed(Conv4((1, 28, 28)), np.zeros((10, 1, 28, 28), np.uint8), scale=1 / 255).shape
     (10, 64)
     """
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    encode = network.embed if isinstance(network, EmbedsRows) else network
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     sizes = chunk_sizes(X.ndim, batch_size)
     keeps = device.type == "cpu" and len(X) > FEW_ROWS
     memory = kept_memory(hand_back=False) if keeps else nullcontext()
     embedding = np.empty(0, np.float32)
-    with memory, evaluating(backbone), autocast(device, autocast_dtype):
+    with memory, evaluating(network), autocast(device, autocast_dtype):
         for start, stop, size in chunks(len(X), sizes):
             rows = _pad(as_tensor(X[start:stop]).to(device), size)
-            part = backbone(as_input(rows, scale))[: stop - start].float().cpu().numpy()
+            part = encode(as_input(rows, scale))[: stop - start].float().cpu().numpy()
             if start == 0:
                 embedding = np.empty((len(X), *part.shape[1:]), np.float32)
             embedding[start:stop] = part

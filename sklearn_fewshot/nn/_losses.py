@@ -1,15 +1,16 @@
 """Losses of an episode batch: mean over the queries of an episode, then over episodes."""
 
 from math import inf
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-PADDING = -1  # target of a query that only fills up a ragged batch
+from ._batch import PADDING
 
 
 class EpisodicCrossEntropy(nn.Module):
-    """Negative log-probability of each query's class under a softmax of the scores.
+    """Negative log-probability of each query's class under a softmax of the logits.
 
     Episodes of a ragged batch count equally, however many queries they have.
 
@@ -17,47 +18,57 @@ class EpisodicCrossEntropy(nn.Module):
     --------
     >>> import torch
     >>> from sklearn_fewshot.nn import EpisodicCrossEntropy
-    >>> scores = torch.tensor([[[1.0, 1.0], [9.0, 9.0]]])  # one episode of two queries and classes
-    >>> EpisodicCrossEntropy()(scores, torch.tensor([[0, 1]]))  # log 2
+    >>> logits = torch.tensor([[[1.0, 1.0], [9.0, 9.0]]])  # one episode of two queries and classes
+    >>> EpisodicCrossEntropy()(logits, torch.tensor([[0, 1]]))  # log 2
     tensor(0.6931)
     """
 
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss.
 
         Parameters
         ----------
-        scores : tensor of shape (n_episodes, n_queries, n_classes)
-            Logits; ``-inf`` for classes that an episode does not have.
+        logits : tensor of shape (n_episodes, n_queries, n_classes)
+            ``-inf`` for classes that an episode does not have.
         target : int64 tensor of shape (n_episodes, n_queries)
             Class codes, -1 for padding.
         """
         losses = cross_entropy(
-            scores.flatten(0, 1), target.flatten(), ignore_index=PADDING, reduction="none"
+            logits.flatten(0, 1), target.flatten(), ignore_index=PADDING, reduction="none"
         ).view_as(target)
         n_queries = (target != PADDING).sum(dim=1)
         return (losses.sum(dim=1) / n_queries).mean()
 
 
 class PairSquaredError(nn.Module):
-    """Squared difference between each score and 1 (the query's class) or 0 (other classes).
+    """Squared difference between each relation score and 1 (the query's class) or 0 (others).
 
     The loss of Relation Networks (Sung et al., 2018, eq. 2), as a mean over the pairs.
+
+    Parameters
+    ----------
+    link : {"logit", "log"}
+        What the logits are of the relation scores: their log-odds or their logarithms.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_fewshot.nn import PairSquaredError
-    >>> scores = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
-    >>> PairSquaredError()(scores, torch.tensor([[0, 1]]))
+    >>> log_odds = torch.tensor([[[50.0, -50.0], [0.0, 0.0]]])
+    >>> PairSquaredError()(log_odds, torch.tensor([[0, 1]]))
     tensor(0.1250)
     """
 
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores in [0, 1]."""
-        same, real = _pairs(scores, target)
-        errors = (scores.masked_fill(~real, 0.0) - same).square()
-        return _mean_over_episodes(errors, real)
+    def __init__(self, link: Literal["logit", "log"] = "logit") -> None:
+        super().__init__()
+        self.link = link
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`."""
+        same, real = _pairs(logits, target)
+        logits = logits.masked_fill(~real, 0.0)
+        score = logits.sigmoid() if self.link == "logit" else logits.exp()
+        return _mean_over_episodes((score - same).square(), real)
 
 
 class BalancedPairCrossEntropy(nn.Module):
@@ -72,20 +83,20 @@ class BalancedPairCrossEntropy(nn.Module):
     tensor(True)
     """
 
-    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, scores as log-odds."""
-        same, real = _pairs(scores, target)
-        log_odds = scores.masked_fill(~real, 0.0)
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss; arguments as in :class:`EpisodicCrossEntropy`, logits as log-odds."""
+        same, real = _pairs(logits, target)
+        log_odds = logits.masked_fill(~real, 0.0)
         losses = binary_cross_entropy_with_logits(log_odds, same, reduction="none")
         of_same = _mean_over_episodes(losses, real * same)
         of_other = _mean_over_episodes(losses, real * (1.0 - same))
         return 0.5 * (of_same + of_other)
 
 
-def _pairs(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _pairs(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return which (query, class) pairs are of one class (1 or 0), and which are not padding."""
-    same = one_hot(target.clamp_min(0), scores.shape[-1]).to(scores.dtype)
-    real = (target != PADDING).unsqueeze(-1) & (scores.detach() != -inf)
+    same = one_hot(target.clamp_min(0), logits.shape[-1]).to(logits.dtype)
+    real = (target != PADDING).unsqueeze(-1) & (logits.detach() != -inf)
     return same, real
 
 

@@ -1,291 +1,223 @@
-"""The trained network: a backbone and a head, run on batches of episodes."""
+"""The two verbs of every network, ``adapt`` and ``predict``, and what some can do besides."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from ._support import SupportSet
-from .heads import Head
+from ._batch import EpisodeBatch, Take, is_padding, take_rows
+from ._support import State, Support
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""From predictions and targets to a loss."""
 
 
-class EpisodeBatch(NamedTuple):
-    """Episodes as one stack of inputs and positions in it.
+class FewShotModule(nn.Module):
+    """A network with two verbs: adapt to support sets, then predict queries.
 
-    Parameters
-    ----------
-    inputs : tensor of shape (n_rows, *input_shape)
-        The rows of all episodes, padding excluded: one backbone pass serves them all.
-    support : int64 tensor of shape (n_episodes, n_support)
-        Positions of the support examples in ``inputs``.
-    code : int64 tensor of shape (n_episodes, n_support)
-        Class of each support item within its episode.
-    weight : float tensor of shape (n_episodes, n_support)
-        1, or 0 for padding.
-    query : int64 tensor of shape (n_episodes, n_queries)
-        Positions of the queries in ``inputs``.
-    n_classes : int
-        Most classes that any of the episodes has.
-    classes : int64 tensor of shape (n_episodes, n_classes)
-        Which classes of the data these are; -1 for padding. Only needed where classes are known
-        by something else than examples.
+    Metric-based, optimisation-based and model-based methods all are such modules: they differ in
+    what they put into the state. A module is a function of values; nothing about a support set is
+    kept in it.
 
     Examples
     --------
+    A network that reads the support set and answers with its most frequent class:
+
     >>> import torch
-    >>> from sklearn_fewshot.nn import EpisodeBatch
-    >>> batch = EpisodeBatch(
-    ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
-    ...     support=torch.tensor([[0, 1]]),
-    ...     code=torch.tensor([[0, 1]]),
-    ...     weight=torch.ones(1, 2),
-    ...     query=torch.tensor([[2, 3]]),
-    ...     n_classes=2,
-    ... )
-    >>> batch.inputs[batch.query]
-    tensor([[[1.],
-             [9.]]])
+    >>> from sklearn_fewshot.nn import FewShotModule, Support
+    >>> class Majority(FewShotModule):
+    ...     def adapt(self, support):
+    ...         count = torch.zeros(len(support.target), support.n_classes)
+    ...         return {"logits": count.scatter_add(1, support.target, support.weight)}
+    ...
+    ...     def predict(self, state, inputs):
+    ...         return state["logits"].unsqueeze(1).expand(-1, inputs.shape[1], -1)
+    >>> support = Support(torch.zeros(1, 3, 2), torch.tensor([[0, 1, 1]]), torch.ones(1, 3), 2)
+    >>> module = Majority()
+    >>> module.predict(module.adapt(support), torch.zeros(1, 4, 2)).shape
+    torch.Size([1, 4, 2])
     """
 
-    inputs: Tensor
-    support: Tensor
-    code: Tensor
-    weight: Tensor
-    query: Tensor
-    n_classes: int
-    classes: Tensor = torch.empty(0, dtype=torch.int64)
+    #: The fixed number of outputs (classes); None for any number.
+    n_outputs: int | None = None
+
+    #: Whether a query's answer is the same whatever the other queries are. If not (transductive
+    #: modules), the queries of an episode are never divided.
+    independent_queries: bool = True
+
+    #: Whether a constant may be added to the logit of one class, to correct for unequal shots.
+    score_shift: bool = True
+
+    @classmethod
+    def build(cls, input_shape: tuple[int, ...], **options: Any) -> Self:
+        """Build the module for samples of one shape."""
+        return cls(input_shape, **options)
+
+    def adapt(self, support: Support) -> State:
+        """Work out from support sets what :meth:`predict` needs.
+
+        Parameters
+        ----------
+        support : Support
+            Of several episodes.
+
+        Returns
+        -------
+        state : dict of tensors
+            Their first axis is the episode.
+        """
+        raise NotImplementedError
+
+    def predict(self, state: State, inputs: Tensor) -> Tensor:
+        """Predict queries.
+
+        Parameters
+        ----------
+        state : dict of tensors
+            As returned by :meth:`adapt`.
+        inputs : tensor of shape (n_episodes, n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        logits : tensor of shape (n_episodes, n_queries, n_classes)
+            Or values of shape (n_episodes, n_queries, n_targets), in regression.
+        """
+        raise NotImplementedError
+
+    def training_loss(self, batch: EpisodeBatch, criterion: Criterion) -> Tensor:
+        """Return the loss of a batch of episodes: that of the predictions of the queries.
+
+        Parameters
+        ----------
+        batch : EpisodeBatch
+            Episodes.
+        criterion : callable
+            Called with predictions and targets.
+        """
+        return episode_loss(self, batch, partial(take_rows, batch.inputs), criterion)
 
 
-class EpisodicModule(nn.Module):
-    """Scores the queries of episodes: ``score(context(represent(f(support))), f(query))``.
+class EmbedsRows:
+    """Capability of modules that embed each row by itself before anything else.
+
+    Every distinct row is then embedded once, however many episodes it takes part in; there is an
+    embedding to look at, and it can be frozen.
+    """
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Embed rows of shape (n_rows, *input_shape), in float32."""
+        raise NotImplementedError
+
+    def adapt_embedded(self, support: Support) -> State:
+        """Adapt to support sets whose inputs are embedded."""
+        raise NotImplementedError
+
+    def predict_embedded(self, state: State, embedding: Tensor) -> Tensor:
+        """Predict embedded queries of shape (n_episodes, n_queries, *embedding_shape)."""
+        raise NotImplementedError
+
+
+class Joins:
+    """Capability of modules that need not keep every example: support sets can be condensed.
+
+    Without it an adapted classifier keeps its support rows and adapts again to all of them when
+    more examples come.
+    """
+
+    def condense(self, support: Support) -> Support:
+        """Condense support sets; what comes out can be joined with more examples.
+
+        A condensed item of weight ``w`` counts like ``w`` examples. Of modules that embed rows, the
+        inputs are embedded.
+        """
+        raise NotImplementedError
+
+
+def predict_episodes(module: FewShotModule, batch: EpisodeBatch, take: Take) -> Tensor:
+    """Adapt to the support sets of a batch and predict its queries.
 
     Parameters
     ----------
-    backbone : nn.Module
-        The embedding network ``f``.
-    head : Head
-        Compares embedded queries with embedded support sets.
-    autocast_dtype : torch.dtype or None
-        Lower precision for the backbone's training; heads and losses stay float32.
+    module : FewShotModule
+        The network.
+    batch : EpisodeBatch
+        Episodes without padded queries, if the module's queries are not independent.
+    take : callable
+        Returns rows by their positions: embedded ones if the module :class:`EmbedsRows`, else
+        inputs.
+
+    Returns
+    -------
+    predictions : tensor of shape (n_episodes, n_queries, n_classes) or \
+(n_episodes, n_queries, n_targets)
 
     Examples
     --------
+    >>> from functools import partial
     >>> import torch
-    >>> from sklearn_fewshot.nn import EpisodeBatch, EpisodicModule
+    >>> from sklearn_fewshot.nn import EmbeddingModule, EpisodeBatch, predict_episodes, take_rows
     >>> from sklearn_fewshot.nn.backbones import Identity
     >>> from sklearn_fewshot.nn.heads import PrototypicalHead
     >>> batch = EpisodeBatch(
     ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
     ...     support=torch.tensor([[0, 1]]),
-    ...     code=torch.tensor([[0, 1]]),
+    ...     support_target=torch.tensor([[0, 1]]),
     ...     weight=torch.ones(1, 2),
     ...     query=torch.tensor([[2, 3]]),
+    ...     target=torch.tensor([[0, 1]]),
     ...     n_classes=2,
     ... )
-    >>> module = EpisodicModule(Identity((1,)), PrototypicalHead())
-    >>> module(batch).detach()
+    >>> module = EmbeddingModule(Identity((1,)), PrototypicalHead())
+    >>> predict_episodes(module, batch, partial(take_rows, batch.inputs)).detach()
     tensor([[[ -1., -81.],
              [-81.,  -1.]]])
     """
-
-    def __init__(
-        self, backbone: nn.Module, head: Head, autocast_dtype: torch.dtype | None = None
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-        self.autocast_dtype = autocast_dtype
-
-    def forward(self, batch: EpisodeBatch) -> Tensor:
-        """Return scores of shape (n_episodes, n_queries, n_classes)."""
-        with autocast(batch.inputs.device, self.autocast_dtype):
-            embedding = self.backbone(batch.inputs)
-        return self.score_episodes(embedding.float(), batch)
-
-    def score_episodes(self, embedding: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Score the queries of ``batch`` given the embedding of its inputs."""
-        representation = self.head.represent(self.support(embedding, batch))
-        return self.head.score(self.head.context(representation), rows(embedding, batch.query))
-
-    def support(self, embedding: Tensor, batch: EpisodeBatch) -> SupportSet:
-        """Return the support sets of ``batch``: here the embedded examples."""
-        support = rows(embedding, batch.support)
-        return SupportSet(support, batch.code, batch.weight, batch.n_classes)
+    support, query = batch.support_sets(take), take(batch.query)
+    if isinstance(module, EmbedsRows):
+        return module.predict_embedded(module.adapt_embedded(support), query)
+    return module.predict(module.adapt(support), query)
 
 
-def rows(values: Tensor, index: Tensor) -> Tensor:
-    """Return ``values[index]``; for whole rows this is faster."""
-    return values.index_select(0, index.flatten()).unflatten(0, index.shape)
+def episode_loss(
+    module: FewShotModule, batch: EpisodeBatch, take: Take, criterion: Criterion
+) -> Tensor:
+    """Return the criterion of predicted queries; arguments as in :func:`predict_episodes`.
 
-
-class DescribedModule(EpisodicModule):
-    """Scores the queries of episodes against a description of each class, not examples.
-
-    Parameters
-    ----------
-    backbone : nn.Module
-        The embedding network.
-    head : Head
-        As in :class:`EpisodicModule`.
-    items : tensor of shape (n_classes, n_features)
-        What the head knows each class of the data by.
-    autocast_dtype : torch.dtype or None
-        As in :class:`EpisodicModule`.
+    The queries of a module that lets them depend on each other come without padding.
 
     Examples
     --------
+    >>> from functools import partial
     >>> import torch
-    >>> from sklearn_fewshot.nn import DescribedModule, EpisodeBatch
+    >>> from sklearn_fewshot.nn import (
+    ...     EmbeddingModule,
+    ...     EpisodeBatch,
+    ...     EpisodicCrossEntropy,
+    ...     episode_loss,
+    ...     take_rows,
+    ... )
     >>> from sklearn_fewshot.nn.backbones import Identity
-    >>> from sklearn_fewshot.nn.heads import AttributePrototypeHead
-    >>> items = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # two attributes and a handicap
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
     >>> batch = EpisodeBatch(
     ...     inputs=torch.tensor([[0.0], [10.0], [1.0], [9.0]]),
     ...     support=torch.tensor([[0, 1]]),
-    ...     code=torch.tensor([[0, 1]]),
+    ...     support_target=torch.tensor([[0, 1]]),
     ...     weight=torch.ones(1, 2),
     ...     query=torch.tensor([[2, 3]]),
+    ...     target=torch.tensor([[0, 1]]),
     ...     n_classes=2,
-    ...     classes=torch.tensor([[0, 1]]),
     ... )
-    >>> module = DescribedModule(Identity((1,)), AttributePrototypeHead(1, n_attributes=2), items)
-    >>> module(batch).shape
-    torch.Size([1, 2, 2])
-    """
-
-    items: Tensor
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: Head,
-        items: Tensor,
-        autocast_dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(backbone, head, autocast_dtype)
-        self.register_buffer("items", items, persistent=False)
-
-    def support(self, embedding: Tensor, batch: EpisodeBatch) -> SupportSet:
-        """Return the items of the classes of each episode, one a class."""
-        weight = (batch.classes >= 0).to(self.items.dtype)
-        code = torch.arange(batch.n_classes, device=self.items.device).expand(weight.shape)
-        return SupportSet(self.items[batch.classes], code, weight, batch.n_classes)
-
-
-class ClassifierModule(EpisodicModule):
-    """Trains the backbone as an ordinary classifier; scores episodes as the head does.
-
-    Parameters
-    ----------
-    backbone : nn.Module
-        The embedding network.
-    head : Head
-        As in :class:`EpisodicModule`.
-    classifier : nn.Module
-        Maps embeddings of shape (n_rows, embedding_dim) to logits of the training classes.
-    autocast_dtype : torch.dtype or None
-        As in :class:`EpisodicModule`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_fewshot.nn import ClassifierModule, CosineClassifier
-    >>> from sklearn_fewshot.nn.backbones import Identity
-    >>> from sklearn_fewshot.nn.heads import CentroidHead
-    >>> module = ClassifierModule(Identity((4,)), CentroidHead(), CosineClassifier(4, 3))
-    >>> module(torch.ones(5, 4)).shape
-    torch.Size([1, 5, 3])
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: Head,
-        classifier: nn.Module,
-        autocast_dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(backbone, head, autocast_dtype)
-        self.classifier = classifier
-
-    def forward(self, inputs: Tensor) -> Tensor:  # type: ignore[override]
-        """Return logits of shape (1, n_rows, n_classes): a batch is one episode of all classes."""
-        with autocast(inputs.device, self.autocast_dtype):
-            embedding = self.backbone(inputs)
-        return self.classifier(embedding.float().flatten(1)).unsqueeze(0)
-
-
-class CosineClassifier(nn.Linear):
-    """Linear classifier of directions: scaled cosines to one weight vector a class.
-
-    Parameters
-    ----------
-    n_features, n_classes : int
-        Size of the embedding, and number of classes.
-    scale : float
-        Factor of the cosines.
-
-    References
-    ----------
-    Chen et al. (2019), "Baseline++".
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_fewshot.nn import CosineClassifier
-    >>> CosineClassifier(n_features=8, n_classes=3)(torch.ones(2, 8)).shape
-    torch.Size([2, 3])
-    """
-
-    def __init__(self, n_features: int, n_classes: int, scale: float = 10.0) -> None:
-        super().__init__(n_features, n_classes, bias=False)
-        self.scale = scale
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return logits of shape (n_rows, n_classes)."""
-        return self.scale * normalize(input, dim=-1) @ normalize(self.weight, dim=-1).mT
-
-
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Autocast to ``dtype`` on ``device``; None leaves the precision alone.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_fewshot.nn import autocast
-    >>> with autocast(torch.device("cpu"), torch.bfloat16):
-    ...     product = torch.eye(2) @ torch.eye(2)
-    >>> product.dtype
-    torch.bfloat16
-    """
-    if dtype is None:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=dtype)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode without recording gradients, then restore the modes.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from sklearn_fewshot.nn import evaluating
-    >>> module = nn.Dropout()
-    >>> with evaluating(module):
-    ...     print(module.training)
-    False
-    >>> module.training
+    >>> module = EmbeddingModule(Identity((1,)), PrototypicalHead())
+    >>> criterion = EpisodicCrossEntropy()
+    >>> bool(episode_loss(module, batch, partial(take_rows, batch.inputs), criterion) < 1e-6)
     True
     """
-    training = [part for part in module.modules() if part.training]
-    if training:  # a learner's network never is: its threads do not touch its mode
-        module.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for part in training:
-            part.training = True
+    if module.independent_queries or not is_padding(batch.target).any():
+        return criterion(predict_episodes(module, batch, take), batch.target)
+    losses = [
+        criterion(predict_episodes(module, one, take), one.target) for one in batch.one_by_one()
+    ]
+    return torch.stack(losses).mean()

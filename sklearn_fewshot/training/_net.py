@@ -61,23 +61,13 @@ class EpisodicNet(NeuralNet):
     def check_data(self, X: EpisodicTask, y: None = None) -> None:
         """Accept a task as it is; the learner has checked the arrays."""
 
-    def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
-        """Score the queries of a batch."""
-        return self.module_(x)
-
-    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
-        """Apply the criterion; its targets are on the device already."""
-        return self.criterion_(y_pred, y_true)
-
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Compute loss and gradients; the mode is set where it differs, not at every step."""
         if not self.module_.training:
             self._set_training(True)
-        inputs, target = batch
-        scores = self.infer(inputs)
-        loss = self.get_loss(scores, target, training=True)
+        loss = self.module_.training_loss(batch, self.criterion_)
         loss.backward()
-        return {"loss": loss, "y_pred": scores}
+        return {"loss": loss}
 
     @property
     def _default_callbacks(self) -> list[Any]:
@@ -152,7 +142,8 @@ class EpisodicNet(NeuralNet):
 
     def _record_validation(self, episodes: ValidationEpisodes) -> None:
         accuracy, loss = evaluate(self.module_, self.criterion_, episodes)
-        self.history.record("valid_acc", accuracy)
+        if accuracy is not None:
+            self.history.record("valid_acc", accuracy)
         self.history.record("valid_loss", loss)
 
 
@@ -177,7 +168,7 @@ class BestWeights(Callback):
         self.best_score_ = self.best_state_ = None
         if X.valid is not None:
             accuracy, loss = evaluate(net.module_, net.criterion_, X.valid)
-            self._keep(net, (accuracy, -loss), epoch=0)
+            self._keep(net, (accuracy or 0.0, -loss), epoch=0)
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Note the learning rate, which a schedule may change within the epoch."""
@@ -194,7 +185,7 @@ class BestWeights(Callback):
             )
         if dataset_valid is None:
             return
-        score = (row["valid_acc"], -row["valid_loss"])
+        score = (row.get("valid_acc", 0.0), -row["valid_loss"])
         if score > self.best_score_:
             self._keep(net, score, epoch=row["epoch"])
         elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:

@@ -12,23 +12,24 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ...nn import (
     ClassifierModule,
     CosineClassifier,
-    DataTensor,
-    EpisodicModule,
+    EmbeddingModule,
     SampleLoader,
     resolve_augmentation,
 )
 from ...nn.backbones import embedding_shape
 from ...nn.heads import CentroidHead, LogisticHead
+from ...training._config import Task, TrainingConfig
+from ...training._data import TrainingData
 from ...utils._docs import with_common_parameters
-from .._base import BaseFewShotLearner
+from .._few_shot import BaseFewShotLearner
 
 
 @with_common_parameters
 class BaselineClassifier(BaseFewShotLearner):
     r"""Ordinary classifier of the base classes, whose embedding then serves new ones.
 
-    The floor that every few-shot method has to beat, and often hard to: no episodes, only a
-    network trained to tell the old classes apart. New classes are compared on its embedding,
+    The baseline that every few-shot method has to beat, often a hard one: no episodes, only a
+    network trained to classify the base classes. New classes are compared on its embedding,
     scaled to unit length.
 
     Parameters
@@ -128,24 +129,29 @@ class BaselineClassifier(BaseFewShotLearner):
             return LogisticHead, {"C": self.C}
         return CentroidHead, {"scale": self.scale}
 
-    def _trainable(self, module: EpisodicModule, data: Any, store: DataTensor) -> EpisodicModule:
-        n_features = int(np.prod(embedding_shape(module.backbone, tuple(store.data.shape[1:]))))
-        n_classes = int((~data.validation).sum())
+    def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
+        return config.replace(wrap=self._with_classifier, load=self._load_samples)
+
+    def _with_classifier(self, module: EmbeddingModule, task: Task) -> ClassifierModule:
+        """Return the network with a classifier of the training classes on top."""
+        shape = embedding_shape(module.backbone, tuple(task.store.data.shape[1:]))
+        n_features, n_classes = int(np.prod(shape)), int(task.data.training.sum())
         if self.classifier == "cosine":
             classifier: torch.nn.Module = CosineClassifier(n_features, n_classes, self.scale)
         else:
             classifier = torch.nn.Linear(n_features, n_classes)
         return ClassifierModule(module.backbone, module.head, classifier, module.autocast_dtype)
 
-    def _loader(self, store: Any, sampler: Any, data: Any, rng: np.random.Generator) -> Any:
-        rows = np.flatnonzero(~data.validation[data.codes])
-        codes = (np.cumsum(~data.validation) - 1)[data.codes[rows]]
+    def _load_samples(self, task: Task) -> SampleLoader:
+        """Return batches of single samples of the training classes."""
+        is_trained, codes = task.data.training, task.data.codes
+        rows = np.flatnonzero(is_trained[codes])
         return SampleLoader(
-            store,
+            task.store,
             rows,
-            codes,
+            (np.cumsum(is_trained) - 1)[codes[rows]],
             batch_size=self.batch_size,
             n_batches=self.episodes_per_epoch,
-            rng=rng,
+            rng=task.rng,
             augment=resolve_augmentation(self.augment),
         )

@@ -10,9 +10,11 @@ from sklearn.utils._param_validation import Interval
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import FullContextHead, MatchingHead
+from ...training._meta_train import Trained
 from ...utils._docs import with_common_parameters
-from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._few_shot import BaseFewShotLearner
+from .._parameters import METRIC_CONSTRAINTS
+from ._scale import scale_of
 
 
 @with_common_parameters
@@ -148,3 +150,6 @@ class MatchingNetClassifier(BaseFewShotLearner):
             and self.metric != "cosine"
             and not self.fce
         )
+
+    def _fitted_attributes(self, trained: Trained) -> dict[str, Any]:
+        return super()._fitted_attributes(trained) | scale_of(trained)

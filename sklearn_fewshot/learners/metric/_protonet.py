@@ -8,9 +8,11 @@ import torch
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import PrototypicalHead
+from ...training._meta_train import Trained
 from ...utils._docs import with_common_parameters
-from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._few_shot import BaseFewShotLearner
+from .._parameters import METRIC_CONSTRAINTS
+from ._scale import scale_of
 
 
 @with_common_parameters
@@ -99,3 +101,6 @@ class ProtoNetClassifier(BaseFewShotLearner):
 
     def _measures_start(self, backbone: torch.nn.Module) -> bool:
         return starts_from_features(backbone) and self.scale == "auto"
+
+    def _fitted_attributes(self, trained: Trained) -> dict[str, Any]:
+        return super()._fitted_attributes(trained) | scale_of(trained)

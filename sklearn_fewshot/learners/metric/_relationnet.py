@@ -11,7 +11,7 @@ from ...nn import PairSquaredError
 from ...nn.backbones import auto_backbone, distances_mean_something
 from ...nn.heads import RelationHead
 from ...utils._docs import with_common_parameters
-from .._base import BaseFewShotLearner
+from .._few_shot import BaseFewShotLearner
 
 
 @with_common_parameters
@@ -52,10 +52,10 @@ class RelationNetClassifier(BaseFewShotLearner):
 
     The scores of a query need not sum to one: ``predict_proba`` divides their odds ``r / (1 - r)``
     by the sum over the classes, which is the probability of the class if exactly one of them goes
-    with the query; ``calibrate`` sharpens it. ``decision_function`` and ``score_samples`` return
-    the scores as they are. Differences from
-    the paper: the mean over examples, and batch normalisation by running statistics at
-    prediction, so that a query's score does not depend on the other queries.
+    with the query; ``calibrate`` fits its temperature. ``decision_function`` and ``score_samples``
+    return the log-odds of ``r``. Differences from the paper: the mean over examples, and batch
+    normalisation by running statistics at prediction, so that a query's score does not depend on
+    the other queries.
 
     References
     ----------

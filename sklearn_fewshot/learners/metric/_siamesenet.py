@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -12,14 +13,16 @@ from scipy.special import expit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ...episodes._holdout import thinned
-from ...nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
+from ...episodes import thinned
+from ...nn import BalancedPairCrossEntropy, EmbeddingModule, evaluating
 from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
+from ...training._config import Task, TrainingConfig
+from ...training._data import TrainingData
 from ...utils._docs import with_common_parameters
 from ...utils._validation import check_X
-from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._few_shot import BaseFewShotLearner
+from .._parameters import METRIC_CONSTRAINTS
 
 N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
 
@@ -77,8 +80,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
     ``p`` answers "the same class or not?" when both are equally likely, not "which class?":
     ``predict_proba`` divides the odds ``p / (1 - p)`` of the classes by their sum, the probability
-    of a class if exactly one is the query's; ``calibrate`` sharpens it. ``decision_function`` and
-    ``score_samples`` return log-odds of ``p``.
+    of a class if exactly one is the query's; ``calibrate`` fits its temperature.
+    ``decision_function`` and ``score_samples`` return log-odds of ``p``.
 
     Koch's network for pictures of 105 x 105 is ``backbone="koch"``, his distortions are
     ``augment="affine"``.
@@ -141,20 +144,13 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def _criterion(self) -> torch.nn.Module:
         return BalancedPairCrossEntropy()
 
-    def _calibrate(self, module: EpisodicModule, store: Any, data: Any, held_out: Any) -> None:
-        """Set the threshold by pairs of different classes, one or both of which were held out."""
-        is_new = held_out[data.codes]
-        parts = (np.flatnonzero(part) for part in (is_new, ~is_new))
-        rows = np.concatenate([thinned(part, data.codes, N_CALIBRATION_ROWS) for part in parts])
-        blocks = np.split(rows, range(self.predict_batch_size, len(rows), self.predict_batch_size))
-        with evaluating(module):
-            parts = [module.backbone(store.take(block)).flatten(1) for block in blocks]
-            embedding = torch.cat(parts)
-            log_odds = module.head.log_odds(embedding, embedding).double().cpu().numpy()
-        codes, is_new = data.codes[rows], is_new[rows]
-        different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
-        self.threshold_ = float(
-            np.quantile(expit(log_odds[different]), 1.0 - self.false_accept_rate)
+    def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
+        return config.replace(
+            measure=partial(
+                measure_threshold,
+                false_accept_rate=self.false_accept_rate,
+                batch_size=self.predict_batch_size,
+            )
         )
 
     # ------------------------------------------------------------------ verification
@@ -261,8 +257,47 @@ class SiameseNetClassifier(BaseFewShotLearner):
             ]
         first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
         head = self.module_.head
-        with torch.inference_mode():
+        with torch.no_grad():
             paired = head.log_odds(
                 *(side.unsqueeze(1).to(head.bias.device) for side in (first, second))
             )
         return paired.flatten().cpu().numpy()
+
+
+def measure_threshold(
+    module: EmbeddingModule, task: Task, *, false_accept_rate: float, batch_size: int
+) -> dict[str, Any]:
+    """Return the threshold by pairs of different classes, one or both of which were held out.
+
+    Parameters
+    ----------
+    module : EmbeddingModule
+        The trained network.
+    task : Task
+        Its data.
+    false_accept_rate : float
+        Share of these pairs whose score is above the threshold.
+    batch_size : int
+        Rows embedded at once.
+
+    Returns
+    -------
+    measured : dict
+        ``threshold_``.
+    """
+    codes = task.data.codes
+    is_new = task.data.held_out[codes]
+    parts = (np.flatnonzero(part) for part in (is_new, ~is_new))
+    rows = np.concatenate([thinned(part, codes, N_CALIBRATION_ROWS) for part in parts])
+    with evaluating(module):
+        embedding = torch.cat(
+            [
+                module.backbone(task.store.take(rows[start : start + batch_size])).flatten(1)
+                for start in range(0, len(rows), batch_size)
+            ]
+        )
+        log_odds = module.head.log_odds(embedding, embedding).double().cpu().numpy()
+    codes, is_new = codes[rows], is_new[rows]
+    different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
+    threshold = np.quantile(expit(log_odds[different]), 1.0 - false_accept_rate)
+    return {"threshold_": float(threshold)}

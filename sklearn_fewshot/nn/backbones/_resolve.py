@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._module import evaluating
+from .._modes import evaluating
 from ._conv import Conv4, Conv4Maps, ResNet12
 from ._koch import KochConv
 from ._linear_start import Conv1d, LinearStart, ResidualMLP

@@ -4,12 +4,12 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear, logsigmoid, normalize
 
-from .._support import SupportSet, class_means
+from .._support import State, Support, class_means
 from ._base import Head
 from ._prototypical import PrototypicalHead
-from ._relation import RelationHead, log_scores
+from ._relation import RelationHead
 
 START_SCALE = 16.0  # of the median distance: the softmax is neither flat nor saturated
 BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the linear path beside it
@@ -18,9 +18,9 @@ BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the linear path bes
 class AttributeHead(Head):
     """Base of heads that compare queries with classes in the space of the attributes.
 
-    The items of a "support set" are classes: their attributes and, as a last column, a handicap.
-    Query embeddings and attributes go through a map each; the rest is done by the head of a
-    learner with examples, the inner head.
+    The items of a support set are classes: their attributes and, as a last column, a penalty that
+    is subtracted from the logits (calibrated stacking). Query embeddings and attributes go through
+    a map each; the rest is done by the head of a learner with examples, the inner head.
 
     Parameters
     ----------
@@ -50,41 +50,35 @@ class AttributeHead(Head):
         """Build the head for flattened embeddings."""
         return cls(torch.Size(embedding_shape).numel(), **options)
 
-    def represent(self, support: SupportSet) -> SupportSet:
+    def represent(self, support: Support) -> Support:
         """Average the attributes of each class, if it has several items."""
         return class_means(support)
 
-    def context(self, representation: SupportSet) -> SupportSet:
-        """Turn attributes into prototypes of unit length; handicaps stay as they are."""
-        attributes, handicap = _split(representation)
+    def context(self, representation: Support) -> State:
+        """Turn attributes into prototypes of unit length; penalties stay as they are."""
+        attributes, penalty = representation.inputs[..., :-1], representation.inputs[..., -1]
         prototype = normalize(self.prototype(attributes), dim=-1)
-        context = self.inner.context(representation._replace(embedding=prototype))
-        return context._replace(embedding=torch.cat([context.embedding, handicap], dim=-1))
+        return self.inner.context(representation._replace(inputs=prototype)) | {"penalty": penalty}
 
     def prototype(self, attributes: Tensor) -> Tensor:
         """Return ``g`` of attributes of shape (n_episodes, n_classes, n_attributes)."""
         return linear(attributes, self.of_class.weight.to(attributes.dtype))
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Score by the inner head, in the space of the attributes."""
         weight, bias = self.of_query.weight.to(query.dtype), self.of_query.bias.to(query.dtype)
         mapped = linear(query.flatten(2), weight, bias)  # (n_episodes, n_queries, n_attributes)
-        embedding, handicap = _split(context)
-        scores = self.inner.score(context._replace(embedding=embedding), mapped)
-        return self.handicapped(scores, handicap.mT)  # (n_episodes, n_queries, n_classes)
+        penalty = self.penalty_unit * state["penalty"].unsqueeze(1)  # (n_episodes, 1, n_classes)
+        return self.inner_logits(state, mapped) - penalty  # (n_episodes, n_queries, n_classes)
 
-    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
-        """Lower the scores of classes by their handicaps, of shape (n_episodes, 1, n_classes)."""
-        raise NotImplementedError
+    def inner_logits(self, state: State, query: Tensor) -> Tensor:
+        """Score mapped queries of shape (n_episodes, n_queries, n_attributes)."""
+        return self.inner.score(state, query)
 
     @property
-    def handicap_unit(self) -> Tensor | float:
-        """What a handicap of one subtracts from the logarithm of the unnormalised probability."""
+    def penalty_unit(self) -> Tensor | float:
+        """What a penalty of one subtracts from a logit."""
         return 1.0
-
-    def logits(self, scores: Tensor) -> Tensor:
-        """Return the logits of the inner head."""
-        return self.inner.logits(scores)
 
     def start_as(self, weight: Tensor, offset: Tensor) -> None:
         """Set the map of the queries.
@@ -100,9 +94,9 @@ class AttributeHead(Head):
             self.of_query.weight.copy_(weight.mT)
             self.of_query.bias.copy_(offset)
 
-    def start_from(self, scores: Tensor) -> None:
-        """Set the scale of the inner head from scores within training episodes."""
-        self.inner.start_from(scores)
+    def start_from(self, logits: Tensor) -> None:
+        """Set the scale of the inner head from logits within training episodes."""
+        self.inner.start_from(logits)
 
 
 class AttributePrototypeHead(AttributeHead):
@@ -122,21 +116,21 @@ class AttributePrototypeHead(AttributeHead):
     -----
     Section 2.6 of Snell et al.: the prototype of a class with attributes ``v`` is
     ``g(v) / |g(v)|`` with a linear ``g``, which starts as the identity; queries pass through a
-    linear map, too, and are not normalised. A handicap ``h`` takes back what classes seen in
-    training are ahead::
+    linear map, too, and are not normalised. A penalty ``h`` offsets the higher scores of classes
+    seen in training::
 
-        score = -scale * (d(W f(q) + b, g(v) / |g(v)|) + h)
+        logit = -scale * (d(W f(q) + b, g(v) / |g(v)|) + h)
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import AttributePrototypeHead
-    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a handicap
-    >>> classes = SupportSet(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
+    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a penalty
+    >>> classes = Support(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
     >>> head = AttributePrototypeHead(embedding_dim=4, n_attributes=2)
-    >>> context = head.context(head.represent(classes))
-    >>> head.score(context, torch.zeros(1, 5, 4)).shape
+    >>> state = head.context(head.represent(classes))
+    >>> head.score(state, torch.zeros(1, 5, 4)).shape
     torch.Size([1, 5, 2])
     """
 
@@ -149,21 +143,17 @@ class AttributePrototypeHead(AttributeHead):
         return self.inner.scale
 
     @property
-    def handicap_unit(self) -> Tensor:
-        """Handicaps are in units of the distance."""
+    def penalty_unit(self) -> Tensor:
+        """Penalties are in units of the distance."""
         return self.scale
 
-    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
-        """Add the handicaps to the distances."""
-        return scores - self.scale * handicap
-
-    def start_from(self, scores: Tensor) -> None:
+    def start_from(self, logits: Tensor) -> None:
         """Set the scale from the median distance.
 
         Prototypes lie on the unit sphere, so distances to them differ little: their median makes
         the softmax far too flat, and training would first of all stretch the embedding.
         """
-        super().start_from(scores)
+        super().start_from(logits)
         with torch.no_grad():
             self.inner.log_scale.add_(torch.tensor(START_SCALE).log())
 
@@ -185,18 +175,19 @@ class AttributeRelationHead(AttributeHead):
     -----
     Section 3.4 of Sung et al.: ``r(k, q) = relation([g(v_k), f(q)])`` with a two-layer network
     ``g``. Here ``g`` starts as the identity and the relation module as the city-block distance of
-    its two inputs. Handicaps divide a score by ``exp(h)``.
+    its two inputs. The logit of a class is ``log r``: probabilities are shares of the relation
+    scores. A penalty ``h`` divides a relation score by ``exp(h)``.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import AttributeRelationHead
-    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a handicap
-    >>> classes = SupportSet(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
+    >>> items = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])  # two attributes and a penalty
+    >>> classes = Support(items, torch.tensor([[0, 1]]), torch.ones(1, 2), n_classes=2)
     >>> head = AttributeRelationHead(embedding_dim=4, n_attributes=2)
-    >>> context = head.context(head.represent(classes))
-    >>> head.score(context, torch.zeros(1, 5, 4)).shape
+    >>> state = head.context(head.represent(classes))
+    >>> head.score(state, torch.zeros(1, 5, 4)).shape
     torch.Size([1, 5, 2])
     """
 
@@ -222,15 +213,11 @@ class AttributeRelationHead(AttributeHead):
         unit = normalize(attributes, dim=-1)
         return super().prototype(unit) + BRANCH_FACTOR * self.branch(unit)
 
-    def logits(self, scores: Tensor) -> Tensor:
-        """Return the logarithms of the scores: probabilities are shares of their sum."""
-        return log_scores(scores)
+    def inner_logits(self, state: State, query: Tensor) -> Tensor:
+        """Return the logarithms of the relation scores."""
+        return logsigmoid(self.inner.score(state, query))
 
-    def handicapped(self, scores: Tensor, handicap: Tensor) -> Tensor:
-        """Divide the scores of classes by ``exp(handicap)``."""
-        return scores * torch.exp(-handicap)
-
-
-def _split(items: SupportSet) -> tuple[Tensor, Tensor]:
-    """Return what is compared, and the handicap of shape (n_episodes, n_classes, 1)."""
-    return items.embedding[..., :-1], items.embedding[..., -1:]
+    def start_from(self, logits: Tensor) -> None:
+        """Scale the relation module by the log-odds of the relation scores."""
+        log_score = logits.double()
+        super().start_from(log_score - (-torch.expm1(log_score)).log())

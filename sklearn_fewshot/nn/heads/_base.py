@@ -4,35 +4,47 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from .._support import SupportSet
+from .._support import State, Support, to_state
 
 
 class Head(nn.Module):
     """What a metric learner adds to a backbone.
 
     A head is a function of values: :meth:`represent` turns a support set into class
-    representations, :meth:`score` compares queries with them. Nothing about a support set is kept
-    in the module, so one head serves any number of support sets at once.
+    representations, :meth:`context` these into a state, and :meth:`score` compares queries with it.
+    Nothing about a support set is kept in the module, so one head serves any number of support sets
+    at once.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import Head
     >>> class FirstExampleHead(Head):
-    ...     def score(self, context, query):
-    ...         first = context.embedding[:, : context.n_classes]
-    ...         return -torch.cdist(query, first)
-    >>> support = SupportSet(torch.eye(2)[None], torch.tensor([[0, 1]]), torch.ones(1, 2), 2)
+    ...     def context(self, representation):
+    ...         return {"first": representation.inputs[:, : representation.n_classes]}
+    ...
+    ...     def score(self, state, query):
+    ...         return -torch.cdist(query, state["first"])
+    >>> support = Support(torch.eye(2)[None], torch.tensor([[0, 1]]), torch.ones(1, 2), 2)
     >>> head = FirstExampleHead()
-    >>> context = head.context(head.represent(support))
-    >>> head.score(context, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
+    >>> state = head.context(head.represent(support))
+    >>> head.score(state, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
     tensor([[0]])
     """
 
-    #: Whether the head's arithmetic is cheap enough to be done in float64 at prediction. If not,
+    #: Whether the head's arithmetic is inexpensive enough for float64 at prediction. If not,
     #: queries travel through it in float32, in chunks of fixed size.
     exact: bool = True
+
+    #: Whether a query's logits are the same whatever the other queries are.
+    independent_queries: bool = True
+
+    #: Whether a constant may be added to the logit of one class, to correct for unequal shots.
+    score_shift: bool = True
+
+    #: The fixed number of classes that the head scores; None for any number.
+    n_outputs: int | None = None
 
     #: Whether the items of a support set are embedded examples; if not, attributes of classes.
     takes_examples: ClassVar[bool] = True
@@ -40,8 +52,9 @@ class Head(nn.Module):
     #: Whether classes are represented by the means of their examples, one item a class.
     averages: ClassVar[bool] = False
 
-    #: Laws of the family that the head does not keep by design, with the reason. "duplicates":
-    #: giving every example twice changes nothing; "weights": a weight of two is two examples.
+    #: Invariances of the family that the head does not have by design, with the reason.
+    #: "duplicates": giving every example twice changes nothing; "weights": a weight of two is two
+    #: examples.
     breaks: ClassVar[dict[str, str]] = {}
 
     @classmethod
@@ -49,82 +62,38 @@ class Head(nn.Module):
         """Build the head for embeddings of one shape; only heads with weights depend on it."""
         return cls(**options)
 
-    def represent(self, support: SupportSet) -> SupportSet:
-        """Condense support sets to what :meth:`score` needs; unless overridden, keep every item.
+    def represent(self, support: Support) -> Support:
+        """Condense support sets to what :meth:`context` needs; unless overridden, keep every item.
 
         Must accept its own output joined with more examples: a condensed item of weight ``w``
         counts like ``w`` examples.
         """
         return support
 
-    def context(self, representation: SupportSet) -> SupportSet:
-        """Work out what the items mean in the presence of each other, once for all queries.
+    def context(self, representation: Support) -> State:
+        """Work out, once for all queries, what they are compared with: any state.
 
-        What comes out cannot be joined with more examples. Nothing unless overridden.
+        What comes out cannot be joined with more examples. Unless overridden, the items as they
+        are, by :func:`~sklearn_fewshot.nn.to_state`.
         """
-        return representation
+        return to_state(representation)
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
-        """Compare queries with class representations.
+    def score(self, state: State, query: Tensor) -> Tensor:
+        """Compare queries with the classes.
 
         Parameters
         ----------
-        context : SupportSet
+        state : dict of tensors
             As returned by :meth:`context`.
         query : tensor of shape (n_episodes, n_queries, *embedding_shape)
             Embedded queries.
 
         Returns
         -------
-        scores : tensor of shape (n_episodes, n_queries, n_classes)
-            Larger is closer; ``-inf`` for classes without an example.
+        logits : tensor of shape (n_episodes, n_queries, n_classes)
+            Logarithms of unnormalised probabilities; ``-inf`` for classes without an example.
         """
         raise NotImplementedError
 
-    def logits(self, scores: Tensor) -> Tensor:
-        """Turn scores into logarithms of unnormalised probabilities: themselves by default."""
-        return scores
-
-    def proba(self, scores: Tensor, sharpness: float = 1.0) -> Tensor:
-        """Turn scores into class probabilities: softmax of the logits over the classes.
-
-        Parameters
-        ----------
-        scores : tensor of shape (..., n_classes)
-            As returned by :meth:`score`.
-        sharpness : float
-            Factor of the logits, the inverse of a temperature.
-
-        Returns
-        -------
-        proba : tensor of shape (..., n_classes)
-        """
-        return (sharpness * self.logits(scores)).softmax(dim=-1)
-
-    def margin(self, scores: Tensor) -> Tensor:
-        """Say how far the second of two classes is ahead; grows with its probability."""
-        logits = self.logits(scores)
-        return logits[..., 1] - logits[..., 0]
-
-    def additive(self, scores: Tensor) -> Tensor:
-        """Return the scores on the scale that offsets are added on: themselves by default."""
-        return scores
-
-    def raised(self, scores: Tensor, offset: Tensor) -> Tensor:
-        """Raise (or lower) the scores of classes by an offset on the scale of :meth:`additive`.
-
-        Parameters
-        ----------
-        scores : tensor of shape (..., n_classes)
-            As returned by :meth:`score`.
-        offset : tensor, broadcast to the same shape
-            By how much.
-
-        Returns
-        -------
-        scores : tensor of shape (..., n_classes)
-        """
-        return scores + offset
-
-    def start_from(self, scores: Tensor) -> None:
-        """Adjust the head to the scores it gives untrained; nothing unless overridden."""
+    def start_from(self, logits: Tensor) -> None:
+        """Adjust the head to the logits it gives untrained; nothing unless overridden."""

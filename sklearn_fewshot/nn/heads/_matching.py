@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .._distances import Metric
-from .._support import SupportSet, class_logsumexp
+from .._support import State, Support, class_logsumexp, from_state, to_state
 from ._metric import MetricHead
 
 
@@ -40,12 +40,12 @@ class MatchingHead(MetricHead):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import MatchingHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = MatchingHead("sqeuclidean", scale=1.0)
-    >>> scores = head.score(support, torch.tensor([[[0.0, 1.0]]]))
+    >>> scores = head.score(head.context(support), torch.tensor([[[0.0, 1.0]]]))
     >>> scores.detach()
     tensor([[[ -1., -17.]]])
     """
@@ -60,10 +60,10 @@ class MatchingHead(MetricHead):
         super().__init__(metric, scale, learn_scale)
         self.class_balanced = class_balanced
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Score by the logarithm of the attention that a class's examples receive."""
-        similarity = self.similarity(query, context.embedding)  # (n_episodes, n_queries, n_support)
-        return class_logsumexp(similarity, context, balanced=self.class_balanced)
+        similarity = self.similarity(query, state["inputs"])  # (n_episodes, n_queries, n_support)
+        return class_logsumexp(similarity, from_state(state), balanced=self.class_balanced)
 
 
 class FullContextHead(MatchingHead):
@@ -99,13 +99,13 @@ class FullContextHead(MatchingHead):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import FullContextHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = FullContextHead(embedding_dim=2)
-    >>> context = head.context(support)  # each example in the light of the others
-    >>> head.score(context, torch.tensor([[[0.0, 1.0]]])).shape
+    >>> state = head.context(support)  # each example in the context of the others
+    >>> head.score(state, torch.tensor([[[0.0, 1.0]]])).shape
     torch.Size([1, 1, 2])
     """
 
@@ -126,62 +126,62 @@ class FullContextHead(MatchingHead):
         """Build the head with as many units as the embedding has dimensions."""
         return cls(torch.Size(embedding_shape).numel(), **options)
 
-    def context(self, representation: SupportSet) -> SupportSet:
+    def context(self, representation: Support) -> State:
         """Embed the examples in the context of each other: ``g(x_i, S)``."""
         support = in_canonical_order(representation)
-        g = support.embedding  # (n_episodes, n_support, embedding_dim), padding last
+        g = support.inputs  # (n_episodes, n_support, embedding_dim), padding last
         length = (support.weight > 0).sum(dim=1).cpu()
         packed = pack_padded_sequence(g, length, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(
             self.support_lstm(packed)[0], batch_first=True, total_length=g.shape[1]
         )
         forward, backward = states.chunk(2, dim=-1)
-        return support._replace(embedding=forward + backward + g)
+        return to_state(support._replace(inputs=forward + backward + g))
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Embed the queries in the context of the support, then compare."""
-        return super().score(context, self.embed_query(query.flatten(2), context))
+        return super().score(state, self.embed_query(query.flatten(2), state))
 
-    def embed_query(self, query: Tensor, context: SupportSet) -> Tensor:
+    def embed_query(self, query: Tensor, state: State) -> Tensor:
         """Return ``f(q, S)`` for queries ``f'(q)`` of shape (n_episodes, n_queries, d)."""
         dim = query.shape[-1]
         of_query, of_state = self.gates.weight.split([dim, 2 * dim], dim=1)
         fixed = linear(query, of_query, self.gates.bias)  # the same in every step
         h = c = torch.zeros_like(query)
         for _ in range(self.n_steps):
-            r = self._read(h, context)
+            r = self._read(h, state)
             gates = fixed + linear(torch.cat([h, r], dim=-1), of_state)
             keep, write, show, value = gates.chunk(4, dim=-1)
             c = keep.sigmoid() * c + write.sigmoid() * value.tanh()
             h = show.sigmoid() * c.tanh() + query
         return h  # (n_episodes, n_queries, d)
 
-    def _read(self, h: Tensor, context: SupportSet) -> Tensor:
-        g = context.embedding
-        padding = (context.weight == 0).unsqueeze(1)
+    def _read(self, h: Tensor, state: State) -> Tensor:
+        g = state["inputs"]
+        padding = (state["weight"] == 0).unsqueeze(1)
         attention = (h @ g.mT).masked_fill(padding, -torch.inf).softmax(dim=-1)
         return attention @ g  # (n_episodes, n_queries, d)
 
 
-def in_canonical_order(support: SupportSet) -> SupportSet:
+def in_canonical_order(support: Support) -> Support:
     """Sort the items by a fixed projection, class by class, padding last.
 
     The result depends on the set of examples and on which of them share a class, not on the order
     of rows or on what the classes are called.
     """
-    embedding = support.embedding.flatten(2)
+    embedding = support.inputs.flatten(2)
     axis = torch.arange(1, embedding.shape[-1] + 1, device=embedding.device).cos()
     key = embedding.detach() @ axis.to(embedding.dtype)  # (n_episodes, n_support)
     weight = support.weight.to(key.dtype)
     zeros = key.new_zeros(len(key), support.n_classes)
-    total = zeros.scatter_add(1, support.code, key * weight)
-    count = zeros.scatter_add(1, support.code, weight)
-    class_key = (total / count.clamp_min(1e-12)).gather(1, support.code)
+    total = zeros.scatter_add(1, support.target, key * weight)
+    count = zeros.scatter_add(1, support.target, weight)
+    class_key = (total / count.clamp_min(1e-12)).gather(1, support.target)
     class_key = class_key.masked_fill(weight == 0, torch.inf)
     order = key.argsort(dim=1, stable=True)
     order = order.gather(1, class_key.gather(1, order).argsort(dim=1, stable=True))
     return support._replace(
-        embedding=embedding.gather(1, order.unsqueeze(-1).expand_as(embedding)),
-        code=support.code.gather(1, order),
+        inputs=embedding.gather(1, order.unsqueeze(-1).expand_as(embedding)),
+        target=support.target.gather(1, order),
         weight=support.weight.gather(1, order),
     )

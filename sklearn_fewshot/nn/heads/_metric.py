@@ -59,12 +59,12 @@ class MetricHead(Head):
         """
         return -self.scale * self.metric(query.flatten(2), item.flatten(2))
 
-    def start_from(self, scores: Tensor) -> None:
+    def start_from(self, logits: Tensor) -> None:
         """Set the scale to one over the median distance.
 
         There the softmax is neither flat nor saturated.
         """
         with torch.no_grad():
-            typical = (-scores[scores.isfinite()] / self.scale).median()
+            typical = (-logits[logits.isfinite()] / self.scale).median()
             if typical > 0:
                 self.log_scale.copy_(-typical.log())

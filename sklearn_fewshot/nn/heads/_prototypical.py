@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .._support import SupportSet, class_means
+from .._support import State, Support, class_means
 from ._metric import MetricHead
 
 
@@ -33,26 +33,30 @@ class PrototypicalHead(MetricHead):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import PrototypicalHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = PrototypicalHead()
     >>> prototypes = head.represent(support)
-    >>> prototypes.embedding
+    >>> prototypes.inputs
     tensor([[[0., 1.],
              [4., 0.]]])
-    >>> head.score(prototypes, torch.tensor([[[0.0, 2.0]]])).detach()
+    >>> head.score(head.context(prototypes), torch.tensor([[[0.0, 2.0]]])).detach()
     tensor([[[ -1., -20.]]])
     """
 
     averages: ClassVar[bool] = True
 
-    def represent(self, support: SupportSet) -> SupportSet:
+    def represent(self, support: Support) -> Support:
         """Average the examples of each class (eq. 1)."""
         return class_means(support)
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def context(self, representation: Support) -> State:
+        """Return the prototypes and how many examples each is the mean of."""
+        return {"prototype": representation.inputs, "count": representation.weight}
+
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Score by the negative scaled distance to each prototype (the logits of eq. 2)."""
-        absent = (context.weight == 0).unsqueeze(1)  # (n_episodes, 1, n_classes)
-        return self.similarity(query, context.embedding).masked_fill(absent, -torch.inf)
+        absent = (state["count"] == 0).unsqueeze(1)  # (n_episodes, 1, n_classes)
+        return self.similarity(query, state["prototype"]).masked_fill(absent, -torch.inf)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._data import channels_last
-from .._support import SupportSet, class_means
+from .._support import State, Support, class_means
 from ._base import Head
 
 FLOATS_AT_A_TIME = 2**23  # of a layer of all pairs, in prediction: 32 MiB
@@ -15,7 +15,7 @@ START_LOG_ODDS = 2.0  # of a pair at distance zero, in a perceptron that starts 
 
 
 class RelationHead(Head):
-    """A small network that says how well a query and a class go together.
+    """A small network that says how well a query and a class go together, as log-odds.
 
     Parameters
     ----------
@@ -35,25 +35,24 @@ class RelationHead(Head):
     Equation 1 of the paper: ``r(k, q) = g([c_k, f(q)])``, with the class map ``c_k``, the query map
     ``f(q)``, concatenation along channels, and a relation module ``g`` of two blocks of convolution
     (3x3), batch normalisation, max-pooling and ReLU, then two dense layers, the last of one sigmoid
-    unit. For vectors it is a perceptron of the same depth, which starts as a distance: a random
-    start, as for convolutions, would be worse than the features it gets. The first layer is linear,
-    so its two halves are computed once a class and once a query and added for each pair: the same
-    function, at a fraction of the cost.
+    unit. The head returns what goes into that sigmoid, the log-odds of ``r``. For vectors it is a
+    perceptron of the same depth, which starts as a distance: a random start, as for convolutions,
+    would be worse than the features it gets. The first layer is linear, so its two halves are
+    computed once a class and once a query and added for each pair: the same function, at a fraction
+    of the cost.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import RelationHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = RelationHead(embedding_shape=(2,))
-    >>> context = head.context(head.represent(support))
-    >>> scores = head.score(context, torch.tensor([[[0.0, 1.0]]]))
-    >>> scores.argmax(dim=-1)
+    >>> state = head.context(head.represent(support))
+    >>> log_odds = head.score(state, torch.tensor([[[0.0, 1.0]]]))
+    >>> log_odds.argmax(dim=-1)
     tensor([[0]])
-    >>> bool(((0 < scores) & (scores < 1)).all())
-    True
     """
 
     exact = False
@@ -88,47 +87,33 @@ class RelationHead(Head):
         """Build the head for maps or for vectors."""
         return cls(embedding_shape, **options)  # type: ignore[arg-type]
 
-    def represent(self, support: SupportSet) -> SupportSet:
+    def represent(self, support: Support) -> Support:
         """Average the maps of each class; :meth:`context` adds them up if asked for."""
         return class_means(support)
 
-    def context(self, representation: SupportSet) -> SupportSet:
+    def context(self, representation: Support) -> State:
         """Pass the class maps through their half of the first layer."""
-        class_map = representation.embedding
+        class_map = representation.inputs
         if self.reduction == "sum":
             count = representation.weight.to(class_map.dtype)
             class_map = class_map * count.view(*count.shape, *[1] * (class_map.ndim - 2))
-        return representation._replace(embedding=self._half(self.of_class, class_map))
+        of_class = self._half(self.of_class, class_map)
+        return {"of_class": of_class, "count": representation.weight}
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
-        """Score every pair of query and class by the relation module, between 0 and 1."""
-        of_class, of_query = context.embedding, self._half(self.of_query, query)
+    def score(self, state: State, query: Tensor) -> Tensor:
+        """Return the log-odds that the relation module gives every pair of query and class."""
+        of_class, of_query = state["of_class"], self._half(self.of_query, query)
         if self.training:
-            scores = self._relate(of_class.unsqueeze(1), of_query.unsqueeze(2))
+            log_odds = self._relate(of_class.unsqueeze(1), of_query.unsqueeze(2))
         else:
-            scores = self._relate_by_blocks(of_class, of_query)
-        absent = (context.weight == 0).unsqueeze(1)
-        return scores.masked_fill(absent, -torch.inf)  # (n_episodes, n_queries, n_classes)
+            log_odds = self._relate_by_blocks(of_class, of_query)
+        absent = (state["count"] == 0).unsqueeze(1)
+        return log_odds.masked_fill(absent, -torch.inf)  # (n_episodes, n_queries, n_classes)
 
-    def logits(self, scores: Tensor) -> Tensor:
-        """Return the log-odds of the scores: probabilities are the odds over their sum."""
-        least = 2.0**-25  # float32 cannot tell 1 from what is closer to it
-        return log_scores(scores) - (1.0 - scores).clamp_min(least).log()
-
-    def additive(self, scores: Tensor) -> Tensor:
-        """Return the log-odds of the scores."""
-        return self.logits(scores)
-
-    def raised(self, scores: Tensor, offset: Tensor) -> Tensor:
-        """Add to the log-odds of the scores, which stay between 0 and 1."""
-        raised = super().raised(self.additive(scores), offset).sigmoid()
-        return raised.masked_fill(scores == -torch.inf, -torch.inf)
-
-    def start_from(self, scores: Tensor) -> None:
+    def start_from(self, logits: Tensor) -> None:
         """Scale a perceptron's first layer so that the median pair has negative log-odds."""
         with torch.no_grad():
-            log_odds = scores[scores.isfinite()].double().logit(eps=1e-38)
-            typical = START_LOG_ODDS - float(log_odds.median())
+            typical = START_LOG_ODDS - float(logits[logits.isfinite()].double().median())
             if not self.is_spatial and typical > 0:
                 for layer in (self.of_class, self.of_query):
                     layer.weight.mul_(2.0 * START_LOG_ODDS / typical)
@@ -141,7 +126,7 @@ class RelationHead(Head):
         weights of one sign.
         """
         half = self.of_class.weight[: len(self.of_class.weight) // 2].detach().clone()
-        _, first, _, last, _ = self.of_pair
+        _, first, _, last = self.of_pair
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -180,12 +165,6 @@ class RelationHead(Head):
         return torch.cat(parts).view(shape)
 
 
-def log_scores(scores: Tensor) -> Tensor:
-    """Return the logarithms of scores between 0 and 1, ``-inf`` staying what it is."""
-    least = torch.finfo(scores.dtype).tiny  # where all scores are zero, all are equal
-    return scores.clamp_min(least).log().masked_fill(scores == -torch.inf, -torch.inf)
-
-
 def _of_spatial_pair(n_filters: int, height: int, width: int) -> nn.Sequential:
     halved = max(1, height // 2), max(1, width // 2)
     n_positions = max(1, halved[0] // 2) * max(1, halved[1] // 2)
@@ -222,4 +201,4 @@ def _of_flat_pair(hidden_dim: int) -> nn.Sequential:
 
 
 def _dense(n_features: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(n_features, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid()
+    return nn.Linear(n_features, 8), nn.ReLU(), nn.Linear(8, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .._distances import Metric, cityblock, get_metric, sqeuclidean
-from .._support import SupportSet, class_max, class_mean
+from .._support import State, class_max, class_mean, from_state
 from ._base import Head
 
 START_BIAS = 2.0  # log-odds of "same" that the head starts with at distance zero
@@ -38,12 +38,12 @@ class SiameseHead(Head):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import SiameseHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = SiameseHead(embedding_dim=2)
-    >>> log_odds = head.score(support, torch.tensor([[[0.0, 1.0]]]))
+    >>> log_odds = head.score(head.context(support), torch.tensor([[[0.0, 1.0]]]))
     >>> log_odds.argmax(dim=-1)
     tensor([[0]])
     """
@@ -95,15 +95,15 @@ class SiameseHead(Head):
                 total = total + sign * self.weighted_metric(a * factor, b * factor)
         return total
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Score a class by the highest (or the mean) log-odds of its examples."""
-        pairs = self.log_odds(query.flatten(2), context.embedding.flatten(2))
+        pairs = self.log_odds(query.flatten(2), state["inputs"].flatten(2))
         over_class = class_max if self.aggregate == "max" else class_mean
-        return over_class(pairs, context)  # (n_episodes, n_queries, n_classes)
+        return over_class(pairs, from_state(state))  # (n_episodes, n_queries, n_classes)
 
-    def start_from(self, scores: Tensor) -> None:
+    def start_from(self, logits: Tensor) -> None:
         """Set the weights so that the log-odds at the median distance are negative."""
         with torch.no_grad():
-            typical = (self.bias - scores[scores.isfinite()]).median()
+            typical = (self.bias - logits[logits.isfinite()]).median()
             if typical > 0:
                 self.weight.mul_(2.0 * START_BIAS / typical)

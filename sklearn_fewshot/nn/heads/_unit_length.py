@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .._distances import Metric
-from .._support import SupportSet
+from .._support import State, Support
 from ._base import Head
 from ._prototypical import PrototypicalHead
 
@@ -27,31 +27,31 @@ class CentroidHead(PrototypicalHead):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import CentroidHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = CentroidHead()
-    >>> head.represent(support).embedding
+    >>> head.represent(support).inputs
     tensor([[[0.0000, 0.5000],
              [1.0000, 0.0000]]])
     """
 
-    breaks = {"weights": "an item that stands for several examples is taken for their mean"}
+    breaks = {"weights": "an item that represents several examples is taken for their mean"}
 
     def __init__(self, metric: str | Metric = "cosine", scale: float = 10.0) -> None:
         super().__init__(metric, scale)
 
-    def represent(self, support: SupportSet) -> SupportSet:
+    def represent(self, support: Support) -> Support:
         """Average the normalised examples of each class."""
-        flat = support.embedding.flatten(2)
-        # Items that stand for several examples are means already; normalising twice is harmless.
+        flat = support.inputs.flatten(2)
+        # Items that represent several examples are means already; normalising twice is harmless.
         unit = torch.where(support.weight.unsqueeze(-1) > 1, flat, normalize(flat, dim=-1))
-        return super().represent(support._replace(embedding=unit.view_as(support.embedding)))
+        return super().represent(support._replace(inputs=unit.view_as(support.inputs)))
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Score by the negative scaled distance of the normalised query to each centroid."""
-        return super().score(context, normalize(query.flatten(2), dim=-1))
+        return super().score(state, normalize(query.flatten(2), dim=-1))
 
 
 class LogisticHead(Head):
@@ -70,15 +70,15 @@ class LogisticHead(Head):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn import SupportSet
+    >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import LogisticHead
-    >>> embedding = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = SupportSet(embedding, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
+    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = LogisticHead(C=10.0)
-    >>> fitted = head.context(support)  # a row of coefficients and a bias for each class
-    >>> fitted.embedding.shape
-    torch.Size([1, 2, 3])
-    >>> head.score(fitted, torch.tensor([[[0.0, 1.0]]])).argmax(dim=-1)
+    >>> state = head.context(support)
+    >>> state["coefficients"].shape, state["bias"].shape
+    (torch.Size([1, 2, 2]), torch.Size([1, 2]))
+    >>> head.score(state, torch.tensor([[[0.0, 1.0]]])).argmax(dim=-1)
     tensor([[0]])
     """
 
@@ -88,27 +88,30 @@ class LogisticHead(Head):
         super().__init__()
         self.C = C
 
-    def context(self, representation: SupportSet) -> SupportSet:
-        """Fit the regression of each episode; its weights and biases stand for the classes."""
-        device = representation.embedding.device
-        count = torch.zeros(len(representation.code), representation.n_classes, device=device)
-        count.scatter_add_(1, representation.code, representation.weight.float())
-        rows = normalize(representation.embedding.flatten(2).double(), dim=-1).cpu().numpy()
-        code, weight = (v.cpu().numpy() for v in (representation.code, representation.weight))
+    def context(self, representation: Support) -> State:
+        """Fit the regression of each episode: coefficients and a bias for each class."""
+        device = representation.inputs.device
+        count = torch.zeros(len(representation.target), representation.n_classes, device=device)
+        count.scatter_add_(1, representation.target, representation.weight.float())
+        rows = normalize(representation.inputs.flatten(2).double(), dim=-1).cpu().numpy()
+        code, weight = (v.cpu().numpy() for v in (representation.target, representation.weight))
         fitted = np.zeros((*count.shape, rows.shape[2] + 1))
         for e, present in enumerate(count.cpu().numpy() > 0):
             real = weight[e] > 0
             among_present = (np.cumsum(present) - 1)[code[e, real]]
             fitted[e, present] = fit_logistic(rows[e, real], among_present, weight[e, real], self.C)
-        coefficients = torch.from_numpy(fitted).to(device, representation.embedding.dtype)
-        codes = torch.arange(count.shape[1], device=device).expand(count.shape)
-        return SupportSet(coefficients, codes, count, representation.n_classes)
+        coefficients = torch.from_numpy(fitted).to(device, representation.inputs.dtype)
+        return {
+            "coefficients": coefficients[..., :-1],
+            "bias": coefficients[..., -1],
+            "count": count,
+        }
 
-    def score(self, context: SupportSet, query: Tensor) -> Tensor:
+    def score(self, state: State, query: Tensor) -> Tensor:
         """Return the linear predictor of each class."""
-        coefficients, bias = context.embedding[..., :-1], context.embedding[..., -1]
-        logits = normalize(query.flatten(2), dim=-1) @ coefficients.mT + bias.unsqueeze(1)
-        return logits.masked_fill((context.weight == 0).unsqueeze(1), -torch.inf)
+        logits = normalize(query.flatten(2), dim=-1) @ state["coefficients"].mT
+        logits = logits + state["bias"].unsqueeze(1)
+        return logits.masked_fill((state["count"] == 0).unsqueeze(1), -torch.inf)
 
 
 def fit_logistic(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..calibration import harmonic_mean
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
 
 
@@ -92,46 +93,3 @@ def generalized_accuracy(y_true: Any, y_pred: Any, base_classes: Any) -> General
         )
     seen, unseen = float(hits[is_seen].mean()), float(hits[~is_seen].mean())
     return GeneralizedAccuracy(seen, unseen, float(harmonic_mean(seen, unseen)))
-
-
-def harmonic_mean(a: Any, b: Any) -> Any:
-    """Return the harmonic mean of numbers or arrays, zero where either is."""
-    return 2.0 * a * b / np.maximum(a + b, np.finfo(float).tiny)
-
-
-def best_handicap(
-    ahead: np.ndarray, right: np.ndarray, codes: np.ndarray, is_seen: np.ndarray
-) -> float:
-    """Return what to subtract from seen classes, so that seen and unseen ones do well together.
-
-    Parameters
-    ----------
-    ahead : ndarray of shape (n_samples,)
-        By how much the best seen class leads the best unseen class.
-    right : bool ndarray of shape (n_samples,)
-        Whether the sample's class is the best of its side.
-    codes : int ndarray of shape (n_samples,)
-        The sample's class.
-    is_seen : bool ndarray of shape (n_classes,)
-        The side of each class. Classes without a sample do not count.
-
-    Returns
-    -------
-    handicap : float
-        Where the harmonic mean of the two class-wise accuracies is highest; 0 if it is nowhere
-        above 0.
-    """
-    order = np.argsort(ahead, kind="stable")
-    ahead, right, codes = ahead[order], right[order], codes[order]
-    count = np.bincount(codes, minlength=len(is_seen))
-    n_of_side = np.bincount(is_seen[count > 0], minlength=2)  # classes that have samples
-    on_seen = is_seen[codes]
-    share = right / (count[codes] * n_of_side[on_seen.astype(int)])
-    # With the handicap between two samples, unseen ones up to there and seen ones after are right.
-    unseen = np.cumsum(share * ~on_seen)[:-1]
-    seen = np.sum(share * on_seen) - np.cumsum(share * on_seen)[:-1]
-    mean = np.where(np.diff(ahead) > 0, harmonic_mean(seen, unseen), 0.0)
-    if not len(mean) or mean.max() <= 0:
-        return 0.0
-    best = int(np.argmax(mean))
-    return float(ahead[best : best + 2].mean())

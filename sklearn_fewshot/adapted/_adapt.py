@@ -1,0 +1,115 @@
+"""``adapt``: a support set goes where queries go, through pipelines, searches and frozen shells."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, overload
+
+from ._classifier import FewShotClassifier, check_learner
+from ._walk import refuse_search, walk
+
+
+class _AdaptsToExamples(Protocol):
+    def adapt(self, X_support: Any, y_support: Any) -> FewShotClassifier: ...
+
+
+@overload
+def adapt(
+    estimator: _AdaptsToExamples | FewShotClassifier,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = ...,
+    unlabelled: Any = ...,
+) -> FewShotClassifier: ...
+
+
+@overload
+def adapt(
+    estimator: Any,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = ...,
+    unlabelled: Any = ...,
+) -> Any: ...
+
+
+def adapt(
+    estimator: Any,
+    X_support: Any,
+    y_support: Any,
+    *,
+    include_base: bool = False,
+    unlabelled: Any = None,
+) -> Any:
+    """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
+
+    In a pipeline the support set passes through the fitted transformers first, which stay as they
+    are; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` hands it to
+    the last step untransformed, which learners refuse.
+
+    Parameters
+    ----------
+    estimator : fitted learner, Pipeline, search or FewShotClassifier
+        A pipeline's last step, or a search's best estimator, must be a learner or be adapted
+        already. It is not changed.
+    X_support : array-like of shape (n_support, ...)
+        Examples of the new classes, as the estimator's ``predict`` takes them.
+    y_support : array-like of shape (n_support,)
+        Their labels.
+    include_base : bool, default=False
+        Whether to keep the base classes beside the new ones, as in
+        :meth:`ProtoNetClassifier.adapt`.
+    unlabelled : label or None, default=None
+        What stands in ``y_support`` for examples without a label, as in
+        :meth:`ProtoNetClassifier.adapt`.
+
+    Returns
+    -------
+    adapted : FewShotClassifier or Pipeline
+        A :class:`FewShotClassifier`, or a pipeline of the frozen transformers that ends in one.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is nothing that can be adapted, or is adapted already and
+        ``include_base`` or ``unlabelled`` is given.
+    NotFittedError
+        If it is not fitted.
+
+    See Also
+    --------
+    FewShotPipeline : A pipeline whose ``predict`` takes a support set.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_fewshot import ProtoNetClassifier, adapt
+    >>> X, y = load_iris(return_X_y=True)
+    >>> learner = ProtoNetClassifier(max_epochs=1, validation_fraction=0.0, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), learner).fit(X[:100], y[:100])
+    >>> clf = adapt(pipe, X[[0, 50, 100]], ["setosa", "versicolor", "virginica"])
+    >>> clf.predict(X[[10]])
+    array(['setosa'], dtype='<U10')
+    """
+    options: dict[str, Any] = {"include_base": True} if include_base else {}
+    if unlabelled is not None:
+        options["unlabelled"] = unlabelled
+    path = walk(estimator)
+    refuse_search(path.end)
+    support = path.transform(X_support)
+    if isinstance(path.end, FewShotClassifier):
+        _refuse_options(options)
+        return path.rebuild(path.end._readapt(support, y_support))
+    check_learner(path.end, "The estimator that is adapted, or its last step,")
+    return path.rebuild(path.end.adapt(support, y_support, **options))
+
+
+def _refuse_options(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        raise TypeError(
+            f"{name}={value!r} takes a learner, or a pipeline or search that ends in one. Got what "
+            "is adapted already. Pass the one that was fitted on the base classes."
+        )

@@ -1,0 +1,82 @@
+"""Rejection of outliers: from which score on a query counts as one of the classes."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ..episodes import place_in_class
+from ..network import FittedNetwork, Representation
+from ..utils._validation import is_known, label_kind, label_text
+
+LEAST_TO_LEAVE_OUT = 3  # examples of a class that has leave-one-out scores
+MOST_FOLDS = 10  # in which examples are left out
+
+
+def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:
+    """Return the label of rejected queries as an array without axes, or raise."""
+    answer = np.asarray(label)
+    if answer.ndim or label_kind(answer.reshape(1)) != label_kind(classes):
+        raise ValueError(
+            f"reject_label must be a label of the type of the classes ({label_text(classes)}). Got "
+            f"{label!r}."
+        )
+    if is_known(answer.reshape(1), classes)[0]:
+        raise ValueError(
+            f"reject_label={label!r} is one of the classes: a rejected query could not be told "
+            "from one of that class. Choose another label."
+        )
+    return answer
+
+
+def check_reject_rate(reject_rate: float) -> float:
+    """Return the share of inliers that may be rejected, or raise."""
+    if not isinstance(reject_rate, Real) or not 0.0 <= reject_rate < 1.0:
+        raise ValueError(
+            f"The 'reject_rate' parameter must be a share of queries, in [0, 1). Got "
+            f"{reject_rate!r}."
+        )
+    return float(reject_rate)
+
+
+def leave_one_out_scores(
+    network: FittedNetwork,
+    items: Representation,
+    shown: Representation,
+    refine: Any,
+) -> np.ndarray:
+    """Score examples by a classifier without them, as if there were as many as with them.
+
+    Parameters
+    ----------
+    network : FittedNetwork
+        Scores.
+    items : Representation
+        What the classes are represented by.
+    shown : Representation
+        Encoded examples: of the classes of which there are all, some have leave-one-out scores.
+    refine : callable
+        Lets unlabelled examples take part in condensed items.
+
+    Returns
+    -------
+    score : float64 ndarray of shape (n_scored_examples,)
+        Relative to the median score of inliers that held-out classes predict.
+    """
+    count = items.count.astype(int)
+    n_shown = np.bincount(shown.code, minlength=len(count))
+    takes_part = (n_shown == count) & (count >= LEAST_TO_LEAVE_OUT)
+    rest = items.take(~takes_part[items.code])
+    shown = shown.take(takes_part[shown.code])
+    place = place_in_class(shown.code)
+    scores = [np.empty(0)]
+    for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
+        left = place == fold
+        others = refine(network.condense(rest.join(shown.take(~left))))
+        state, without = network.adapt(others), others.count
+        best = network.predict_uncorrected(state, shown.embedding[left], len(count)).max(axis=1)
+        usual = network.inlier_quantile(without, 0.5)
+        scores.append(best - usual[shown.code[left]])
+    return np.concatenate(scores)

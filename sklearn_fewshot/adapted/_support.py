@@ -1,0 +1,111 @@
+"""Support sets as users give them: checked, joined, compared."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from ..network import Representation
+from ..utils._carried import refuse_carried_support
+from ..utils._memory_map import blocks_of
+from ..utils._validation import check_labels, label_kind, label_text
+from ..utils._warnings import warn_user
+
+
+def check_support_pair(X_support: Any, y_support: Any) -> None:
+    """Raise if only one half of a support set is given, or it came through a plain pipeline."""
+    if (X_support is None) != (y_support is None):
+        given, missing = ("y_support", "X_support")
+        if y_support is None:
+            given, missing = missing, given
+        raise ValueError(f"A support set needs both halves: got {given} without {missing}.")
+    refuse_carried_support(given=X_support is not None)
+
+
+def check_support_labels(
+    X: np.ndarray, y: Any, unlabelled: Any, *, needs_label: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the examples that have one, and which examples have none.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_support, ...)
+        Examples.
+    y : array-like of shape (n_support,)
+        Their labels.
+    unlabelled : label or None
+        The mark of examples without a label; None if all have one.
+    needs_label : bool
+        Whether at least one must have a label.
+    """
+    if unlabelled is None:
+        y = check_labels(X, y)
+        return y, np.zeros(len(y), dtype=bool)
+    y = column_or_1d(y, warn=True)
+    is_unlabelled = find_unlabelled(X, y, unlabelled)
+    labels = y[~is_unlabelled]
+    if all(isinstance(label, Number) for label in labels.tolist()):
+        labels = np.array(labels.tolist())  # numbers that stood beside a mark of another type
+    if len(labels):
+        return check_labels(X[~is_unlabelled], labels), is_unlabelled
+    if needs_label:
+        raise ValueError(
+            f"y has no label but {unlabelled!r}, which marks examples without one. Give at least "
+            "one labelled example of each class."
+        )
+    return labels, is_unlabelled
+
+
+def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
+    """Return which examples have the mark in place of a label, shape (n_samples,)."""
+    if np.ndim(mark) or mark != mark:
+        raise ValueError(f"unlabelled must be one label, and not NaN. Got {mark!r}.")
+    if y.dtype.kind != "O" and label_kind(y) != label_kind(np.asarray([mark])):
+        raise ValueError(
+            f"unlabelled={mark!r} can be no label of y, which has {label_text(y)}. Use a mark of "
+            "the same type."
+        )
+    check_labels(X, np.zeros(len(y)))  # their number: of the labels, the mark may be of any type
+    return np.array([label == mark for label in y.tolist()], dtype=bool)
+
+
+def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:
+    """Say which examples are given under several labels: nothing can tell their classes apart."""
+    seen: dict[int, int] = {}
+    conflicts = []
+    samples = (sample for block in blocks_of(X) for sample in block)
+    for row, sample in enumerate(samples):
+        first = seen.setdefault(hash(sample.tobytes()), row)
+        if y[first] != y[row]:
+            conflicts.append((first, row))
+    if conflicts:
+        first, row = conflicts[0]
+        warn_user(
+            f"{len(conflicts)} examples of the support set are given under several labels: row "
+            f"{row} ({label_text(y[[row]])}) equals row {first} ({label_text(y[[first]])}). "
+            "Nothing tells these classes apart there. Correct the labels, or drop the rows."
+        )
+
+
+def join_classes(
+    old: Representation, old_classes: np.ndarray, new: Representation, new_classes: np.ndarray
+) -> tuple[Representation, np.ndarray]:
+    """Join two sets of items under the union of their classes.
+
+    Labels of different kinds (numbers and strings) would silently become strings; they raise.
+    """
+    kinds = {label_kind(classes) for classes in (old_classes, new_classes) if len(classes)}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"The new labels ({label_text(new_classes)}) and the known ones "
+            f"({label_text(old_classes)}) are of different types. Use one type for both."
+        )
+    classes = np.unique(np.concatenate([old_classes, new_classes]))
+    recoded = (
+        items.recode(np.searchsorted(classes, labels), len(classes))
+        for items, labels in ((old, old_classes), (new, new_classes))
+    )
+    return next(recoded).join(next(recoded)), classes

@@ -1,0 +1,282 @@
+"""Learners of new classes from examples: fit, adapt and predict, written once for all."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from ..adapted import FewShotClassifier, check_support_pair
+from ..utils._warnings import warn_user
+from ._base import BaseMetaLearner
+
+LEAST_SPREAD = 1e-9  # of the widest column: below it is what rounding leaves of a constant
+FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
+
+
+class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
+    """Base of the learners that adapt to examples of new classes: what users call.
+
+    What a learner defines is said in ``_base.BaseMetaLearner``, which trains.
+
+    See Also
+    --------
+    with_common_parameters : Completes the signature and the docstring of a learner.
+
+    Examples
+    --------
+    A learner names its head and the head's parameters:
+
+    >>> from sklearn_fewshot import adapt
+    >>> from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> @with_common_parameters
+    ... class CityblockNet(BaseFewShotLearner):
+    ...     def __init__(self, **common):
+    ...         super().__init__(**common)
+    ...
+    ...     def _head(self):
+    ...         return PrototypicalHead, {"metric": "cityblock"}
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> learner = CityblockNet(max_epochs=2, random_state=0).fit(X[y < 8], y[y < 8])
+    >>> classifier = adapt(learner, X[y >= 8][:10], y[y >= 8][:10])
+    >>> classifier.classes_
+    array([8, 9])
+    """
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Self:
+        """Meta-train the network on episodes drawn from the classes of y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, channels, length) or \
+(n_samples, channels, height, width)
+            Samples of the base classes.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Who drew, spoke or photographed a sample: the support and the queries of an episode
+            never share a group.
+        class_groups : array-like of shape (n_samples,) or None, default=None
+            Alphabet, genus, ... of a sample's class: classes of one group stay on one side of the
+            validation split.
+
+        Returns
+        -------
+        self : object
+            Fitted learner. If ``fit`` raises, it is what it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an array is malformed, there are fewer than two classes, or no class
+            has two examples.
+        ArithmeticError
+            If training diverges: the loss is not finite.
+        MemoryError
+            If memory runs out; the message says what to lower.
+        OSError
+            If the folder ``checkpoint`` cannot be written to.
+        """
+        return self._fit(X, y, groups, class_groups)
+
+    # ------------------------------------------------------------------ adaptation and prediction
+
+    def adapt(
+        self,
+        X_support: Any,
+        y_support: Any,
+        *,
+        include_base: bool = False,
+        unlabelled: Any = None,
+    ) -> FewShotClassifier:
+        """Build a classifier of new classes from a few examples; nothing is trained.
+
+        Parameters
+        ----------
+        X_support : array-like of shape (n_support, n_features) or (n_support, *input_shape)
+            Examples of the new classes.
+        y_support : array-like of shape (n_support,)
+            Their labels. Examples of a base class add to it if ``include_base``.
+        include_base : bool, default=False
+            Whether to keep the base classes beside the new ones.
+        unlabelled : label or None, default=None
+            The mark in ``y_support`` of examples without a label, such as -1: they refine the
+            class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that
+            of a class.
+
+        Returns
+        -------
+        classifier : FewShotClassifier
+            This learner is not changed.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are malformed or do not fit what the learner was fitted on.
+
+        Warns
+        -----
+        UserWarning
+            If the support lies so far from the base data that it looks untransformed.
+        """
+        check_is_fitted(self)
+        if X_support is None or y_support is None:
+            check_support_pair(X_support, y_support)
+            raise ValueError("adapt needs a support set: X_support and y_support.")
+        adapted = FewShotClassifier(self, include_base=include_base, unlabelled=unlabelled)
+        adapted.fit(X_support, y_support)
+        self._warn_if_far(X_support)
+        return adapted
+
+    def _warn_if_far(self, X_support: Any) -> None:
+        support = np.asarray(X_support)
+        if self.input_scale_ != 1.0 and support.dtype.kind == "f" and support.max() <= 1.0:
+            warn_user(
+                f"The support set has no value above 1, but {type(self).__name__} was fitted on "
+                f"integer images and multiplies its input by {self.input_scale_:.4g}. Pass "
+                "images in the range that fit got."
+            )
+        support = support.astype(np.float64).reshape(len(support), -1)
+        varies = self._base_std > LEAST_SPREAD * self._base_std.max()
+        deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
+        if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
+            warn_user(
+                f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
+                f"deviations from what {type(self).__name__} was fitted on. If the learner stands "
+                "behind transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
+                "or a FewShotPipeline: a raw support set does not pass through them."
+            )
+
+    def _classifier(self, X_support: Any = None, y_support: Any = None) -> FewShotClassifier:
+        """Return the classifier of a support set, or of the base classes without one."""
+        check_is_fitted(self)
+        check_support_pair(X_support, y_support)
+        if X_support is None:
+            return self._base_classifier()
+        return self.adapt(X_support, y_support)
+
+    def predict(
+        self,
+        X: Any,
+        *,
+        X_support: Any = None,
+        y_support: Any = None,
+        reject_label: Any = None,
+        reject_rate: float = 0.05,
+    ) -> np.ndarray:
+        """Predict the class of each query, of the support set or of the base classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+        reject_label : label or None, default=None
+            The label of rejected outliers: see
+            :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the base classes themselves,
+            which ``fit`` has seen, fewer are rejected than stated.
+        reject_rate : float, default=0.05
+            Share of the inliers, queries of the classes, that may be rejected.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+
+        Raises
+        ------
+        ValueError
+            If one half of the support set is missing or an array does not fit the learner.
+        """
+        classifier = self._classifier(X_support, y_support)
+        return classifier.predict(X, reject_label=reject_label, reject_rate=reject_rate)
+
+    def predict_proba(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Columns in the sorted order of the labels.
+        """
+        return self._classifier(X_support, y_support).predict_proba(X)
+
+    def decision_function(
+        self, X: Any, *, X_support: Any = None, y_support: Any = None
+    ) -> np.ndarray:
+        """Score each query against each class, larger is closer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            With two classes one score, positive for the second.
+        """
+        return self._classifier(X_support, y_support).decision_function(X)
+
+    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+        """Say how well any class explains each query, larger is more like the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        score : ndarray of shape (n_queries,)
+        """
+        return self._classifier(X_support, y_support).score_samples(X)
+
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_support: Any = None,
+        y_support: Any = None,
+    ) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        y : array-like of shape (n_queries,)
+            True labels. Unknown ones count as errors, with a warning.
+        sample_weight : array-like of shape (n_queries,) or None, default=None
+            Weights.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        accuracy : float
+
+        Raises
+        ------
+        ValueError
+            If no label of y is known: on new classes use
+            :class:`~sklearn_fewshot.model_selection.EpisodicScorer`.
+        """
+        return self._classifier(X_support, y_support).score(X, y, sample_weight)
