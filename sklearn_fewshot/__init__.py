@@ -11,8 +11,8 @@ from .learners.metric._protonet import ProtoNetClassifier
 from .learners.metric._relationnet import RelationNetClassifier
 from .learners.metric._siamesenet import SiameseNetClassifier
 from .learners.metric._zero_shot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
+from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
-from .persistence._model_file import ModelFormatError
 from .utils._attributes import ClassAttributes
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -442,18 +443,48 @@ class FittedNetwork:
         state = self.__dict__.copy()
         del state["module"]
         state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
+        dtype = self.autocast_dtype  # by its name: model files hold no values of torch
+        state["autocast_dtype"] = None if dtype is None else str(dtype).removeprefix("torch.")
         if isinstance(self.recipe.backbone, nn.Module):
             state["recipe"] = self.recipe._replace(backbone=on_cpu(self.recipe.backbone))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the network again and load the weights, on the device that is there."""
-        weights = state.pop("weights")
+        state = dict(state)
+        weights = {k: torch.from_numpy(np.array(v)) for k, v in state.pop("weights").items()}
+        name = state["autocast_dtype"]
+        state["autocast_dtype"] = None if name is None else getattr(torch, name)
         self.__dict__.update(state)
-        with torch.random.fork_rng(devices=[]):
-            module = self.recipe.build()
-        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+        module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
+
+
+def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> EpisodicModule:
+    """Build a network around weights.
+
+    Networks of this package are first built without memory, and what a file says about their sizes
+    is compared with the weights that it brings before anything of that size is there.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not those of such a network.
+    """
+    is_ours = isinstance(recipe.backbone, str)
+    with torch.random.fork_rng(devices=[]), torch.device("meta") if is_ours else nullcontext():
+        module = recipe.build()
+    wanted = {k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
+    got = {k: (v.shape, v.dtype) for k, v in weights.items()}
+    differ = [k for k in wanted.keys() | got.keys() if wanted.get(k) != got.get(k)]
+    if differ:
+        name = min(differ)
+        raise ValueError(
+            f"The weights are not those of the network: {name} must have shape and dtype "
+            f"{wanted.get(name)}. Got {got.get(name)}."
+        )
+    module.load_state_dict(weights, assign=is_ours)
+    return module
 
 
 def on_wanted_device(module: EpisodicModule, device: str) -> EpisodicModule:
