@@ -471,7 +471,7 @@ def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> EpisodicMo
     ValueError
         If the weights are not those of such a network.
     """
-    is_ours = isinstance(recipe.backbone, str)
+    is_ours = all(_is_ours(part) for part in (recipe.backbone, recipe.head))
     with torch.random.fork_rng(devices=[]), torch.device("meta") if is_ours else nullcontext():
         module = recipe.build()
     wanted = {k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
@@ -485,6 +485,11 @@ def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> EpisodicMo
         )
     module.load_state_dict(weights, assign=is_ours)
     return module
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether a part of a recipe is of this package: it can be built without memory."""
+    return isinstance(part, str) or getattr(part, "__module__", "").startswith(f"{__package__}.")
 
 
 def on_wanted_device(module: EpisodicModule, device: str) -> EpisodicModule:

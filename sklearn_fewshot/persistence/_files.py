@@ -79,6 +79,12 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
             _load(file, trusted=None)
         except ModelFormatError as error:
             raise ValueError(f"The estimator cannot be saved: {error}.") from error
+        except (AttributeError, ImportError, TypeError, ValueError) as error:
+            raise TypeError(
+                "The estimator cannot be saved, since what was written cannot be loaded: "
+                f"{error}. Classes and functions must be found by their names: define them in a "
+                "module."
+            ) from error
 
 
 def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -> Any:

@@ -31,6 +31,11 @@ TUPLES: tuple[type, ...] = (Calibration, KnownScores, Recipe, Representation, Sh
 CALLED: tuple[type, ...] = (torch.device,)
 #: Functions that may be referred to by name, beside the metrics: parameters of scikit-learn's.
 FUNCTIONS: tuple[Any, ...] = (chi2, f_classif, mutual_info_classif)
+#: What is known by its name only, with its loader.
+NAMED = {
+    "numpy.dtype": "DTypeNode",
+    "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",  # 1.6 has it
+}
 #: Modules whose public classes and functions may be referred to by name.
 MODULES = (package_nn, heads, backbones)
 
@@ -70,7 +75,7 @@ def own_types() -> dict[str, str]:
     A class that may be named, such as a head, could otherwise be called with huge sizes.
     """
     package = importlib.import_module(__package__.rpartition(".")[0])
-    found = {"numpy.dtype": "DTypeNode"}
+    found = dict(NAMED)
     exported = [getattr(package, name) for name in package.__all__]
     estimators = [part for part in exported if _is_a(part, BaseEstimator)]
     for loader, types in (

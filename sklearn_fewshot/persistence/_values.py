@@ -111,7 +111,7 @@ def _why_not(place: Place) -> str | None:
             f"is {value.__qualname__}, which cannot be found by its name. Lambdas and functions "
             "within functions cannot be saved: define it in a module."
         )
-    if isinstance(value, np.random.RandomState | np.random.Generator):
+    if place.key == "random_state" and not isinstance(value, int | np.integer | None):
         return (
             "is a random generator, which is not stored. It only matters in fit: save the "
             "estimator after set_params(random_state=0), or another seed."
@@ -176,21 +176,26 @@ def check_sizes(estimator: Any, file_size: int) -> None:
     if largest > most:
         raise ModelFormatError(f"no file of this size has samples of {largest} values")
     for place in places:
-        owner, _, key, value = place
-        if key == "memory" and value is not None:
+        if place.key == "memory" and place.value is not None:
             raise ModelFormatError(f"{place.text} is a cache, which no model file has")
-        if not isinstance(value, int | float | np.number):
-            continue
-        if key in LIMITS and abs(value) > LIMITS[key]:
-            raise ModelFormatError(f"{place.text} has {key}={value}, at most {LIMITS[key]}")
-        if key in BATCHES and value > max(FEW_ROWS, MOST_NUMBERS // largest):
+        number = _largest_number(place)
+        if place.key in LIMITS and number > LIMITS[place.key]:
+            raise ModelFormatError(f"{place.text} has {place.key}={number}, at most {LIMITS}")
+        if place.key in BATCHES and number > max(FEW_ROWS, MOST_NUMBERS // largest):
             raise ModelFormatError(
-                f"{place.text} is {value}: batches of so many samples of {largest} values are more "
-                f"than a file may ask for ({MOST_NUMBERS} numbers); lower it before fit"
+                f"{place.text} is {number}: batches of so many samples of {largest} values are "
+                f"more than a file may ask for ({MOST_NUMBERS} numbers); lower it before fit"
             )
-        is_size = isinstance(owner, (*OBJECTS, *TUPLES)) and isinstance(value, int | np.integer)
-        if is_size and abs(value) > most:
-            raise ModelFormatError(f"{place.text} is {value}, too much for a file of this size")
+        if isinstance(place.owner, (*OBJECTS, *TUPLES)) and number > most:
+            raise ModelFormatError(f"{place.text} is {number}, too much for a file of this size")
+
+
+def _largest_number(place: Place) -> float:
+    """Return the largest number of a place by magnitude; of arrays only integers count."""
+    value = place.value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
+        return max(abs(int(value.min())), abs(int(value.max())))
+    return abs(value) if isinstance(value, int | float | np.number) else 0
 
 
 def check_predicts(estimator: Any) -> None:
