@@ -176,26 +176,36 @@ def check_sizes(estimator: Any, file_size: int) -> None:
     if largest > most:
         raise ModelFormatError(f"no file of this size has samples of {largest} values")
     for place in places:
-        if place.key == "memory" and place.value is not None:
-            raise ModelFormatError(f"{place.text} is a cache, which no model file has")
-        number = _largest_number(place)
-        if place.key in LIMITS and number > LIMITS[place.key]:
-            raise ModelFormatError(f"{place.text} has {place.key}={number}, at most {LIMITS}")
-        if place.key in BATCHES and number > max(FEW_ROWS, MOST_NUMBERS // largest):
-            raise ModelFormatError(
-                f"{place.text} is {number}: batches of so many samples of {largest} values are "
-                f"more than a file may ask for ({MOST_NUMBERS} numbers); lower it before fit"
-            )
-        if isinstance(place.owner, (*OBJECTS, *TUPLES)) and number > most:
-            raise ModelFormatError(f"{place.text} is {number}, too much for a file of this size")
+        _check_size(place, largest, most)
 
 
-def _largest_number(place: Place) -> float:
-    """Return the largest number of a place by magnitude; of arrays only integers count."""
-    value = place.value
+def _check_size(place: Place, largest: int, most: int) -> None:
+    """Raise unless a value is one that may be in a file of ``most`` bytes.
+
+    ``largest`` is the number of values of a sample.
+    """
+    key, number = place.key, _largest_number(place.value)
+    if key == "memory" and place.value is not None:
+        raise ModelFormatError(f"{place.text} is a cache, which no model file has")
+    if key in LIMITS and number > LIMITS[key]:
+        raise ModelFormatError(f"{place.text} has {key}={number}, at most {LIMITS[key]}")
+    if key in BATCHES and number > max(FEW_ROWS, MOST_NUMBERS // largest):
+        raise ModelFormatError(
+            f"{place.text} is {number}: batches of so many samples of {largest} values are more "
+            f"than a file may ask for ({MOST_NUMBERS} numbers); lower it before fit"
+        )
+    is_size = isinstance(place.owner, (*OBJECTS, *TUPLES)) and not isinstance(number, float)
+    if is_size and number > most:
+        raise ModelFormatError(f"{place.text} is {number}, too much for a file of this size")
+
+
+def _largest_number(value: Any) -> int | float:
+    """Return the largest number of a value by magnitude; of arrays only integers count."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
         return max(abs(int(value.min())), abs(int(value.max())))
-    return abs(value) if isinstance(value, int | float | np.number) else 0
+    if isinstance(value, int | np.integer):
+        return abs(int(value))
+    return abs(float(value)) if isinstance(value, float | np.floating) else 0
 
 
 def check_predicts(estimator: Any) -> None:
