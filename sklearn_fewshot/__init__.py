@@ -14,8 +14,8 @@ from .learners.metric import (
     ZeroShotProtoNetClassifier,
     ZeroShotRelationNetClassifier,
 )
+from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
-from .persistence._model_file import ModelFormatError
 from .utils._attributes import ClassAttributes
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -546,6 +547,8 @@ class FittedNetwork:
         state = self.__dict__.copy()
         del state["module"]
         state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
+        dtype = self.autocast_dtype  # by its name: model files hold no values of torch
+        state["autocast_dtype"] = None if dtype is None else str(dtype).removeprefix("torch.")
         modules = {k: v for k, v in self.recipe.options.items() if isinstance(v, nn.Module)}
         if modules:
             on_the_cpu = {name: on_cpu(module) for name, module in modules.items()}
@@ -554,17 +557,51 @@ class FittedNetwork:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the network again and load the weights, on the device that is there."""
-        weights = state.pop("weights")
+        state = dict(state)
+        weights = {k: torch.from_numpy(np.array(v)) for k, v in state.pop("weights").items()}
+        name = state["autocast_dtype"]
+        state["autocast_dtype"] = None if name is None else getattr(torch, name)
         self.__dict__.update(state)
-        with torch.random.fork_rng(devices=[]):
-            module = self.recipe.build()
-        module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+        module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
 
 
 def _writeable(values: np.ndarray) -> torch.Tensor:
     # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotModule:
+    """Build a network around weights.
+
+    Networks of this package are first built without memory, and what a file says about their sizes
+    is compared with the weights that it brings before anything of that size is there.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not those of such a network.
+    """
+    parts = (recipe.options.get(name, "") for name in ("backbone", "head"))
+    is_ours = all(_is_ours(part) for part in (recipe.module, *parts))
+    with torch.random.fork_rng(devices=[]), torch.device("meta") if is_ours else nullcontext():
+        module = recipe.build()
+    wanted = {k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
+    got = {k: (v.shape, v.dtype) for k, v in weights.items()}
+    differ = [k for k in wanted.keys() | got.keys() if wanted.get(k) != got.get(k)]
+    if differ:
+        name = min(differ)
+        raise ValueError(
+            f"The weights are not those of the network: {name} must have shape and dtype "
+            f"{wanted.get(name)}. Got {got.get(name)}."
+        )
+    module.load_state_dict(weights, assign=is_ours)
+    return module
+
+
+def _is_ours(part: Any) -> bool:
+    """Whether a part of a recipe is of this package: it can be built without memory."""
+    return isinstance(part, str) or getattr(part, "__module__", "").startswith(f"{__package__}.")
 
 
 def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:

@@ -39,7 +39,15 @@ def stated(name):
     about = metadata.metadata(name)
     classifiers = [c for c in about.get_all("Classifier", []) if c.startswith("License")]
     first_line = (about.get("License") or "").strip().partition("\n")[0]
-    return " ".join([about.get("License-Expression") or "", first_line, *classifiers])
+    named = " ".join([about.get("License-Expression") or "", first_line, *classifiers])
+    return named if named.strip() != "License :: OSI Approved" else first_line_of_file(name)
+
+
+def first_line_of_file(name):
+    """Return the first line of the licence's text, for packages that give no other name."""
+    files = metadata.metadata(name).get_all("License-File")
+    texts = [file for file in metadata.files(name) if file.name in files]
+    return texts[0].read_text().strip().partition("\n")[0]
 
 
 def test_every_package_is_listed():

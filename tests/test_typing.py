@@ -25,8 +25,8 @@ assert_type(classifier.predict_proba(X), np.ndarray)
 result = assert_type(episodic_score(learner, X, y, n_way=2), EpisodicResult)
 assert_type(result.mean, float)
 assert_type(episodic_score(learner, X, y, episodes=[None]), list[EpisodicResult])
-save_model(learner, Path("learner.npz"))
-assert_type(load_model("learner.npz", trusted=["a:b"]), Any)
+save_model(learner, Path("learner.skops"))
+assert_type(load_model("learner.skops", trusted=["a.b"]), Any)
 """
 SLIPS = {
     "learner.adapt(X)": "Missing positional argument",

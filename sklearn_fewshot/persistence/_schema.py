@@ -1,317 +1,148 @@
-"""What fitted estimators are made of: which attributes, of which types, and how their sizes agree.
+"""The schema of a model file: how skops says what an estimator consists of.
 
-Everything that a model file may hold is listed here; nothing else is written or read.
+A *state* is a JSON object with a ``__loader__``, the class of skops that builds a value from it.
+It has the value's type, and a number, ``__id__``, by which other places refer to the same value.
+skops itself writes such a value out wherever it occurs, numbers it by its address, and repeats its
+arrays. :class:`Renumbering` makes of that a schema in which every value is defined once, so that
+equal models are equal files. :func:`check_schema` accepts no other, since skops follows references
+along every path: a few hundred bytes could keep it busy for ever.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any
 
-import numpy as np
-from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
-from sklearn.feature_selection import VarianceThreshold
-from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    FunctionTransformer,
-    MaxAbsScaler,
-    MinMaxScaler,
-    Normalizer,
-    RobustScaler,
-    StandardScaler,
-)
+from ._archive import ModelFormatError
+from ._trusted import LOADERS, SCALARS, own_types
 
-from ..adapted._classifier import FewShotClassifier, FewShotPipeline
-from ..learners._encoder import FrozenEncoder
-from ..learners.metric._baseline import BaselineClassifier
-from ..learners.metric._matchingnet import MatchingNetClassifier
-from ..learners.metric._protonet import ProtoNetClassifier
-from ..learners.metric._relationnet import RelationNetClassifier
-from ..learners.metric._siamesenet import SiameseNetClassifier
-from ..learners.metric._zero_shot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
-from ..network import FittedNetwork, Representation
-from ..utils._attributes import ClassAttributes
-from ._model_file import ModelFormatError
-
-Sizes = dict[str, int]  # what a letter stands for in one estimator
-Check = Callable[[str, Any, Sizes], None]  # name of the attribute, its value; raises
+MOST_VALUES = 2**20  # that skops visits: ten seconds
+OLDEST_PROTOCOL = 2  # of skops; it reads older ones by other, less strict classes
+# skops reads these parts of a state before the others: a value is defined where it is read first.
+READ_FIRST = {"key_types": 0, "content": 1}
 
 
-class Field(NamedTuple):
-    """A fitted attribute.
+def is_state(value: Any) -> bool:
+    """Whether a part of the schema is the state of a value, not a mapping of states."""
+    return isinstance(value, dict) and isinstance(value.get("__loader__"), str)
 
-    Parameters
+
+class Renumbering:
+    """Numbers values and files in the order in which skops reads them, and writes each once.
+
+    Attributes
     ----------
-    check : callable
-        Raises unless the value is what it must be.
-    required : bool
-        Whether a fitted estimator always has it.
+    files : dict of str
+        New name of each member that the schema refers to, by the old name.
     """
 
-    check: Check
-    required: bool = True
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self._numbers: dict[int, int] = {}
+
+    def apply(self, value: Any) -> Any:
+        """Return a schema, or a part of it, with new numbers and names."""
+        if isinstance(value, list):
+            return [self.apply(part) for part in value]
+        if is_state(value):
+            return self._state(value)
+        if isinstance(value, dict):
+            return {key: self.apply(part) for key, part in value.items()}
+        return value
+
+    def _state(self, state: dict[str, Any]) -> dict[str, Any]:
+        address, changed = state.get("__id__"), {}
+        if address in self._numbers:
+            return {"__id__": self._numbers[address]}
+        if address is not None:
+            changed["__id__"] = self._numbers[address] = len(self._numbers) + 1
+        if isinstance(state.get("file"), str):
+            suffix = state["file"].rpartition(".")[2]
+            changed["file"] = self.files.setdefault(
+                state["file"], f"part_{len(self.files)}.{suffix}"
+            )
+        if (state["__module__"], state["__class__"]) == ("numpy", "memmap"):
+            changed["__class__"] = "ndarray"
+        keys = sorted(state, key=lambda key: READ_FIRST.get(key, 2))
+        return {key: changed.get(key, self.apply(state[key])) for key in keys}
 
 
-# ---------------------------------------------------------------------- checks
-
-
-def refuse(name: str, wanted: str, value: Any) -> None:
-    """Raise, saying what an attribute should have been."""
-    got = f"shape {value.shape}, {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
-    raise ModelFormatError(f"{name} must be {wanted}. Got {got[:100]}")
-
-
-def agree(name: str, letter: str, size: int, sizes: Sizes) -> None:
-    """Raise unless a size is that of everything else with this letter."""
-    if sizes.setdefault(letter, size) != size:
-        raise ModelFormatError(f"{name} has {size} entries where {sizes[letter]} belong")
-
-
-def numbers(letters: str, kinds: str = "f", *, or_none: bool = False) -> Check:
-    """Check an array of numbers: one letter for each of its axes."""
-
-    def check(name: str, value: Any, sizes: Sizes) -> None:
-        if or_none and value is None:
-            return
-        is_right = isinstance(value, np.ndarray) and value.dtype.kind in kinds
-        if not is_right or value.ndim != len(letters):
-            refuse(name, f"an array of numbers in {len(letters)} dimensions", value)
-        for letter, size in zip(letters, value.shape, strict=True):
-            agree(name, letter, size, sizes)
-
-    return check
-
-
-def integer(letter: str | None = None) -> Check:
-    """Check an integer that is not negative; it may be the size that a letter stands for."""
-
-    def check(name: str, value: Any, sizes: Sizes) -> None:
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-            refuse(name, "an integer of at least 0", value)
-        if letter is not None:
-            agree(name, letter, int(value), sizes)
-
-    return check
-
-
-def real(name: str, value: Any, sizes: Sizes) -> None:
-    """Check a number; NaN and infinity may be what was measured."""
-    if not isinstance(value, Real):
-        refuse(name, "a number", value)
-
-
-def positive(name: str, value: Any, sizes: Sizes) -> None:
-    """Check a finite number above zero."""
-    if not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
-        refuse(name, "a finite number above 0", value)
-
-
-def instance(*kinds: type) -> Check:
-    """Check for one of some types."""
-
-    def check(name: str, value: Any, sizes: Sizes) -> None:
-        if not isinstance(value, kinds):
-            refuse(name, " or ".join(kind.__name__ for kind in kinds), value)
-
-    return check
-
-
-def strings(letter: str) -> Check:
-    """Check an array of Python strings."""
-
-    def check(name: str, value: Any, sizes: Sizes) -> None:
-        is_right = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O"
-        if not is_right or not all(isinstance(part, str) for part in value):
-            refuse(name, "an array of strings", value)
-        agree(name, letter, len(value), sizes)
-
-    return check
-
-
-def labels(name: str, value: Any, sizes: Sizes) -> None:
-    """Check sorted labels, each once."""
-    if not isinstance(value, np.ndarray) or value.ndim != 1 or not len(value):
-        refuse(name, "an array of labels", value)
-    sorted_once = np.unique(value)  # TypeError where they cannot be sorted
-    if len(sorted_once) != len(value) or not all(sorted_once == value):
-        refuse(name, "sorted labels, each once", value)
-    agree(name, "c", len(value), sizes)
-
-
-def shape(name: str, value: Any, sizes: Sizes) -> None:
-    """Check the shape of a sample."""
-    is_right = isinstance(value, tuple) and 1 <= len(value) <= 4
-    if not is_right or not all(type(side) is int and side >= 1 for side in value):
-        refuse(name, "a tuple of one to four integers of at least 1", value)
-
-
-def way(name: str, value: Any, sizes: Sizes) -> None:
-    """Check a number of classes, or the lowest and the highest."""
-    for number in value if isinstance(value, tuple) else (value,):
-        integer()(name, number, sizes)
-
-
-def history(name: str, value: Any, sizes: Sizes) -> None:
-    """Check a list with one dict an epoch."""
-    if not isinstance(value, list) or not all(isinstance(epoch, dict) for epoch in value):
-        refuse(name, "a list of dicts", value)
-
-
-def vocabulary(name: str, value: Any, sizes: Sizes) -> None:
-    """Check a mapping from terms to columns."""
-    if not isinstance(value, dict) or not all(type(term) is str for term in value):
-        refuse(name, "a dict of strings", value)
-    columns = list(value.values())
-    if not all(isinstance(n, Integral) for n in columns) or sorted(columns) != list(
-        range(len(columns))
-    ):
-        refuse(name, "a dict whose values number its keys", value)
-    agree(name, "t", len(value), sizes)
-
-
-def output_config(name: str, value: Any, sizes: Sizes) -> None:
-    """Check what ``set_output`` has set."""
-    if not isinstance(value, dict) or not set(value.items()) <= {
-        ("transform", kind) for kind in ("default", "pandas", "polars")
-    }:
-        refuse(name, "a container that set_output knows", value)
-
-
-# ---------------------------------------------------------------------- the estimators
-
-OF_ALL = {
-    "n_features_in_": Field(integer("d"), required=False),
-    "feature_names_in_": Field(strings("d"), required=False),
-    "_sklearn_output_config": Field(output_config, required=False),
-}
-OF_LEARNERS = OF_ALL | {
-    "n_features_in_": Field(integer("d")),
-    "classes_": Field(labels),
-    "input_shape_": Field(shape),
-    "input_scale_": Field(positive),
-    "n_way_": Field(way),
-    "best_epoch_": Field(integer()),
-    "history_": Field(history),
-    "_base_mean": Field(numbers("v")),
-    "_base_std": Field(numbers("v")),
-    "_network": Field(instance(FittedNetwork)),
-    "representation_": Field(instance(Representation)),
-}
-OF_SCALED = OF_LEARNERS | {"scale_": Field(real)}
-OF_ZERO_SHOT = OF_LEARNERS | {
-    "seen_bias_": Field(real),
-    "class_attributes_": Field(instance(ClassAttributes, type(None))),
-    "attribute_mean_": Field(numbers("a")),
-    "_attribute_unit": Field(positive),
-}
-OF_PROJECTIONS = {
-    name: Field(numbers("k"))
-    for name in ("explained_variance_", "explained_variance_ratio_", "singular_values_")
-}
-OF_WORDS = {
-    "vocabulary_": Field(vocabulary),
-    "fixed_vocabulary_": Field(instance(bool)),
-}
-N_SAMPLES_SEEN = {"n_samples_seen_": Field(instance(Real, np.ndarray))}
-
-#: The classes that can be stored, and the attributes that their ``fit`` sets.
-SCHEMA: dict[type, dict[str, Field]] = {
-    ProtoNetClassifier: OF_SCALED,
-    MatchingNetClassifier: OF_SCALED,
-    RelationNetClassifier: OF_LEARNERS,
-    SiameseNetClassifier: OF_LEARNERS | {"threshold_": Field(real)},
-    BaselineClassifier: OF_LEARNERS,
-    ZeroShotProtoNetClassifier: OF_ZERO_SHOT | {"scale_": Field(real)},
-    ZeroShotRelationNetClassifier: OF_ZERO_SHOT,
-    FewShotClassifier: OF_ALL
-    | {
-        "n_features_in_": Field(integer("d")),
-        "classes_": Field(labels),
-        "class_count_": Field(numbers("c", "i")),
-        "input_shape_": Field(shape),
-        "_network": Field(instance(FittedNetwork)),
-        "_representation": Field(instance(Representation)),
-        "_shown": Field(instance(Representation)),
-        "_unlabelled": Field(instance(np.ndarray)),
-    },
-    FewShotPipeline: {},
-    FrozenEncoder: OF_ALL
-    | {
-        "input_shape_": Field(shape),
-        "input_scale_": Field(positive),
-        "embedding_dim_": Field(integer()),
-    },
-    Pipeline: {},
-    FrozenEstimator: {},
-    StandardScaler: OF_ALL
-    | N_SAMPLES_SEEN
-    | {name: Field(numbers("d", or_none=True)) for name in ("mean_", "var_", "scale_")},
-    MinMaxScaler: OF_ALL
-    | N_SAMPLES_SEEN
-    | {
-        name: Field(numbers("d"))
-        for name in ("min_", "scale_", "data_min_", "data_max_", "data_range_")
-    },
-    MaxAbsScaler: OF_ALL
-    | N_SAMPLES_SEEN
-    | {name: Field(numbers("d")) for name in ("max_abs_", "scale_")},
-    RobustScaler: OF_ALL
-    | {name: Field(numbers("d", or_none=True)) for name in ("center_", "scale_")},
-    Normalizer: OF_ALL,
-    FunctionTransformer: OF_ALL,
-    VarianceThreshold: OF_ALL | {"variances_": Field(numbers("d"))},
-    SimpleImputer: OF_ALL
-    | {
-        "statistics_": Field(numbers("d", "fiub")),
-        "indicator_": Field(instance(type(None))),
-        "_fit_dtype": Field(instance(np.dtype), required=False),
-        "_fill_dtype": Field(instance(np.dtype), required=False),
-    },
-    PCA: OF_ALL
-    | OF_PROJECTIONS
-    | {
-        "components_": Field(numbers("kd")),
-        "mean_": Field(numbers("d")),
-        "n_components_": Field(integer("k")),
-        "n_samples_": Field(integer()),
-        "noise_variance_": Field(real),
-        "_fit_svd_solver": Field(instance(str)),
-    },
-    TruncatedSVD: OF_ALL | OF_PROJECTIONS | {"components_": Field(numbers("kd"))},
-    CountVectorizer: OF_WORDS,
-    TfidfTransformer: OF_ALL | {"idf_": Field(numbers("d"), required=False)},
-    TfidfVectorizer: OF_WORDS | {"_tfidf": Field(instance(TfidfTransformer))},
-}
-NAMES = {cls.__name__: cls for cls in SCHEMA}
-
-
-def check_fitted(owner: str, fields: dict[str, Field], fitted: dict[str, Any]) -> Sizes:
-    """Check the fitted attributes of an estimator: all there, none else, sizes that agree.
+def check_schema(schema: Any, trusted: Collection[str]) -> tuple[list[str], set[str]]:
+    """Raise if skops could be made to hang by a schema, and look for what is not trusted.
 
     Parameters
     ----------
-    owner : str
-        Its class, for errors.
-    fields : dict of Field
-        What it may have.
-    fitted : dict
-        Names and values.
+    schema : object
+        The parsed JSON.
+    trusted : collection of str
+        Names of types that the user trusts.
 
     Returns
     -------
-    sizes : dict
-        What the letters of the schema turned out to stand for.
+    trusted : list of str
+        Names that skops must be given: the user's and this package's.
+    refused : set of str
+        Names of types that skops would build, though not from this file.
     """
-    missing = {name for name, field in fields.items() if field.required} - fitted.keys()
-    others = fitted.keys() - fields.keys()
-    if missing or others:
-        raise ModelFormatError(f"a fitted {owner} lacks {sorted(missing)} and has {sorted(others)}")
-    sizes: Sizes = {}
-    for name, value in fitted.items():
-        fields[name].check(f"{name} of {owner}", value, sizes)
-    return sizes
+    protocol = schema.get("protocol") if is_state(schema) else None
+    if type(protocol) is not int or protocol < OLDEST_PROTOCOL:
+        raise ModelFormatError("its schema is not one of skops that this package reads")
+    own = own_types()
+    check = _Check(own, trusted)
+    check.visits(schema)
+    return sorted({*own, *trusted}), check.refused
+
+
+def names_in(schema: Any) -> set[str]:
+    """Return the names of all types that a schema refers to."""
+    check = _Check({}, ())
+    check.visits(schema)
+    return check.names
+
+
+class _Check:
+    """One walk through a schema: counts what skops will visit, notes what is not trusted."""
+
+    def __init__(self, own: dict[str, str], trusted: Collection[str]) -> None:
+        self.own, self.trusted = own, trusted
+        self.names: set[str] = set()
+        self.refused: set[str] = set()
+        self.n_visits: dict[int, int] = {}  # of values that are defined; 0 while one is
+
+    def visits(self, value: Any) -> int:
+        """Return how often skops will visit a value's parts, along all paths."""
+        if isinstance(value, list):
+            return self._limited(sum(map(self.visits, value)))
+        if not isinstance(value, dict):
+            return 0
+        number = value.get("__id__")
+        if type(number) is int and not is_state(value):
+            return self._visits_of_reference(number)
+        if not is_state(value):
+            return self._limited(sum(map(self.visits, value.values())))
+        self._note_type(value)
+        if number is not None and (type(number) is not int or number in self.n_visits):
+            raise ModelFormatError("two values in its schema have one number")
+        if number is not None:
+            self.n_visits[number] = 0
+        total = self._limited(1 + sum(map(self.visits, value.values())))
+        if number is not None:
+            self.n_visits[number] = total
+        return total
+
+    def _visits_of_reference(self, number: int) -> int:
+        if not self.n_visits.get(number):
+            raise ModelFormatError("a value in its schema refers to itself, or to none")
+        return self.n_visits[number]
+
+    def _limited(self, n_visits: int) -> int:
+        if n_visits > MOST_VALUES:
+            raise ModelFormatError(f"it consists of more than {MOST_VALUES} values")
+        return n_visits
+
+    def _note_type(self, state: dict[str, Any]) -> None:
+        name, loader = f"{state.get('__module__')}.{state.get('__class__')}", state["__loader__"]
+        self.names.add(name)
+        is_usual = loader in LOADERS and (loader != "NdArrayNode" or name in SCALARS)
+        if name not in self.trusted and not (is_usual and self.own.get(name, loader) == loader):
+            self.refused.add(name)

@@ -2,7 +2,9 @@
 
 Whatever is done to a file, it must be refused with a ModelFormatError, or load and predict as
 before. Files that are changed by someone who also writes a fitting checksum may load and predict
-something else, if what they say is consistent: they are counted apart.
+something else, or raise an error when they predict: they are counted apart. None may execute
+anything: an audit hook of Python watches for commands, processes, pickles, connections, changes of
+the file system, and the import of any module that only a hostile file speaks of.
 """
 
 import enum
@@ -21,9 +23,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from skops.io._audit import NODE_TYPE_MAPPING
 
 from sklearn_fewshot import (
     BaselineClassifier,
@@ -46,12 +50,33 @@ SHORT = {
     "refit": False,
     "random_state": 0,
 }
+LONGEST = 60.0  # seconds of processor time
 MOST_GROWTH = 2**18  # KiB of memory; the largest of the files has less than one of 2**8
-NUMBERS = [0, 1, -1, 2, 7, 2**31, 2**53, 2**63, 10**30, 1e308, -0.0, 0.5]
-TEXTS = ["", "a", "array_0", "os:system", "__class__", "../../etc", "ProtoNetClassifier", "\ud800"]
-OTHERS = [None, True, False, [], {}, [[]], {"array": 0}, {"array": 10**9}, {"tuple": []}]
-TAGS = ["tuple", "dict", "float", "bytes", "scalar", "array", "objects", "name", "estimator"]
-TAGS += ["network", "same_network", "representation", "class_attributes", "set", "dtype", "type"]
+NUMBERS = [0, 1, -1, 2, 7, 2**31, 2**53, 2**63, 10**30, 1e308, -0.0, 0.5, 16, 4]
+TEXTS = [
+    "",
+    "a",
+    "part_0.npy",
+    "schema.json",
+    "__class__",
+    "../../etc",
+    "\ud800",
+    "1" * 5000,
+    "NaN",
+]
+TEXTS += ["null", "[[[]]]", "1e999", '"cosine"', "12", "-1", "1000000000000", "[" * 3000]
+OTHERS = [None, True, False, [], {}, [[]], {"__id__": 1}, {"__id__": 7}, {"__id__": 10**9}]
+CANARY = "never_imported_by_anything"
+HARMFUL = ["os.system", "os.mkdir", "builtins.eval", "builtins.exec", "builtins.getattr"]
+HARMFUL += ["subprocess.Popen", "pickle.loads", "numpy.load", "torch.load", "shutil.rmtree"]
+HARMFUL += ["operator.methodcaller", "operator.attrgetter", "functools.partial", f"{CANARY}.run"]
+HARMLESS = ["builtins.str", "builtins.dict", "builtins.list", "builtins.map", "numpy.ndarray"]
+HARMLESS += ["numpy.void", "numpy.bytes_", "numpy.float64", "numpy.dtype", "torch.device"]
+HARMLESS += ["numpy.random.mtrand.RandomState", "numpy.random._generator.Generator"]
+HARMLESS += ["sklearn.pipeline.Pipeline", "sklearn.tree._tree.Tree", "collections.OrderedDict"]
+HARMLESS += ["sklearn.preprocessing._data.StandardScaler", "scipy.sparse._matrix.spmatrix"]
+WATCHED = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "pickle.")
+WATCHED += ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "shutil.", "socket.")
 
 
 class Outcome(enum.Enum):
@@ -60,9 +85,23 @@ class Outcome(enum.Enum):
     REFUSED = "refused with a ModelFormatError"
     IDENTICAL = "loaded, equal predictions"
     CHANGED = "forged consistently: loaded, other predictions"
-    CHANGED_REFUSES = "forged consistently: loaded, refuses the samples with a ValueError"
+    CHANGED_REFUSES = "forged consistently: loaded, refuses the samples with an error"
     DIFFERENT = "damaged, yet loaded with other predictions"
-    LOST = "another exception"
+    EXECUTED = "something was executed"
+    LOST = "another exception, or more than 60 s"
+
+
+class Watch:
+    """Notes what Python says that it executes, while it is on."""
+
+    def __init__(self):
+        self.on, self.seen = False, []
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, args):
+        is_canary = event == "import" and str(args[0]).startswith(CANARY)
+        if self.on and (is_canary or event.startswith(WATCHED)):
+            self.seen.append((event, str(args)[:80]))
 
 
 def toy_data():
@@ -80,6 +119,9 @@ def models():
         warnings.simplefilter("ignore")  # of few classes
         learner = ProtoNetClassifier(**SHORT).fit(X, y)
         pipe = make_pipeline(StandardScaler(), PCA(3), ProtoNetClassifier(**SHORT)).fit(X, y)
+        words = OneHotEncoder(max_categories=4, sparse_output=False)
+        columns = [("words", words, [0]), ("numbers", PCA(2), [1, 2, 3])]
+        mixed = make_pipeline(ColumnTransformer(columns), ProtoNetClassifier(**SHORT)).fit(X, y)
         described = ZeroShotProtoNetClassifier(**SHORT).fit(
             X, y, class_attributes=dict(zip("abcdef", np.eye(6), strict=True))
         )
@@ -91,11 +133,26 @@ def models():
             learner,
             learner.adapt(X, marked, unlabelled="?"),
             adapt(pipe, X[:12], y[:12]),
+            mixed,
             described,
             MatchingNetClassifier(fce=True, **SHORT).fit(X, y).adapt(X[:12], y[:12]),
             quick.fit(X, y).adapt(X[:12], y[:12]),
             ProtoNetClassifier(**SHORT | {"backbone": "conv1d", "input_shape": (1, 4)}).fit(X, y),
         ]
+
+
+def written_out(tree, known):
+    """Return a schema with every value in full wherever it occurs, and no numbers."""
+    if isinstance(tree, list):
+        return [written_out(part, known) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if type(tree.get("__id__")) is int and "__loader__" not in tree:
+        return json.loads(json.dumps(known.get(tree["__id__"])))
+    full = {key: written_out(part, known) for key, part in tree.items() if key != "__id__"}
+    if type(tree.get("__id__")) is int:
+        known[tree["__id__"]] = full
+    return full
 
 
 def answers(model, X):
@@ -119,7 +176,7 @@ class Fuzzer:
     """
 
     def __init__(self, folder, seed=0):
-        self.path = Path(folder) / "model.npz"
+        self.path = Path(folder) / "model.skops"
         self.random = random.Random(seed)
         self.X, _ = toy_data()
         self.originals = []
@@ -137,8 +194,9 @@ class Fuzzer:
             self.forged_bytes: True,
             self.forged_text: True,
             self.forged_text_twice: True,
+            self.forged_state: True,
         }
-        self.slowest, self.lost = 0.0, []
+        self.slowest, self.lost, self.watch = 0.0, [], Watch()
 
     def run(self, n_files):
         """Damage files and load them; returns how often which outcome occurred."""
@@ -149,8 +207,17 @@ class Fuzzer:
             damaged = way(content)
             self.path.write_bytes(damaged)
             start = time.process_time()
-            outcome = self.outcome(expected, is_forged, f"{number}, {way.__name__}")
-            self.slowest = max(self.slowest, time.process_time() - start)
+            self.watch.on, name = True, f"{number}, {way.__name__}"
+            outcome = self.outcome(expected, is_forged, name)
+            self.watch.on = False
+            seconds = time.process_time() - start
+            if self.watch.seen:
+                outcome = Outcome.EXECUTED
+                self.lost.append((name, RuntimeError(self.watch.seen.pop(0))))
+                self.watch.seen.clear()
+            elif seconds > LONGEST:
+                outcome = self.is_lost(name, TimeoutError(f"{seconds:.0f} s"))
+            self.slowest = max(self.slowest, seconds)
             outcomes[outcome] += 1
         return outcomes
 
@@ -166,10 +233,10 @@ class Fuzzer:
                 return self.is_lost(name, error)
             try:
                 found = answers(loaded, self.X)
-            except ValueError as error:
-                return Outcome.CHANGED_REFUSES if is_forged else self.is_lost(name, error)
-            except Exception as error:
+            except MemoryError as error:
                 return self.is_lost(name, error)
+            except Exception as error:
+                return Outcome.CHANGED_REFUSES if is_forged else self.is_lost(name, error)
         if len(found) == len(expected) and all(map(np.array_equal, found, expected)):
             return Outcome.IDENTICAL
         return Outcome.CHANGED if is_forged else Outcome.DIFFERENT
@@ -228,7 +295,7 @@ class Fuzzer:
             pickle.dump({"a": self.X}, buffer)
         elif kind == 3:
             with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr("model.json", b"[" * self.random.randrange(10**6))
+                archive.writestr("schema.json", b"[" * self.random.randrange(10**6))
         else:
             buffer.write(self.noise(self.random.randrange(2000)))
         return buffer.getvalue()
@@ -255,23 +322,30 @@ class Fuzzer:
         return self.packed(members, signed=True)
 
     def forged_text(self, content):
-        """Change a value of the text and write a checksum that fits."""
-        members = self.members(content)
-        tree = json.loads(members["model.json"])
-        self.change(tree)
-        members["model.json"] = json.dumps(tree).encode()
-        return self.packed(members, signed=True)
+        """Change a value of the schema and write a checksum that fits."""
+        return self.with_schema(content, self.change)
 
     def forged_text_twice(self, content):
         return self.forged_text(self.forged_text(content))
 
+    def forged_state(self, content):
+        """Put a value of another type into the schema, often a hostile one."""
+        return self.with_schema(content, self.exchange)
+
+    def with_schema(self, content, change):
+        members = self.members(content)
+        tree = json.loads(members["schema.json"])
+        if self.random.random() < 0.7:  # else references make most changes invalid
+            tree = written_out(tree, {})
+        change(tree)
+        members["schema.json"] = json.dumps(tree).encode()
+        return self.packed(members, signed=True)
+
     def change(self, tree):
         """Replace, remove, double or move one of the values of a tree."""
-        part = tree.get("estimator") if type(tree) is dict else None
-        fitted = part.get("fitted") if type(part) is dict else None
-        places = list(self.places(fitted))
-        if not places or self.random.random() > 0.7:  # parameters too, most of which wait for fit
-            places = list(self.places(tree))
+        places = list(self.places(tree))
+        if self.random.random() < 0.7:  # parameters and attributes
+            places = [place for place in places if place[1] == "content"] or places
         holder, key = self.random.choice(places)
         way = self.random.randrange(6)
         if way == 0:
@@ -282,11 +356,59 @@ class Fuzzer:
         elif way == 2 and isinstance(holder, list):
             holder.insert(key, holder[key])
         elif way == 3:
-            holder[key] = {self.random.choice(TAGS): self.any_value()}
+            holder[key] = self.any_state()
         elif way == 4:
             holder[key] = [holder[key]]
         else:
             holder[key] = self.any_value()
+
+    def exchange(self, tree):
+        """Put a state in the place of another, change its type or the class that reads it."""
+        states = [
+            (holder, key)
+            for holder, key in self.places(tree)
+            if isinstance(holder[key], dict) and ("__loader__" in holder[key])
+        ]
+        holder, key = self.random.choice(states)
+        state = holder[key]
+        way = self.random.randrange(4)
+        if way == 0:
+            holder[key] = self.any_state()
+        elif way == 1:
+            state["__module__"], _, state["__class__"] = self.any_type().rpartition(".")
+        elif way == 2:
+            state["__loader__"] = self.any_loader()
+        else:
+            holder[key] = self.any_state(state)
+
+    def any_state(self, inner=None):
+        """Make up a value: a call, an object, or a collection, of any type, around another one."""
+        module, _, name = self.any_type().rpartition(".")
+        inner = inner or self.json_state()
+        listed = {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode"}
+        arguments = {**listed, "content": [inner] * self.random.randrange(3)}
+        content = self.random.choice([arguments, [inner], inner, {"a": inner}, {}])
+        if self.random.random() < 0.2:
+            content = {"func": self.random.choice([inner, "run"]), "args": arguments}
+            content |= {"kwds": inner, "namespace": inner, "obj": inner}
+        state = {"__class__": name, "__module__": module, "__loader__": self.any_loader()}
+        state |= {"content": content, "attrs": arguments, "type": "json", "file": "part_0.npy"}
+        return state | {
+            "key_types": arguments,
+            "shape": arguments,
+            "__reduce__": {"args": arguments},
+        }
+
+    def json_state(self):
+        kind = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode"}
+        value = self.any_value()
+        return {**kind, "content": value if isinstance(value, str) else json.dumps(value)}
+
+    def any_type(self):
+        return self.random.choice(self.random.choice([HARMFUL, HARMLESS]))
+
+    def any_loader(self):
+        return self.random.choice(sorted({name for name, _ in NODE_TYPE_MAPPING}))
 
     def places(self, tree):
         """Yield all places of a tree, as what holds a value and its key there."""
@@ -338,7 +460,8 @@ def main(n_files=10_000, seed=0):
     print(f"peak memory grew by {grown / 1024:.0f} MiB")
     for name, error in fuzzer.lost[:20]:
         print(f"lost: {name}: {type(error).__name__}: {error}")
-    return outcomes[Outcome.LOST] + outcomes[Outcome.DIFFERENT] + (grown > MOST_GROWTH)
+    bad = (Outcome.LOST, Outcome.DIFFERENT, Outcome.EXECUTED)
+    return sum(outcomes[outcome] for outcome in bad) + (grown > MOST_GROWTH)
 
 
 if __name__ == "__main__":
