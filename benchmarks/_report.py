@@ -97,7 +97,7 @@ def machine() -> str:
     import skorch
     import torch
 
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.3
     bfloat16 = "with" if capabilities.get("avx512_bf16") else "without"
     return (
         f"{os.cpu_count()} cores {capabilities.get('cpu_name', platform.processor())} {bfloat16} "
