@@ -10,7 +10,7 @@ OLDEST := .venv-oldest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test stress mutants lint test-oldest bench docs clean
+.PHONY: help demo test stress mutants lint test-oldest bench docs dist clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
 	@echo "make bench        run the benchmarks"
 	@echo "make docs         build the site into docs/_build/html; GALLERY=0 runs no examples"
+	@echo "make dist         build the source distribution and the wheel into dist"
 	@echo "make clean        remove environments, caches and builds"
 
 demo: $(VENV)/.with-plot
@@ -57,10 +58,13 @@ docs: $(VENV)/.with-docs
 	$(VENV)/bin/python -m sphinx -E -W --keep-going -q docs docs/_build/html
 	$(VENV)/bin/python docs/check_site.py docs/_build/html
 
+dist: $(VENV)/.with-dev
+	rm -rf dist
+	$(VENV)/bin/python -m build
+
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov
 	rm -rf docs/_build docs/api docs/auto_examples docs/generated examples/*.png
-
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
+import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -17,16 +19,61 @@ MODELS = Path(__file__).parent / "models"
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
-def remembered(name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return a stored result, or compute and store it: long benchmarks resume where they were."""
-    path = RESULTS / f"{name}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    load = os.getloadavg()[0]
-    result = compute() | {"load_before": round(load, 2), "machine": machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return result
+Part = str | int  # of the name of a case: data set, learner, seed ...
+
+
+class Study:
+    """Results of a benchmark, all in one file: long ones resume where they were.
+
+    A case is named by its parts, such as ``"letter", "ProtoNet", 0``. Each is stored as soon as it
+    is finished; several processes may compute cases of a study at the same time.
+    """
+
+    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+        self.path = folder / f"{name}.json"
+
+    def remember(self, *parts: Part, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the result of a case, computed and stored if it is not there."""
+        if (result := self.get(*parts)) is None:
+            load = os.getloadavg()[0]
+            result = compute() | {"load_before": round(load, 2), "machine": machine()}
+            self.store({_case(parts): result})
+        return result
+
+    def get(self, *parts: Part) -> dict[str, Any] | None:
+        """Return the result of a case, or None if it is not there."""
+        return self._read().get(_case(parts))
+
+    def find(self, *parts: Part) -> list[dict[str, Any]]:
+        """Return the results of all cases whose names begin with these parts."""
+        start = _case(parts) + "/"
+        return [result for case, result in self._read().items() if case.startswith(start)]
+
+    def store(self, results: dict[str, Any]) -> None:
+        """Add results to the file. If this is killed, the file is the old one or the new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # or another process's case may get lost
+            unfinished = self.path.with_suffix(".tmp")
+            unfinished.write_text(_one_line_each(self._read() | results))
+            os.replace(unfinished, self.path)
+        finally:
+            os.close(folder)  # and with it the lock
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+
+def _case(parts: tuple[Part, ...]) -> str:
+    return "/".join(map(str, parts))
+
+
+def _one_line_each(results: dict[str, Any]) -> str:
+    """Lay out results so that a new one changes one line, with seed 10 behind seed 2."""
+    order = sorted(results, key=lambda case: re.sub(r"\d+", lambda m: m[0].zfill(9), case))
+    lines = [f"{json.dumps(case)}: {json.dumps(results[case])}" for case in order]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def kept(name: str, train: Callable[[], Any]) -> Any:
@@ -50,7 +97,7 @@ def machine() -> str:
     import skorch
     import torch
 
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.3
     bfloat16 = "with" if capabilities.get("avx512_bf16") else "without"
     return (
         f"{os.cpu_count()} cores {capabilities.get('cpu_name', platform.processor())} {bfloat16} "

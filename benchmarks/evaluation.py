@@ -36,10 +36,11 @@ from sklearn_fewshot import (
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
 
 from . import _data
-from ._report import RESULTS, markdown_table, remembered, write_page
+from ._report import Study, markdown_table, write_page
 from .omniglot import COLUMNS, SETTINGS
 from .rivals import bare_loop, easyfsl_loop
 
+STUDY = Study("evaluation")
 N_EPISODES = 10_000
 EPISODE = {"n_way": 5, "n_shot": 5, "n_query": 15}
 DIMS = (64, 640)
@@ -101,15 +102,10 @@ def main() -> None:
     for dim in DIMS:
         for name in args.heads:
             what = partial(run, name, dim, args.rounds)
-            result = remembered(result_name(name, dim), what)
+            result = STUDY.remember(name, dim, compute=what)
             print(name, dim, {k: v for k, v in result.items() if k != "machine"}, flush=True)
-    remembered("evaluation-omniglot", run_omniglot)
+    STUDY.remember("omniglot", compute=run_omniglot)
     write()
-
-
-def result_name(name: str, dim: int) -> str:
-    """Name a result."""
-    return f"evaluation-{name.replace(',', '').replace(' ', '-')}-{dim}"
 
 
 def stored_embeddings(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -268,16 +264,13 @@ def run_omniglot() -> dict[str, Any]:
 def write() -> None:
     """Write the page of everything measured so far."""
     runs = {
-        (name, dim): remembered(result_name(name, dim), dict)
-        for dim in DIMS
-        for name in ENTRIES
-        if (RESULTS / f"{result_name(name, dim)}.json").exists()
+        (name, dim): result for dim in DIMS for name in ENTRIES if (result := STUDY.get(name, dim))
     }
     table = markdown_table(
         HEADER,
         [row(name, dim, result) for (name, dim), result in runs.items()],
     )
-    omniglot = remembered("evaluation-omniglot", run_omniglot)
+    omniglot = STUDY.get("omniglot")
     results = [*runs.values(), omniglot]
     loads = [result["load_before"] for result in results]
     rounds = sorted({result["rounds"] for result in runs.values()})

@@ -27,9 +27,10 @@ from torch import nn
 from sklearn_fewshot import BaselineClassifier, ProtoNetClassifier
 from sklearn_fewshot.model_selection import episodic_score
 
-from ._report import DOCS, RESULTS, markdown_table, remembered, write_page
+from ._report import DOCS, Study, markdown_table, write_page
 from .learners import class_split
 
+STUDY = Study("fine_tuning")
 DATA = ("letter", "isolet")
 SHOTS = (1, 2, 5, 10, 20, 50)
 METHODS = ("ProtoNet", "Baseline, logistic", "Fine-tuned baseline", "Logistic regression")
@@ -78,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     for name in DATA:
         for split in range(args.splits):
-            remembered(f"fine-tuning-{name}-{split}", partial(run, name, split))
+            STUDY.remember(name, split, compute=partial(run, name, split))
     write()
 
 
@@ -106,8 +107,7 @@ def write() -> None:
     rows, used = [], []
     figure, axes = plt.subplots(1, len(DATA), figsize=(9, 3.8), layout="constrained", sharex=True)
     for axis, name in zip(axes, DATA, strict=True):
-        files = sorted(RESULTS.glob(f"fine-tuning-{name}-*.json"))
-        runs = [remembered(path.stem, dict) for path in files]
+        runs = STUDY.find(name)
         used += runs
         for method in METHODS:
             curve = [np.mean([run[f"{k}-shot {method}"] for run in runs]) for k in SHOTS]
@@ -121,6 +121,7 @@ def write() -> None:
     axes[0].legend()
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.savefig(DOCS / "fine_tuning.png", dpi=120)
+    plt.close(figure)
     loads = [run["load_before"] for run in used]
     write_page(
         "fine_tuning",

@@ -37,9 +37,10 @@ from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
 from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
 
 from . import _data
-from ._report import RESULTS, markdown_table, remembered, write_page
+from ._report import Study, markdown_table, write_page
 from .tables import flat, paired
 
+STUDY = Study("learners")
 DATA = ("letter", "isolet", "grocery_features", "clinc150", "libras", "omniglot")
 LEARNERS = {
     "ProtoNet": ProtoNetClassifier,
@@ -68,14 +69,9 @@ def main() -> None:
         for split in range(1 if name == "omniglot" else args.splits):
             for who in args.learners or ["floors", *LEARNERS]:
                 what = partial(run, name, who, split)
-                result = remembered(result_name(name, who, split), what)
+                result = STUDY.remember(name, who, split, compute=what)
                 print(name, split, who, {k: round(v, 1) for k, v in result.items() if "-way" in k})
     write()
-
-
-def result_name(data: str, who: str, split: Any) -> str:
-    """Name a result."""
-    return f"learners-{data}-{who.replace(', ', '-').replace(' ', '-').lower()}-{split}"
 
 
 def run(name: str, who: str, split: int) -> dict[str, Any]:
@@ -148,12 +144,12 @@ def write() -> None:
     rows, used = [], []
     for name in DATA:
         for n_way, n_shot in SETTINGS:
-            floors = found(name, "floors")
+            floors = STUDY.find(name, "floors")
             if floors:
                 rows.append(row(name, f"{n_way}-way {n_shot}-shot", floors))
-        used += [run for who in ("floors", *LEARNERS) for run in found(name, who)]
+        used += [run for who in ("floors", *LEARNERS) for run in STUDY.find(name, who)]
     loads = [run["load_before"] for run in used]
-    times = [[who, *(seconds(found(name, who)) for name in DATA)] for who in LEARNERS]
+    times = [[who, *(seconds(STUDY.find(name, who)) for name in DATA)] for who in LEARNERS]
     table = markdown_table(["data", "setting", *LEARNERS, "support floor", "base floor"], rows)
     table += "\n\nSeconds of training (mean; beside other work, so at most):\n\n"
     table += markdown_table(["learner", *DATA], times)
@@ -170,12 +166,6 @@ def write() -> None:
     )
 
 
-def found(name: str, who: str) -> list[dict[str, Any]]:
-    """Return the results that are there, by split."""
-    files = sorted(RESULTS.glob(result_name(name, who, "[0-9]") + ".json"))
-    return [remembered(path.stem, dict) for path in files]
-
-
 def row(name: str, label: str, floors: list[dict[str, Any]]) -> list[str]:
     """Lay out one data set and setting."""
     column = {
@@ -185,10 +175,10 @@ def row(name: str, label: str, floors: list[dict[str, Any]]) -> list[str]:
     }
     base = column.pop("base")
     best = max(column, key=lambda floor: column[floor].mean())
-    reference = np.array([run[label] for run in found(name, "ProtoNet")])
+    reference = np.array([run[label] for run in STUDY.find(name, "ProtoNet")])
     cells = [f"{name} ({len(floors)})", label]
     for who in LEARNERS:
-        values = np.array([run[label] for run in found(name, who)])
+        values = np.array([run[label] for run in STUDY.find(name, who)])
         cell = f"{values.mean():.1f}" if len(values) else ""
         if len(values) == len(reference) > 1 and who != "ProtoNet":
             cell += f" ({paired(values - reference)})"

@@ -33,8 +33,9 @@ from torch import nn
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.model_selection import episodic_score
 
-from ._report import markdown_table, remembered, write_page
+from ._report import Study, markdown_table, write_page
 
+STUDY = Study("memory_map")
 N_CLASSES, N_EACH, SHAPE = 1000, 190, (3, 84, 84)
 PLACES = ("map", "memory")
 MOST_MEMORY, LEAST_SPEED = 1.5, 0.8  # GB; of the speed in memory
@@ -52,7 +53,8 @@ def main() -> None:
         torch.set_num_threads(1)
         print(json.dumps(train(*args.child)))
         return
-    write(remembered("memory-map", partial(run, args.rounds)))
+    STUDY.remember("pictures", compute=partial(run, args.rounds))
+    write()
 
 
 def run(rounds: int) -> dict[str, Any]:
@@ -145,8 +147,9 @@ def peak() -> float:
     return round(1024 * kibibytes / 1e9, 2)
 
 
-def write(result: dict[str, Any]) -> None:
+def write() -> None:
     """Write the page."""
+    result = STUDY.get("pictures")
     rows = []
     for place in PLACES:
         runs = result[place]

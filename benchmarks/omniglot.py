@@ -33,8 +33,9 @@ from sklearn_fewshot import (
 from sklearn_fewshot.model_selection import episodic_score
 
 from . import _data
-from ._report import RESULTS, kept, markdown_table, remembered, write_page
+from ._report import Study, kept, markdown_table, write_page
 
+STUDY = Study("omniglot")
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 COLUMNS = [f"{n_way}w{n_shot}s" for n_way, n_shot in SETTINGS]
 SCHEDULE = {"episodes_per_epoch": 250, "max_epochs": 22, "patience": None}
@@ -100,14 +101,8 @@ def main() -> None:
     for task in args.task or ["vinyals", "lake"]:
         for learner in learners:
             for seed in args.seeds:
-                what = partial(TASKS[task], learner, seed)
-                remembered(result_name(task, learner, seed), what)
+                STUDY.remember(task, learner, seed, compute=partial(TASKS[task], learner, seed))
     write()
-
-
-def result_name(task: str, learner: str, seed: Any) -> str:
-    """Name a result."""
-    return f"omniglot-{task}-{learner}-seed{seed}"
 
 
 def run_vinyals(learner: str, seed: int) -> dict[str, Any]:
@@ -117,7 +112,7 @@ def run_vinyals(learner: str, seed: int) -> dict[str, Any]:
     estimator = ENTRIES[learner].make(
         validation_classes=np.unique(y_validation), random_state=seed, verbose=1, **SCHEDULE
     )
-    name = result_name("vinyals", learner, seed)
+    name = f"omniglot-vinyals-{learner}-seed{seed}"
     result, estimator = kept(name, lambda: (trained(estimator, X, y), estimator))
     return result | scores(estimator)
 
@@ -177,7 +172,7 @@ def write() -> None:
     """Write the page of everything measured so far."""
     rows, runs = [], []
     for learner, entry in ENTRIES.items():
-        seeds, lake = found("vinyals", learner), found("lake", learner)
+        seeds, lake = STUDY.find("vinyals", learner), STUDY.find("lake", learner)
         if not (seeds or lake):
             continue
         if entry.published:
@@ -192,7 +187,8 @@ def write() -> None:
         else:
             rows += [row(f"{learner}, seed {i}", run, "") for i, run in enumerate(seeds)]
             rows.append(mean_row(f"**{learner}**", seeds, lakes))
-        rows += [row(f"{learner}, no argument set", run, "") for run in found("default", learner)]
+        defaults = STUDY.find("default", learner)
+        rows += [row(f"{learner}, no argument set", run, "") for run in defaults]
     loads = [run["load_before"] for run in runs]
     write_page(
         "omniglot",
@@ -205,12 +201,6 @@ def write() -> None:
         f"Machine: {runs[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
         f"{max(loads):.1f}; the minutes are those of a machine with other work on it.",
     )
-
-
-def found(task: str, learner: str) -> list[dict[str, Any]]:
-    """Return the results that are there, by seed."""
-    files = sorted(RESULTS.glob(result_name(task, learner, "*") + ".json"))
-    return [remembered(path.stem, dict) for path in files]
 
 
 def row(label: str, run: dict[str, Any], lake: str) -> list[str]:

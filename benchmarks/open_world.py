@@ -37,9 +37,10 @@ from sklearn_fewshot.inspection import RejectionDisplay, ReliabilityDisplay
 from sklearn_fewshot.model_selection import generalized_episodic_score
 
 from . import _data
-from ._report import DOCS, RESULTS, markdown_table, remembered, write_page
+from ._report import DOCS, Study, markdown_table, write_page
 from .learners import class_split
 
+STUDY = Study("open_world")
 DATA = ("clinc150", "isolet", "grocery_features", "letter", "omniglot")
 LEARNERS = {
     "ProtoNet": ProtoNetClassifier,
@@ -48,6 +49,7 @@ LEARNERS = {
     "SiameseNet": SiameseNetClassifier,
     "Baseline": BaselineClassifier,
 }
+DRAWN = "ProtoNet"  # whose curves are stored, since nobody reads those of the others
 WITH_MEANS = ("ProtoNet", "RelationNet", "Baseline")  # what unlabelled examples can refine
 FIRST_SPLIT = 10  # those before were looked at while the methods were chosen
 WAYS, N_EPISODES, N_QUERIES = (5, 10, 30), 60, 50
@@ -81,16 +83,9 @@ def main() -> None:
         is_long = name == "omniglot"
         for split in range(FIRST_SPLIT, FIRST_SPLIT + (1 if is_long else args.splits)):
             for who in ["ProtoNet"] if is_long else args.learners:
-                remembered(
-                    f"open-world-{name}-{who.lower()}-{split}", partial(run, name, who, split)
-                )
+                STUDY.remember(name, who, split, compute=partial(run, name, who, split))
                 print(name, split, who, flush=True)
     write()
-
-
-def result_name(name: str, who: str, split: Any) -> str:
-    """Name a result."""
-    return f"open-world-{name}-{who.lower()}-{split}"
 
 
 def task_of(name: str, split: int) -> Task:
@@ -126,8 +121,8 @@ def run(name: str, who: str, split: int) -> dict[str, Any]:
     as_trained._network.calibration = None
     for kind, model in (("corrected", learner), ("as trained", as_trained)):
         result |= old_and_new(kind, model, task)
-    result |= none_of_these(learner, as_trained, task)
-    result |= confidence(learner, as_trained, task)
+    result |= none_of_these(learner, as_trained, task, with_curves=who == DRAWN)
+    result |= confidence(learner, as_trained, task, with_curves=who == DRAWN)
     if who in WITH_MEANS:
         result |= unlabelled_examples(learner, task)
     return result
@@ -175,7 +170,9 @@ def known_and_unknown(task: Task, rng: np.random.Generator) -> tuple[np.ndarray,
     return np.unique(task.y_new[is_known]), task.X_new[~is_known]
 
 
-def none_of_these(learner: Any, as_trained: Any, task: Task) -> dict[str, Any]:
+def none_of_these(
+    learner: Any, as_trained: Any, task: Task, *, with_curves: bool
+) -> dict[str, Any]:
     """Measure how well queries of no class are told from others, and how the threshold does."""
     result = {}
     for n_way in WAYS:
@@ -207,12 +204,14 @@ def none_of_these(learner: Any, as_trained: Any, task: Task) -> dict[str, Any]:
                 missed.append([(~answer[is_known == 0]).mean() for answer in answers])
             at = int(np.flatnonzero(RATES == 0.05)[0]) if n_way == 5 else 0
             rejected, missed = np.mean(rejected, axis=0), np.mean(missed, axis=0)
-            result[f"none of these, {n_way}-way {n_shot}-shot"] = {
+            measured = {
                 "score, softmax, cosine": np.mean(areas, axis=0).tolist(),
                 "rejected": 100 * rejected[at],
                 "missed": 100 * missed[at],
-                "curve": [rejected.tolist(), missed.tolist()],
             }
+            if with_curves:
+                measured["curve"] = [rejected.tolist(), missed.tolist()]
+            result[f"none of these, {n_way}-way {n_shot}-shot"] = measured
     return result
 
 
@@ -223,7 +222,7 @@ def nearest_cosine(X_support: np.ndarray, y_support: np.ndarray, X: np.ndarray) 
     return (normalize(X.reshape(len(X), -1).astype(float)) @ normalize(means).T).max(axis=1)
 
 
-def confidence(learner: Any, as_trained: Any, task: Task) -> dict[str, Any]:
+def confidence(learner: Any, as_trained: Any, task: Task, *, with_curves: bool) -> dict[str, Any]:
     """Measure calibration error and log-loss of probabilities."""
     result = {}
     for n_way in WAYS:
@@ -247,9 +246,10 @@ def confidence(learner: Any, as_trained: Any, task: Task) -> dict[str, Any]:
                 measured[kind] = {
                     "error": display.expected_calibration_error,
                     "log-loss": log_loss(codes, proba, labels=classes),
-                    "bins": [display.confidence.tolist(), display.accuracy.tolist()],
-                    "count": display.count.tolist(),
                 }
+                if with_curves:
+                    bins = display.confidence.tolist(), display.accuracy.tolist()
+                    measured[kind] |= {"bins": bins, "count": display.count.tolist()}
             result[f"confidence, {n_way}-way {n_shot}-shot"] = measured
     return result
 
@@ -293,12 +293,6 @@ def accuracy(classifier: FewShotClassifier, task: Task, query: np.ndarray) -> fl
 # ------------------------------------------------------------------ the page
 
 
-def runs_of(name: str, who: str) -> list[dict[str, Any]]:
-    """Return what was measured on all splits."""
-    files = sorted(RESULTS.glob(result_name(name, who, "*") + ".json"))
-    return [remembered(path.stem, dict) for path in files]
-
-
 def mean_of(runs: list[dict[str, Any]], key: str, inner: Any = None) -> np.ndarray | None:
     """Return the mean over the splits that have it."""
     values = [run[key] for run in runs if key in run]
@@ -308,7 +302,7 @@ def mean_of(runs: list[dict[str, Any]], key: str, inner: Any = None) -> np.ndarr
 
 def write() -> None:
     """Write the tables and draw the pictures of everything measured so far."""
-    measured = {(name, who): runs_of(name, who) for name in DATA for who in LEARNERS}
+    measured = {(name, who): STUDY.find(name, who) for name in DATA for who in LEARNERS}
     measured = {key: runs for key, runs in measured.items() if runs}
     parts = [
         "## Old and new classes in one decision\n\nAccuracy in % on queries of old classes, of new "
@@ -428,12 +422,12 @@ def draw_pictures(measured: dict[Any, Any]) -> None:
 @contextmanager
 def panels(measured: dict[Any, Any], names: tuple[str, ...], picture: str) -> Iterator[list[Any]]:
     """Save a picture of one panel a data set, with the axes and the runs that belong in it."""
-    names = [name for name in names if (name, "ProtoNet") in measured]
+    names = [name for name in names if (name, DRAWN) in measured]
     figure, axes = plt.subplots(
         1, max(1, len(names)), figsize=(4.2 * max(1, len(names)), 4.8), layout="constrained"
     )
     yield [
-        (axis, measured[name, "ProtoNet"])
+        (axis, measured[name, DRAWN])
         for axis, name in zip(np.atleast_1d(axes), names, strict=False)
         if axis.set_title(name)
     ]

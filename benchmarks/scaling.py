@@ -34,9 +34,10 @@ from sklearn_fewshot.model_selection import episodic_score
 from sklearn_fewshot.nn._hardware import moved
 from sklearn_fewshot.nn._loader import EpisodeLoader
 
-from ._report import DOCS, markdown_table, remembered, write_page
+from ._report import DOCS, Study, markdown_table, write_page
 from .speed import PICTURES, TABLE, Peak, resident, samples
 
+STUDY = Study("scaling")
 DATA = {"pictures": PICTURES, "table": TABLE}
 SIZE = {
     "pictures": {"n_way": 20, "n_shot": 1, "n_query": 5},
@@ -65,11 +66,11 @@ def main() -> None:
         return
     for kind in DATA:
         for name, values in VARIED.items():
-            remembered(f"scaling-{kind}-{name}", partial(vary, kind, name, values))
-        remembered(f"scaling-{kind}-ragged", partial(vary, kind, "n_shot", ((1, 5),)))
-        remembered(f"scaling-{kind}-classes", partial(vary_classes, kind))
-    remembered("scaling-episodes", vary_episodes)
-    remembered("scaling-dims", vary_dims)
+            STUDY.remember(kind, name, compute=partial(vary, kind, name, values))
+        STUDY.remember(kind, "ragged", compute=partial(vary, kind, "n_shot", ((1, 5),)))
+        STUDY.remember(kind, "classes", compute=partial(vary_classes, kind))
+    STUDY.remember("episodes", compute=vary_episodes)
+    STUDY.remember("dims", compute=vary_dims)
     write()
 
 
@@ -228,11 +229,9 @@ def vary_dims() -> dict[str, Any]:
 def write() -> None:
     """Draw the curves and write the page of everything measured."""
     results = {
-        (kind, name): remembered(f"scaling-{kind}-{name}", dict)
-        for kind in DATA
-        for name in (*VARIED, "classes")
+        (kind, name): STUDY.get(kind, name) for kind in DATA for name in (*VARIED, "classes")
     }
-    episodes, dims = remembered("scaling-episodes", dict), remembered("scaling-dims", dict)
+    episodes, dims = STUDY.get("episodes"), STUDY.get("dims")
     draw_steps(results)
     draw_rest(results, episodes, dims)
     rows = [
@@ -244,7 +243,7 @@ def write() -> None:
         ["table", f"{point['value']:,} columns", *step_cells("table", point)]
         for point in dims["points"]
     ]
-    ragged = {kind: remembered(f"scaling-{kind}-ragged", dict) for kind in DATA}
+    ragged = {kind: STUDY.get(kind, "ragged") for kind in DATA}
     rows += [
         [kind, "1 to 5 shots, drawn for each episode", *step_cells(kind, result["points"][0])]
         for kind, result in ragged.items()

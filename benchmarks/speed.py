@@ -38,9 +38,10 @@ from sklearn_fewshot.nn._data import as_input, as_tensor
 from sklearn_fewshot.nn._hardware import has_native_bfloat16
 from sklearn_fewshot.nn.backbones import make_backbone
 
-from ._report import RESULTS, machine, markdown_table, write_page
+from ._report import Study, machine, markdown_table, write_page
 from .rivals import bare_training, easyfsl_loop, easyfsl_training
 
+STUDY = Study("speed")
 CPU = torch.device("cpu")
 PICTURES = {"shape": (1, 28, 28), "backbone": "conv4"}
 TABLE = {"shape": (64,), "backbone": "residual_mlp"}
@@ -82,7 +83,7 @@ def main() -> None:
     result["million"] = say("a million queries", million())
     result |= {"seconds": round(time.perf_counter() - start), "load": [load, os.getloadavg()[0]]}
     result["machine"] = machine()
-    (RESULTS / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    STUDY.store({"last run": result})
     write()
 
 
@@ -350,7 +351,7 @@ def verdict(is_met: bool) -> str:
 
 def write() -> None:
     """Write the page of the last run."""
-    result = json.loads((RESULTS / "speed.json").read_text())
+    result = STUDY.get("last run")
     rows = []
     for name, measured in result["training"].items():
         mine, *theirs = (f"{np.median(values):,.0f}" for values in measured.values())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
 from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
 
 from . import _data
-from ._report import RESULTS, markdown_table, remembered, write_page
+from ._report import Study, markdown_table, write_page
 
+STUDY = Study("tables")
 DATA = ("letter", "isolet", "grocery_features", "clinc150", "libras", "qazaq", "grocery_pixels")
 SHOTS = (1, 5)
 MAX_FEATURES_OF_FLOOR = 1024  # a discriminant of 3,072 pixels in every episode takes hours
@@ -45,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     for name in args.data:
         for split in range(args.splits):
-            result = remembered(f"tables-{name}-{split}", lambda n=name, s=split: run(n, s))
+            result = STUDY.remember(name, split, compute=partial(run, name, split))
             print(name, split, {k: round(v, 1) for k, v in result.items() if "shot" in k})
     write()
 
@@ -102,8 +104,7 @@ def write() -> None:
     header += ["base floor", "difference", "seconds"]
     rows, loads, machine = [], [], ""
     for name in DATA:
-        files = sorted(RESULTS.glob(f"tables-{name}-*.json"))
-        runs = [remembered(path.stem, dict) for path in files]
+        runs = STUDY.find(name)
         rows += [row(name, runs, n_shot) for n_shot in SHOTS if runs]
         loads += [run["load_before"] for run in runs]
         machine = runs[0]["machine"] if runs else machine

@@ -39,9 +39,10 @@ from sklearn_fewshot.nn._data import as_input, as_tensor
 from sklearn_fewshot.nn._module import autocast, evaluating
 
 from . import _data
-from ._report import RESULTS, kept, markdown_table, remembered, write_page
+from ._report import Study, kept, markdown_table, write_page
 from .omniglot import COLUMNS, SETTINGS
 
+STUDY = Study("time_to_accuracy")
 MARKS = (95.0, 97.0, 98.0)
 AIMS = {95.0: 60, 98.0: 600}  # seconds
 LEARNERS: dict[str, Callable[..., Any]] = {
@@ -98,17 +99,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for name in LEARNERS:
-        remembered(result_name(name), partial(run, name, {}, args.seed))
+        STUDY.remember(name, compute=partial(run, name, {}, args.seed))
     for name, parameters in VARIANTS.items():
-        remembered(result_name(name), partial(run, "ProtoNet", parameters, args.seed))
-    remembered("time-to-accuracy-bfloat16", partial(compare_precisions, args.seed))
+        STUDY.remember(name, compute=partial(run, "ProtoNet", parameters, args.seed))
+    STUDY.remember("bfloat16", compute=partial(compare_precisions, args.seed))
     write()
-
-
-def result_name(name: str) -> str:
-    """Name a result."""
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "time-to-accuracy-" + "-".join(words)
 
 
 def run(name: str, parameters: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -199,11 +194,7 @@ def compare_precisions(seed: int) -> dict[str, Any]:
 
 def write() -> None:
     """Write the page of everything measured so far."""
-    results = {
-        name: remembered(result_name(name), dict)
-        for name in (*LEARNERS, *VARIANTS)
-        if (RESULTS / f"{result_name(name)}.json").exists()
-    }
+    results = {name: result for name in (*LEARNERS, *VARIANTS) if (result := STUDY.get(name))}
     header = ["", *(f"{mark:.0f} %, s" for mark in MARKS), "best, %", "at, s", "`fit`, s"]
     tables = [
         markdown_table(header, [row(name, results[name]) for name in names if name in results])
@@ -217,8 +208,8 @@ def write() -> None:
         tables[1],
         FOOT,
     ]
-    if (RESULTS / "time-to-accuracy-bfloat16.json").exists():
-        body.append(precisions(remembered("time-to-accuracy-bfloat16", dict)))
+    if result := STUDY.get("bfloat16"):
+        body.append(precisions(result))
     loads = [result["load_before"] for result in results.values()]
     write_page(
         "time_to_accuracy",

@@ -31,8 +31,9 @@ from sklearn_fewshot.calibration._generalized import best_handicap
 from sklearn_fewshot.model_selection import generalized_accuracy
 
 from . import _data
-from ._report import RESULTS, markdown_table, remembered, write_page
+from ._report import Study, markdown_table, write_page
 
+STUDY = Study("zero_shot")
 CAVEATS = (
     "Braille has fewer draws of the unseen letters than the README's 20, and other ones, so its "
     "42.0 is no reference for these rows: compare within a row. isolet, grocery and clinc150 have "
@@ -101,14 +102,9 @@ def main() -> None:
         methods = [who for who in args.methods if who != "Nearest" or TASKS[name].nearest]
         for seed in range(args.seeds):
             for who in methods:
-                result = remembered(result_name(name, who, seed), partial(run, name, who, seed))
+                result = STUDY.remember(name, who, seed, compute=partial(run, name, who, seed))
                 print(name, seed, who, figures(result), flush=True)
     write()
-
-
-def result_name(data: str, who: str, seed: Any) -> str:
-    """Name a result."""
-    return f"zero-shot-{data}-{who.lower()}-{seed}"
 
 
 def figures(result: dict[str, Any]) -> dict[str, float]:
@@ -289,17 +285,21 @@ METHODS: dict[str, Callable[[str, _data.ZeroShotData, int], Fitted]] = {
 
 def write() -> None:
     """Write the tables of everything measured so far."""
-    used = [run for name in TASKS for who in METHODS for run in found(name, who)]
+    used = [run for name in TASKS for who in METHODS for run in STUDY.find(name, who)]
     loads = [run["load_before"] for run in used]
     table = markdown_table(
-        ["task", "seeds", "chance", *METHODS, "README"], [row(n) for n in TASKS if any_run(n)]
+        ["task", "seeds", "chance", *METHODS, "README"], [row(n) for n in TASKS if STUDY.find(n)]
     )
     table += "\n\nBase and unseen classes together (seen / unseen / harmonic mean, class-wise):\n\n"
     table += markdown_table(["task", *METHODS], list(generalised_rows()))
     table += "\n\nSeconds of training (mean; beside other work, so at most):\n\n"
     table += markdown_table(
         ["task", *METHODS],
-        [[n, *(mean(found(n, who), "seconds") for who in METHODS)] for n in TASKS if any_run(n)],
+        [
+            [n, *(mean(STUDY.find(n, who), "seconds") for who in METHODS)]
+            for n in TASKS
+            if STUDY.find(n)
+        ],
     )
     write_page(
         "zero_shot",
@@ -313,29 +313,22 @@ def write() -> None:
     )
 
 
-def found(name: str, who: str) -> list[dict[str, Any]]:
-    """Return the results that are there, by seed."""
-    files = RESULTS.glob(result_name(name, who, "*") + ".json")
-    return [remembered(path.stem, dict) for path in sorted(files)]
-
-
-def any_run(name: str) -> bool:
-    """Say whether a task has a result."""
-    return any(found(name, who) for who in METHODS)
-
-
 def row(name: str) -> list[str]:
     """Lay out one task."""
-    counts = sorted({len(runs) for who in METHODS if (runs := found(name, who))})
+    counts = sorted({len(runs) for who in METHODS if (runs := STUDY.find(name, who))})
     cells = [name, " or ".join(map(str, counts)), f"{TASKS[name].chance:.1f}"]
-    return [*cells, *(mean(found(name, who), "accuracy") for who in METHODS), TASKS[name].readme]
+    return [
+        *cells,
+        *(mean(STUDY.find(name, who), "accuracy") for who in METHODS),
+        TASKS[name].readme,
+    ]
 
 
 def generalised_rows() -> Iterator[list[str]]:
     """Lay out the tasks with base classes beside the unseen ones."""
     keys = ("seen", "unseen", "harmonic_mean")
     for name in TASKS:
-        runs = [found(name, who) for who in METHODS]
+        runs = [STUDY.find(name, who) for who in METHODS]
         if any(run and "seen" in run[0] for run in runs):
             yield [name, *(" / ".join(filter(None, (mean(r, key) for key in keys))) for r in runs)]
 

@@ -1,9 +1,106 @@
-"""What the benchmarks must not do: score on what they were trained on."""
+"""Benchmarks: results are never lost, pages follow from them, test classes are never trained on."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from benchmarks import _data, omniglot
+from benchmarks import _data, _report, omniglot
+from benchmarks._report import DOCS, RESULTS, Study
+
+
+def never():
+    raise AssertionError("computed again")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study("study", tmp_path)
+
+
+def test_a_finished_case_is_not_computed_again(study, tmp_path):
+    first = study.remember("letter", "ProtoNet", 0, compute=lambda: {"accuracy": 0.1 + 0.2})
+    assert first["accuracy"] == 0.1 + 0.2
+    assert first["machine"] == _report.machine()
+    in_another_process = Study("study", tmp_path)
+    assert in_another_process.remember("letter", "ProtoNet", 0, compute=never) == first
+    assert study.get("letter", "ProtoNet", 0) == first
+    assert study.get("letter", "ProtoNet", 1) is None
+
+
+def test_an_interrupted_case_leaves_the_finished_ones(study):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    study.remember("a", compute=dict)
+    before = study.path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        study.remember("b", compute=interrupt)
+    assert study.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("step", ["write_text", "replace"])
+def test_an_interrupted_write_leaves_the_finished_cases(study, monkeypatch, step):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    study.store({"a": {}})
+    before = study.path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(*((_report.Path if step == "write_text" else _report.os), step), interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            study.store({"b": {}})
+    assert study.path.read_bytes() == before
+    study.store({"b": {}})
+    assert study.get("a") == study.get("b") == {}
+
+
+def test_processes_at_the_same_time_lose_no_case(study, tmp_path):
+    def another(seed):
+        Study("study", tmp_path).store({f"case/{seed}": {"seed": seed}})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(another, range(100)))
+    assert [result["seed"] for result in study.find("case")] == list(range(100))
+
+
+def test_cases_are_found_by_how_their_names_begin(study):
+    for name in ("x/MatchingNet/10", "x/MatchingNet/2", "x/MatchingNet with FCE/0", "y/a/0"):
+        study.store({name: {"name": name}})
+    found = [result["name"] for result in study.find("x", "MatchingNet")]
+    assert found == ["x/MatchingNet/2", "x/MatchingNet/10"]
+    assert len(study.find("x")) == 3
+    assert study.find("z") == []
+
+
+STUDIES = sorted(path.stem for path in RESULTS.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_stored_results_are_small_and_a_line_each(name, tmp_path):
+    text = (RESULTS / f"{name}.json").read_text()
+    copy = Study(name, tmp_path)
+    copy.store(json.loads(text))
+    assert copy.path.read_text() == text
+    assert len(text) < 200_000
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_pages_are_what_the_results_say(name, tmp_path, monkeypatch):
+    benchmark = import_module(f"benchmarks.{name}")
+    for module in (_report, benchmark):
+        monkeypatch.setattr(module, "DOCS", tmp_path, raising=False)
+    benchmark.write()
+    written, committed = (undated(folder / f"{name}.md") for folder in (tmp_path, DOCS))
+    assert written == committed
+
+
+def undated(page):
+    """Return a page without the day on which it was written."""
+    return re.sub(r"\(\d{4}-\d\d-\d\d\)", "", page.read_text())
 
 
 class Spy:
