@@ -119,19 +119,19 @@ def clinc150_names() -> ZeroShotData:
     return ZeroShotData(data.X, data.y, names, unseen, in_training, in_test, False)
 
 
-def braille(draw: int, as_pictures: bool) -> ZeroShotData:
+def braille(draw: int, as_images: bool) -> ZeroShotData:
     """Braille letters by their six dots, six of the 26 letters unseen."""
     f = _read("omniglot/omniglot_28.npz")
-    pictures = f["images"][f["braille_index"]]
-    y = np.repeat(np.arange(26), pictures.shape[1])
+    images = f["images"][f["braille_index"]]
+    y = np.repeat(np.arange(26), images.shape[1])
     unseen = np.isin(np.arange(26), np.random.default_rng(draw).choice(26, 6, replace=False))
-    X = pictures.reshape(-1, 1, 28, 28) if as_pictures else pictures.reshape(-1, 784) / 255.0
+    X = images.reshape(-1, 1, 28, 28) if as_images else images.reshape(-1, 784) / 255.0
     dots, new = f["braille_dots"].astype(float), unseen[y]
     return ZeroShotData(X, y, dots, unseen, ~new, new, False)
 
 
 def omniglot(*splits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures and class codes of parts of the Vinyals split, every rotation a class.
+    """Return images and class codes of parts of the Vinyals split, every rotation a class.
 
     Parameters
     ----------
@@ -150,18 +150,18 @@ def omniglot(*splits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def omniglot_background() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Lake's background set, every rotation a class, with the alphabet of each picture."""
+    """Return Lake's background set, every rotation a class, with the alphabet of each image."""
     f = _read("omniglot/omniglot_28.npz")
     X, y = _turned(f["images"], np.flatnonzero(f["is_background"]))
     return X, y, f["alphabet"][y // 4]
 
 
 def omniglot_runs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield support pictures of 20 classes, 20 queries, and the class of each query, 20 times."""
+    """Yield support images of 20 classes, 20 queries, and the class of each query, 20 times."""
     f = _read("omniglot/omniglot_28.npz")
     for support, query, answer in zip(f["run_train"], f["run_test"], f["run_answer"], strict=True):
-        pictures = (f["images"][tuple(part.T)][:, None] for part in (support, query))
-        yield next(pictures), next(pictures), answer
+        images = (f["images"][tuple(part.T)][:, None] for part in (support, query))
+        yield next(images), next(images), answer
 
 
 def _turned(images: np.ndarray, characters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

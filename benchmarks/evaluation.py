@@ -1,16 +1,16 @@
 """How fast episodes are scored, over stored embeddings and from pixels.
 
 Stored embeddings: 12,000 rows of 20 new classes (the size of miniImageNet's test set), Gaussian
-clouds that overlap; 10,000 episodes of 5 ways, 5 shots, 15 queries a class. The package's public
-``episodic_score``, with a learner of each head behind ``backbone="identity"``, against two fixed
-rivals in ``benchmarks/rivals``: a bare PyTorch loop over the same rows, one episode at a time, and
-easyfsl where it is installed. All draw their own episodes inside the time measured, on one thread.
-Rival, package, rival, package ... in one process: medians over the rounds, in CPU seconds of the
-process, which other work on the machine disturbs less than the clock's. Fewer episodes than 10,000
-are timed where the table says so, and scaled.
+clusters that overlap; 10,000 episodes of 5 ways, 5 shots, 15 queries per class. The package's
+public ``episodic_score``, with a learner of each head and ``backbone="identity"``, against two
+fixed rivals in ``benchmarks/rivals``: a bare PyTorch loop over the same rows, one episode at a
+time, and easyfsl if it is installed. The time includes sampling the episodes, on one thread. Rivals
+and package alternate in one process: medians over the rounds, in CPU time of the process, which
+depends less on other load than wall-clock time. If the table says so, fewer episodes than 10,000
+are timed, and the time is extrapolated.
 
-Equal work: on the same episodes the accuracies of the bare loop, and of easyfsl where its head is
-the same function, equal the package's; the script stops if they do not.
+On the same episodes the accuracies of the bare loop, and of easyfsl if its head is the same
+function, equal the package's; the script stops if they do not.
 
     python -m benchmarks.evaluation [--heads prototypical ...] [--rounds 5]
 """
@@ -119,7 +119,7 @@ def stored_embeddings(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 
 
 def run(name: str, dim: int, rounds: int) -> dict[str, Any]:
-    """Time the package and its rivals in turns, once they are known to do the same."""
+    """Time the package and its rivals in turns, after a check that they compute the same."""
     entry = ENTRIES[name]
     X_base, y_base, X, y = stored_embeddings(dim)
     learner = entry.make(backbone="identity", max_epochs=0, random_state=0)
@@ -288,12 +288,12 @@ def write() -> None:
 
 
 FOOT = (
-    "Seconds are for 10,000 episodes, in brackets how many were timed in a round if fewer. "
+    "Seconds are for 10,000 episodes, in brackets the number timed in a round if fewer. "
     "Accuracies are of untrained heads on 200 episodes, the same for all. easyfsl's Matching "
-    "Network has the weights of the package's, but reads the support in as many steps as it has "
-    "examples (25 here; the package: 5 by default) and compares otherwise, so that its accuracy "
-    'differs; the row "25 steps" takes as many. Its relation module was replaced by the '
-    "package's perceptron for vectors."
+    "Network has the weights of the package's, but attends to the support in as many steps as it "
+    "has examples (25 here; the package: 5 by default) and has another similarity, so that its "
+    'accuracy differs; the row "25 steps" has as many steps. Its relation module was replaced by '
+    "the package's perceptron for vectors."
 )
 
 
@@ -313,7 +313,7 @@ def row(name: str, dim: int, result: dict[str, Any]) -> list[str]:
 
 
 def seconds(timed: dict[str, Any]) -> str:
-    """Return the median over rounds, and how many episodes stand behind it."""
+    """Return the median over rounds, and the number of episodes timed."""
     text = f"{np.median(timed['cpu_seconds']):.2f}"
     return text if timed["episodes"] == N_EPISODES else f"{text} ({timed['episodes']})"
 
@@ -355,7 +355,7 @@ def omniglot_text(result: dict[str, Any]) -> str:
     header = ["", "images embedded", "times fewer", "s", *(f"{c}, %" for c in COLUMNS)]
     return (
         "Omniglot from pixels: 1,000 episodes of test characters in each of four settings, 15 "
-        f"queries a class, untrained Conv4; {each:,} images, if each episode embeds its own. One "
+        f"queries per class, untrained Conv4; {each:,} images, if each episode embeds its own. One "
         "call is `episodic_score(learner, X, y, episodes=[EpisodeSplit(...), ...])`.\n\n"
         f"{markdown_table(header, rows)}\n\n"
         f"- images embedded: {factor:.1f} times fewer; target {IMAGES_TARGET:.0f}: "

@@ -1,10 +1,10 @@
-"""Fine-tuning against meta-learning over 1 to 50 examples a class: where each wins.
+"""Fine-tuning against meta-learning over 1 to 50 examples per class: where each wins.
 
-5-way episodes of test classes of random class splits, on tables behind a StandardScaler. *ProtoNet*
+5-way episodes of test classes of random class splits, on tables after a StandardScaler. *ProtoNet*
 adapts without training. *Baseline, logistic* fits a logistic regression on the embedding of an
-ordinary classifier. *Fine-tuned baseline* trains that embedding further, with a linear layer on
-top, on the support set of each episode: 100 steps of Adam at 1e-3 on all of it, not tuned.
-*Logistic regression* knows the support set only.
+ordinary classifier. *Fine-tuned baseline* trains that embedding and a linear layer on the support
+set of each episode: 100 full-batch steps of Adam at 1e-3, not tuned. *Logistic regression* is
+fitted on the support set only.
 
     python -m benchmarks.fine_tuning [--splits 5]
 """

@@ -1,14 +1,14 @@
-"""Which learner should I use? All of them with default arguments, beside both floors.
+"""Which learner should I use? All of them with default arguments, and baselines.
 
-Random class splits, about a fifth of the classes tested; on each, every learner is trained without
-arguments but the seed on the other classes. Episodes of test classes, 5-way and all-way ("all":
-5 classes of letter, isolet and libras, so the same there), 1 and 5 examples a class; learners and
-floors on the same episodes and behind the same scaler. *Support floor*: the best, on each data set
-and setting, of nearest centroid, 1-nearest neighbour, logistic regression and (5-shot) shrinkage
-LDA fitted on the support set alone. *Base floor*: nearest centroid behind the shrinkage LDA of the
-base classes. Omniglot has the Vinyals split; its all-way episodes have 1,692 classes and there are
-five of them. RelationNet, whose module is applied to every pair of query and class, sees one query
-a class in two such episodes.
+Random class splits with about a fifth of the classes for testing; on each, every learner is trained
+on the other classes with default arguments except the seed. Episodes of test classes, 5-way and
+all-way ("all": 5 classes of letter, isolet and libras, so the same there), 1-shot and 5-shot;
+learners and baselines on the same episodes and after the same scaler. *Support baseline*: the best,
+for each data set and setting, of nearest centroid, 1-nearest neighbour, logistic regression and
+(5-shot) shrinkage LDA fitted on the support set only. *Base-class LDA*: nearest centroid after the
+shrinkage LDA of the base classes. Omniglot has the Vinyals split; its all-way episodes have 1,692
+classes and there are five of them. RelationNet, whose module is applied to every pair of query and
+class, is scored on one query per class in two such episodes.
 
     python -m benchmarks.learners [--data letter isolet ...] [--learners ...] [--splits 5]
 """
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def run(name: str, who: str, split: int) -> dict[str, Any]:
-    """Train a learner on one class split and score it, or score the floors."""
+    """Train a learner on one class split and score it, or score the baselines."""
     (X, y), (X_test, y_test), standardise = class_split(name, split)
     if who == "floors":
         return run_floors(X, y, X_test, y_test, standardise, split)
@@ -150,8 +150,10 @@ def write() -> None:
         used += [run for who in ("floors", *LEARNERS) for run in STUDY.find(name, who)]
     loads = [run["load_before"] for run in used]
     times = [[who, *(seconds(STUDY.find(name, who)) for name in DATA)] for who in LEARNERS]
-    table = markdown_table(["data", "setting", *LEARNERS, "support floor", "base floor"], rows)
-    table += "\n\nSeconds of training (mean; beside other work, so at most):\n\n"
+    table = markdown_table(
+        ["data", "setting", *LEARNERS, "support baseline", "base-class LDA"], rows
+    )
+    table += "\n\nSeconds of training (mean; upper bounds, as the machine had other load):\n\n"
     table += markdown_table(["learner", *DATA], times)
     write_page(
         "learners",

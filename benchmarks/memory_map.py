@@ -1,12 +1,12 @@
-"""Training on more pictures than memory holds: from a memory map, and from the array in memory.
+"""Training on more images than fit into memory: from a memory map, and from an array in memory.
 
-190,000 pictures of 1,000 made-up classes, 3 x 84 x 84 in 8 bits: 4 GB, in a file. ``ProtoNet`` fits
-them with a small convolution, so cheap that reading weighs as much as it ever will; at the end it
-embeds all of them. Then 200 episodes are scored. Map, memory, map, memory ..., each in a process of
-its own on one thread, from the same seed: the weights must be the same to the last bit. Pictures
-a second are those of the training steps, by the clock and by the CPU seconds of the process, which
-other work on the machine disturbs less. Peak memory is the greatest resident size of the process,
-with pages of the file that are mapped into it.
+190,000 images of 1,000 synthetic classes, 3 x 84 x 84 in 8 bits: 4 GB, in a file. ``ProtoNet`` is
+trained on them with a small convolution, so inexpensive that the relative cost of reading is as
+large as it gets; at the end it embeds all of them. Then 200 episodes are scored. Map and memory
+alternate, each in a separate process on one thread, from the same seed: the weights must be the
+same to the last bit. Images per second are those of the training steps, in wall-clock time and in
+CPU time of the process, which depends less on other load. Peak memory is the maximum resident size
+of the process, including mapped pages of the file.
 
     python -m benchmarks.memory_map [--rounds 3]
 """
@@ -39,8 +39,8 @@ STUDY = Study("memory_map")
 N_CLASSES, N_EACH, SHAPE = 1000, 190, (3, 84, 84)
 PLACES = ("map", "memory")
 MOST_MEMORY, LEAST_SPEED = 1.5, 0.8  # GB; of the speed in memory
-HEADER = ["pictures from", "peak after fit, GB", "with scoring, GB", "pictures/s, clock"]
-HEADER += ["pictures/s, CPU", "fit, s", "accuracy, %"]
+HEADER = ["images from", "peak after fit, GB", "with scoring, GB", "images/s, clock"]
+HEADER += ["images/s, CPU", "fit, s", "accuracy, %"]
 
 
 def main() -> None:
@@ -61,8 +61,8 @@ def run(rounds: int) -> dict[str, Any]:
     """Write the file and train on it in turns."""
     result: dict[str, Any] = {place: [] for place in PLACES}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pictures.npy"
-        write_pictures(path)
+        path = Path(folder) / "images.npy"
+        write_images(path)
         for _ in range(rounds):
             for place in PLACES:
                 command = [sys.executable, "-m", "benchmarks.memory_map", "--child", place, path]
@@ -76,8 +76,8 @@ def run(rounds: int) -> dict[str, Any]:
     return result
 
 
-def write_pictures(path: Path) -> None:
-    """Write noise around one picture a class, class by class."""
+def write_images(path: Path) -> None:
+    """Write noise around one image per class, class by class."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 156, size=(N_EACH, *SHAPE), dtype=np.uint8)
     with path.open("wb") as file:
@@ -89,7 +89,7 @@ def write_pictures(path: Path) -> None:
 
 
 class Small(nn.Sequential):
-    """One convolution that sees every pixel once; counts the pictures it is trained on."""
+    """One convolution that sees every pixel once; counts the images it is trained on."""
 
     n_trained = 0
 
@@ -98,10 +98,10 @@ class Small(nn.Sequential):
         pool = nn.AdaptiveAvgPool2d(2)
         super().__init__(convolution, nn.BatchNorm2d(16), nn.ReLU(), pool, nn.Flatten())
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Embed pictures, shape (n_pictures, 64)."""
-        Small.n_trained += len(pictures) * self.training
-        return super().forward(pictures)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed images, shape (n_images, 64)."""
+        Small.n_trained += len(images) * self.training
+        return super().forward(images)
 
 
 class Watch(Callback):
@@ -159,14 +159,14 @@ def write() -> None:
         rows.append([place, *most, *middle, f"{runs[0]['accuracy']:.2f}"])
     write_page(
         "memory_map",
-        "More data than memory",
+        "Data larger than memory",
         " ".join(__doc__.split("\n\n")[1].split()),
         f"{markdown_table(HEADER, rows)}\n\n{targets(result)}",
         "python -m benchmarks.memory_map",
         f"Machine: {result['machine']}. Load average before the runs: "
-        f"{result['load_before']:.1f}. Rounds: {len(result['map'])}. Memory is the greatest, "
-        "speed and time the median over the rounds. The file had just been written and the system "
-        "had room to keep it: where it has not, the disk sets the pace.",
+        f"{result['load_before']:.1f}. Rounds: {len(result['map'])}. Memory is the maximum, "
+        "speed and time the median over the rounds. The file had just been written and was in the "
+        "page cache: otherwise the disk limits the speed.",
     )
 
 
@@ -177,10 +177,10 @@ def targets(result: dict[str, Any]) -> str:
         f"{most:.2f} GB of memory for a file of {result['bytes'] / 1e9:.1f} GB; target below "
         f"{MOST_MEMORY}: {verdict(most < MOST_MEMORY)}"
     ]
-    for key, name in (("clock", "the clock"), ("cpu", "CPU seconds")):
+    for key, name in (("clock", "wall-clock time"), ("cpu", "CPU time")):
         there, here = (np.median([one[key] for one in result[place]]) for place in PLACES)
         lines.append(
-            f"{there / here:.2f} of the speed in memory by {name}; target {LEAST_SPEED}: "
+            f"{there / here:.2f} of the speed in memory in {name}; target {LEAST_SPEED}: "
             f"{verdict(there / here >= LEAST_SPEED)}"
         )
     return "\n".join(f"- {line}" for line in [*lines, "weights: the same"])

@@ -1,10 +1,10 @@
 """Omniglot: every learner on the Vinyals split, and on Lake's one-shot runs.
 
-One model a learner and seed, trained on one example a class, fills all four columns of the main
-table: 1,000 episodes of test classes, 15 queries a class, running batch-norm statistics. The
-weights kept are those that score best on the split's own validation characters; test characters
-chose nothing. Lake's 20 runs (20-way 1-shot, all characters of a run from one alphabet) are
-another, harder task with models of their own, trained on the background set only.
+One model per learner and seed, trained with one shot, is scored in all four columns of the main
+table: 1,000 episodes of test classes, 15 queries per class, running batch-norm statistics. Weights
+are selected on the split's own validation characters, nothing on test characters. Lake's 20 runs
+(20-way 1-shot, all characters of a run from one alphabet) are another, harder task with separate
+models, trained on the background set only.
 
     python -m benchmarks.omniglot --learner all
     python -m benchmarks.omniglot --learner protonet --seeds 0 1 2
@@ -39,7 +39,7 @@ STUDY = Study("omniglot")
 SETTINGS = ((5, 1), (5, 5), (20, 1), (20, 5))
 COLUMNS = [f"{n_way}w{n_shot}s" for n_way, n_shot in SETTINGS]
 SCHEDULE = {"episodes_per_epoch": 250, "max_epochs": 22, "patience": None}
-EPISODE = {"n_way": 60, "n_shot": 1, "n_query": 5}  # 360 pictures
+EPISODE = {"n_way": 60, "n_shot": 1, "n_query": 5}  # 360 images
 
 
 class Entry(NamedTuple):
@@ -199,7 +199,7 @@ def write() -> None:
         markdown_table(["model", *COLUMNS, "Lake's runs", "minutes"], rows),
         "python -m benchmarks.omniglot --learner all --threads 1",
         f"Machine: {runs[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
-        f"{max(loads):.1f}; the minutes are those of a machine with other work on it.",
+        f"{max(loads):.1f}; minutes with other load on the machine.",
     )
 
 

@@ -1,10 +1,10 @@
-"""Old and new classes together, none of these, confidence, unlabelled examples: what each is worth.
+"""Gains of shot-bias correction, rejection, calibration and unlabelled examples.
 
-Random class splits that had no part in the development, about a fifth of the classes new; on each,
-learners are trained without arguments but the seed on four fifths of the rows of the others, behind
-a StandardScaler where columns have units. Omniglot has the Vinyals split and ProtoNet only. "As
-trained" is the same network with `calibrate=False`: scores of classes as they come, softmax at
-temperature 1.
+Random class splits not used in development, with about a fifth of the classes as new classes; on
+each, learners are trained with default arguments except the seed on four fifths of the rows of the
+other (base) classes, after a StandardScaler where columns have units. Omniglot has the Vinyals
+split and ProtoNet only. "As trained" is the same network with `calibrate=False`: uncorrected
+scores, softmax at temperature 1.
 
     python -m benchmarks.open_world [--data clinc150 letter ...] [--learners ...] [--splits 3]
 """
@@ -51,23 +51,23 @@ LEARNERS = {
 }
 DRAWN = "ProtoNet"  # whose curves are stored, since nobody reads those of the others
 WITH_MEANS = ("ProtoNet", "RelationNet", "Baseline")  # what unlabelled examples can refine
-FIRST_SPLIT = 10  # those before were looked at while the methods were chosen
+FIRST_SPLIT = 10  # earlier ones were used in development
 WAYS, N_EPISODES, N_QUERIES = (5, 10, 30), 60, 50
 RATES = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5])
-NONE = -1  # the label of queries of no class
+NONE = -1  # the label of outliers
 
 
 class Task(NamedTuple):
-    """Old and new samples of one class split."""
+    """Samples of base and new classes of one class split."""
 
-    X: np.ndarray  # old classes, for training
+    X: np.ndarray  # base classes, for training
     y: np.ndarray
-    X_old: np.ndarray  # old classes, other rows
+    X_old: np.ndarray  # base classes, other rows
     y_old: np.ndarray
     X_new: np.ndarray
     y_new: np.ndarray
-    family: np.ndarray  # of the new samples: unknown queries are of other families
-    X_none: np.ndarray | None  # samples of no class at all, where the data have them
+    family: np.ndarray  # of the new samples: outliers are of other families
+    X_none: np.ndarray | None  # out-of-scope samples, where the data have them
 
 
 def main() -> None:
@@ -129,7 +129,7 @@ def run(name: str, who: str, split: int) -> dict[str, Any]:
 
 
 def old_and_new(kind: str, learner: Any, task: Task) -> dict[str, Any]:
-    """Measure accuracy on old classes, on twenty new ones, and the harmonic mean."""
+    """Measure accuracy on base classes, on twenty new ones, and the harmonic mean."""
     result = {}
     n_way = min(20, len(np.unique(task.y_new)))
     for n_shot in (1, 3, 5):
@@ -153,7 +153,7 @@ def old_and_new(kind: str, learner: Any, task: Task) -> dict[str, Any]:
 def episode(
     task: Task, classes: np.ndarray, n_way: int, n_shot: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the rows of support and queries of some of the classes."""
+    """Sample the rows of support and queries of some of the classes."""
     n_query = max(2, -(-N_QUERIES // n_way))
     drawn = rng.choice(classes, n_way, replace=False)
     members = [rng.permutation(np.flatnonzero(task.y_new == label)) for label in drawn]
@@ -162,7 +162,7 @@ def episode(
 
 
 def known_and_unknown(task: Task, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return classes to draw from, and samples that are of none of them."""
+    """Return classes to sample from, and outliers."""
     if task.X_none is not None:
         return np.unique(task.y_new), task.X_none
     families = rng.permutation(np.unique(task.family))
@@ -173,7 +173,7 @@ def known_and_unknown(task: Task, rng: np.random.Generator) -> tuple[np.ndarray,
 def none_of_these(
     learner: Any, as_trained: Any, task: Task, *, with_curves: bool
 ) -> dict[str, Any]:
-    """Measure how well queries of no class are told from others, and how the threshold does."""
+    """Measure how well outliers are detected, and both errors of the threshold."""
     result = {}
     for n_way in WAYS:
         for n_shot in (1, 3, 5):
@@ -255,7 +255,7 @@ def confidence(learner: Any, as_trained: Any, task: Task, *, with_curves: bool) 
 
 
 def unlabelled_examples(learner: Any, task: Task) -> dict[str, Any]:
-    """Measure what ten unlabelled examples a class change, 5-way."""
+    """Measure the gain of ten unlabelled examples per class, 5-way."""
     result = {}
     for kind in ("balanced", "unbalanced", "with five other classes"):
         n_others = 5 if kind == "with five other classes" else 0
@@ -301,36 +301,37 @@ def mean_of(runs: list[dict[str, Any]], key: str, inner: Any = None) -> np.ndarr
 
 
 def write() -> None:
-    """Write the tables and draw the pictures of everything measured so far."""
+    """Write the tables and draw the figures of everything measured so far."""
     measured = {(name, who): STUDY.find(name, who) for name in DATA for who in LEARNERS}
     measured = {key: runs for key, runs in measured.items() if runs}
     parts = [
-        "## Old and new classes in one decision\n\nAccuracy in % on queries of old classes, of new "
-        "ones (twenty, or all there are), and their harmonic mean; classes of few examples as they "
-        "are, and lifted by what held-out classes lacked.\n",
+        "## Base and new classes in one decision\n\nAccuracy in % on queries of base classes, of "
+        "new ones (twenty, or all if there are fewer), and their harmonic mean; as trained, and "
+        "with the shot bias of classes with few examples corrected, as estimated on held-out "
+        "classes.\n",
         table_of_old_and_new(measured),
-        "\n## None of these\n\nKnown queries against as many of no class: out-of-scope sentences "
+        "\n## Rejection of outliers\n\nInliers against as many outliers: out-of-scope sentences "
         "(clinc150), letters of other alphabets (omniglot), other products (grocery_features). "
         "Area under the ROC curve of `score_samples`, of the highest probability at temperature 1, "
         "and of the cosine of the inputs to the nearest class mean; then, at `reject_rate=0.05`, "
-        "the share of known queries rejected and of the others accepted, in %.\n",
+        "the share of inliers rejected and of outliers accepted, in %.\n",
         table_of_none(measured),
-        "\n![Both errors against the stated rate, 5-way 5-shot](open_world_rejection.png)\n",
-        "\n## Confidence\n\nExpected calibration error (15 bins) and log-loss of `predict_proba`, "
-        "as trained and calibrated; mean over the splits of each split's error.\n",
+        "\n![Both errors against the nominal rate, 5-way 5-shot](open_world_rejection.png)\n",
+        "\n## Calibration\n\nExpected calibration error (15 bins) and log-loss of "
+        "`predict_proba`, as trained and calibrated; mean over the splits of each split's error.\n",
         table_of_confidence(measured),
         "\n![Confidence against accuracy, 5-way 1-shot](open_world_reliability.png)\n",
         "\n## Unlabelled examples\n\nAccuracy in % of 5-way episodes without and with ten "
-        "unlabelled examples a class (on average: shares drawn from a flat Dirichlet distribution "
-        "where unbalanced; ten of each of five other classes besides where there are others).\n",
+        "unlabelled examples per class (on average: if unbalanced, with shares from a flat "
+        "Dirichlet distribution; with other classes, another ten of each of five).\n",
         table_of_unlabelled(measured),
     ]
-    draw_pictures(measured)
+    draw_figures(measured)
     used = [run for runs in measured.values() for run in runs]
     loads = [run["load_before"] for run in used]
     write_page(
         "open_world",
-        "Old and new classes, none of these, confidence",
+        "Base and new classes, rejection, calibration",
         " ".join(__doc__.split("\n\n")[1].split()),
         "\n".join(parts),
         "python -m benchmarks.open_world --threads 1",
@@ -340,7 +341,7 @@ def write() -> None:
 
 
 def table_of_old_and_new(measured: dict[Any, Any]) -> str:
-    """Lay out accuracies on old and new classes."""
+    """Lay out accuracies on base and new classes."""
     rows = []
     for (name, who), runs in measured.items():
         for n_shot in (1, 3, 5):
@@ -349,13 +350,13 @@ def table_of_old_and_new(measured: dict[Any, Any]) -> str:
                 values = mean_of(runs, f"old and new, {n_shot}-shot, {kind}")
                 cells += [f"{value:.1f}" for value in values]
             rows.append([f"{name} ({len(runs)})", who, str(n_shot), *cells])
-    sides = ("old", "new", "harmonic mean")
+    sides = ("base", "new", "harmonic mean")
     header = ["data (splits)", "learner", "shots", *sides, *(f"corrected: {s}" for s in sides)]
     return markdown_table(header, rows)
 
 
 def table_of_none(measured: dict[Any, Any]) -> str:
-    """Lay out how well queries of no class are told from others."""
+    """Lay out how well outliers are detected."""
     rows = []
     for (name, who), runs in measured.items():
         for n_way in WAYS:
@@ -392,7 +393,7 @@ def table_of_confidence(measured: dict[Any, Any]) -> str:
 
 
 def table_of_unlabelled(measured: dict[Any, Any]) -> str:
-    """Lay out what unlabelled examples change."""
+    """Lay out the gain of unlabelled examples."""
     rows = []
     for (name, who), runs in measured.items():
         for kind in ("balanced", "unbalanced", "with five other classes"):
@@ -406,7 +407,7 @@ def table_of_unlabelled(measured: dict[Any, Any]) -> str:
     return markdown_table(["data (splits)", "learner", "setting", "without", "with", "gain"], rows)
 
 
-def draw_pictures(measured: dict[Any, Any]) -> None:
+def draw_figures(measured: dict[Any, Any]) -> None:
     """Draw both errors of rejection, and confidence against accuracy, of ProtoNet."""
     with panels(measured, ("clinc150", "omniglot", "grocery_features"), "rejection") as each:
         for axis, runs in each:
@@ -420,8 +421,10 @@ def draw_pictures(measured: dict[Any, Any]) -> None:
 
 
 @contextmanager
-def panels(measured: dict[Any, Any], names: tuple[str, ...], picture: str) -> Iterator[list[Any]]:
-    """Save a picture of one panel a data set, with the axes and the runs that belong in it."""
+def panels(
+    measured: dict[Any, Any], names: tuple[str, ...], figure_name: str
+) -> Iterator[list[Any]]:
+    """Save a figure of one panel per data set, with the axes and the runs that belong in it."""
     names = [name for name in names if (name, DRAWN) in measured]
     figure, axes = plt.subplots(
         1, max(1, len(names)), figsize=(4.2 * max(1, len(names)), 4.8), layout="constrained"
@@ -431,9 +434,9 @@ def panels(measured: dict[Any, Any], names: tuple[str, ...], picture: str) -> It
         for axis, name in zip(np.atleast_1d(axes), names, strict=False)
         if axis.set_title(name)
     ]
-    for axis in np.atleast_1d(axes)[: len(names)]:  # below: nothing of the curves is covered
+    for axis in np.atleast_1d(axes)[: len(names)]:  # below, not to cover the curves
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")
-    figure.savefig(DOCS / f"open_world_{picture}.png", dpi=110)
+    figure.savefig(DOCS / f"open_world_{figure_name}.png", dpi=110)
     plt.close(figure)
 
 

@@ -1,13 +1,13 @@
 """How costs grow: with way, shot, queries, episodes, embedding size and number of base classes.
 
-One quantity is varied at a time. Pictures are 28 x 28 in one channel through `conv4`, table rows
-have 64 columns and go through `residual_mlp`; all are noise. Training: milliseconds of a step
-inside ``fit`` (one episode of 20 ways, 1 shot and 5 queries for pictures, 5 ways, 5 shots and 15
-queries for tables, where not varied), and of it the planning: drawing the rows and laying them out,
-timed alone. Evaluation: seconds of ``episodic_score`` of embeddings, 1,000 episodes of 5 ways, 5
-shots and 15 queries where not varied. Base classes have 20 rows each, up to two million rows; their
-``fit`` runs in a process of its own, and its memory is the greatest resident size less that before
-``fit``, when the data were there already.
+One quantity is varied at a time. Images are 28 x 28 in one channel, with `conv4`; table rows have
+64 columns, with `residual_mlp`; all are noise. Training: milliseconds of a step inside ``fit`` (one
+episode of 20 ways, 1 shot and 5 queries for images, 5 ways, 5 shots and 15 queries for tables,
+where not varied), and the part of planning: sampling the rows of the episode, timed separately.
+Evaluation: seconds of ``episodic_score`` of embeddings, 1,000 episodes of 5 ways, 5 shots and 15
+queries where not varied. Base classes have 20 rows each, up to two million rows; each ``fit`` runs
+in a separate process, and its memory is the maximum resident size minus that before ``fit``, with
+the data loaded.
 
     python -m benchmarks.scaling
 """
@@ -52,7 +52,8 @@ N_CLASSES = {"pictures": (100, 1000, 10_000, 100_000), "table": (100, 1000, 10_0
 EPISODES = (100, 1000, 10_000, 100_000)
 DIMS = (16, 64, 256, 1024)
 MOST_PLANNING = {"pictures": 5.0, "table": 10.0}  # % of a step
-WORDS = {"n_way": "ways", "n_shot": "shots", "n_query": "queries a class"}
+WORDS = {"n_way": "ways", "n_shot": "shots", "n_query": "queries per class"}
+NAMES = {"pictures": "images", "table": "table"}  # of the keys of stored results
 N_ROWS = 20  # of a class
 
 
@@ -107,7 +108,7 @@ def step_times(kind: str, X: np.ndarray, y: np.ndarray, size: dict[str, Any]) ->
 
 
 class NoData:
-    """Stands for the samples where only their numbers are wanted."""
+    """Replaces the samples, if only their row numbers are needed."""
 
     data = torch.empty(0)
 
@@ -117,7 +118,7 @@ class NoData:
 
 
 def planning_time(y: np.ndarray, size: dict[str, Any], n_steps: int) -> float:
-    """Return seconds a step of drawing rows and laying them out."""
+    """Return seconds per step of sampling the rows of episodes."""
     sampler = EpisodeSampler(y, **size)
     rng = np.random.default_rng(0)
     loader = EpisodeLoader(NoData(), sampler, n_episodes=n_steps, meta_batch_size=1, rng=rng)
@@ -131,7 +132,7 @@ def planning_time(y: np.ndarray, size: dict[str, Any], n_steps: int) -> float:
 
 
 def vary_classes(kind: str) -> dict[str, Any]:
-    """Fit more and more classes, each number in a process of its own."""
+    """Fit more and more classes, each number in a separate process."""
     points = []
     for n_classes in N_CLASSES[kind]:
         command = [sys.executable, "-m", "benchmarks.scaling", "--child", kind, str(n_classes)]
@@ -172,7 +173,7 @@ def fit_many_classes(kind: str, n_classes: int) -> dict[str, float]:
 
 
 def rows_of_noise(shape: tuple[int, ...], n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return noise around one point a class, written class by class."""
+    """Return noise around one point per class, written class by class."""
     rng = np.random.default_rng(0)
     is_picture = len(shape) == 3
     X = np.empty((n_classes * N_ROWS, *shape), np.uint8 if is_picture else np.float32)
@@ -185,7 +186,7 @@ def rows_of_noise(shape: tuple[int, ...], n_classes: int) -> tuple[np.ndarray, n
 
 
 def stored(dim: int) -> tuple[ProtoNetClassifier, np.ndarray, np.ndarray]:
-    """Return a learner of embeddings as they are, and rows of 200 new classes."""
+    """Return a learner with the identity as backbone, and rows of 200 new classes."""
     X, y = rows_of_noise((dim,), 220)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -235,7 +236,7 @@ def write() -> None:
     draw_steps(results)
     draw_rest(results, episodes, dims)
     rows = [
-        [kind, f"{point['value']:,} {WORDS.get(name, 'classes')}", *step_cells(kind, point)]
+        [NAMES[kind], f"{point['value']:,} {WORDS.get(name, 'classes')}", *step_cells(kind, point)]
         for (kind, name), result in results.items()
         for point in result["points"]
     ]
@@ -245,12 +246,12 @@ def write() -> None:
     ]
     ragged = {kind: STUDY.get(kind, "ragged") for kind in DATA}
     rows += [
-        [kind, "1 to 5 shots, drawn for each episode", *step_cells(kind, result["points"][0])]
+        [NAMES[kind], "1 to 5 shots per episode", *step_cells(kind, result["points"][0])]
         for kind, result in ragged.items()
     ]
     fits = [
         [
-            kind,
+            NAMES[kind],
             f"{point['value']:,}",
             f"{N_ROWS * point['value']:,}",
             f"{point['data_mb']:,}",
@@ -272,9 +273,9 @@ def write() -> None:
                 "![Milliseconds of a training step](scaling_steps.png)",
                 "![Base classes, episodes and embedding size](scaling_rest.png)",
                 markdown_table(header, rows),
-                "Memory of `fit` beside the data, three epochs, calibration included:",
+                "Memory of `fit` in addition to the data, three epochs, calibration included:",
                 markdown_table(
-                    ["", "base classes", "rows", "data, MB", "`fit` beside it, MB", "`fit`, s"],
+                    ["", "base classes", "rows", "data, MB", "`fit`, MB", "`fit`, s"],
                     fits,
                 ),
             ]
@@ -305,19 +306,21 @@ def draw_steps(results: dict[tuple[str, str], dict[str, Any]]) -> None:
         for kind, colour in zip(DATA, ("C0", "C1"), strict=True):
             points = results[kind, name]["points"]
             x = [point["value"] for point in points]
-            axis.plot(x, [p["step_ms"] for p in points], "o-", color=colour, label=f"{kind}: step")
+            axis.plot(
+                x, [p["step_ms"] for p in points], "o-", color=colour, label=f"{NAMES[kind]}: step"
+            )
             axis.plot(
                 x,
                 [p["planning_ms"] for p in points],
                 "s--",
                 color=colour,
-                label=f"{kind}: planning",
+                label=f"{NAMES[kind]}: planning",
             )
         axis.set(xscale="log", yscale="log", xlabel=WORDS[name])
         axis.set_xticks(VARIED[name], [str(value) for value in VARIED[name]])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("milliseconds a step")
+    axes[0].set_ylabel("milliseconds per step")
     axes[1].legend(fontsize=8, loc="center right")
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.savefig(DOCS / "scaling_steps.png", dpi=120)
@@ -333,9 +336,9 @@ def draw_rest(
         points = results[kind, "classes"]["points"]
         x = [point["value"] for point in points]
         for key, style in (("step_ms", "o-"), ("planning_ms", "s--")):
-            label = f"{kind}: {'step' if key == 'step_ms' else 'planning'}"
+            label = f"{NAMES[kind]}: {'step' if key == 'step_ms' else 'planning'}"
             axes[0].plot(x, [p[key] for p in points], style, color=colour, label=label)
-    axes[0].set(xlabel="base classes", ylabel="milliseconds a step")
+    axes[0].set(xlabel="base classes", ylabel="milliseconds per step")
     axes[0].legend(fontsize=8)
     for axis, result, label in ((axes[1], episodes, "episodes"), (axes[2], dims, "columns")):
         points = result["points"]

@@ -1,14 +1,13 @@
 """What meta-training and prediction cost beyond the network itself, as ratios.
 
-Rows of the first table are measured in turns, round by round, on all cores: the package, a bare
-PyTorch loop (`benchmarks/rivals/bare_training.py`: the same network, precision, memory format and
-allocator settings, batches that lie ready; nothing but forward, loss, backward and step), and
-easyfsl's way of training (`benchmarks/rivals/easyfsl_training.py`, in a process of its own, since
-settings of the allocator are those of a process). A ratio is the median over the rounds of the
-ratio within a round, so that other work on the machine meets all alike. The package's figure is
-that of the training steps inside the public ``fit``, drawing and gathering included, after a first
-epoch that warms up. Pictures are 28 x 28 in one channel, through `conv4` with 64 filters; table
-rows have 64 columns and go through `residual_mlp`.
+In each round of the first table three programs take turns on all cores: the package, a bare PyTorch
+loop (`benchmarks/rivals/bare_training.py`: the same network, precision, memory format and allocator
+settings, precomputed batches; only forward, loss, backward and step), and training as in easyfsl
+(`benchmarks/rivals/easyfsl_training.py`, in a separate process, since allocator settings are
+process-wide). A ratio is the median over the rounds of the ratio within a round, so that other load
+on the machine affects all equally. The package is timed over the training steps inside the public
+``fit``, sampling and gathering included, after a warm-up epoch. Images are 28 x 28 in one channel,
+with `conv4` of 64 filters; table rows have 64 columns, with `residual_mlp`.
 
     python -m benchmarks.speed [--rounds 5]
 """
@@ -48,7 +47,7 @@ TABLE = {"shape": (64,), "backbone": "residual_mlp"}
 BARE_TARGET, EASYFSL_TARGET, EMBED_TARGET = 0.92, 4.0, 0.9
 QUERY_TARGET, IMPORT_TARGET = 1.0, 0.15  # ms; s
 
-# name: data, episode, episodes a step, steps of the package and bare loop, of easyfsl
+# name: data, episode, episodes per step, steps of the package and bare loop, of easyfsl
 TRAININGS: dict[str, tuple[dict[str, Any], dict[str, int], int, int, int]] = {
     "pictures, 20-way 1-shot": (PICTURES, {"n_way": 20, "n_shot": 1, "n_query": 5}, 1, 100, 20),
     "pictures, 60-way 1-shot": (PICTURES, {"n_way": 60, "n_shot": 1, "n_query": 5}, 1, 40, 8),
@@ -108,7 +107,7 @@ def in_turns(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[s
 
 
 def samples(shape: tuple[int, ...], n_classes: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Return noise, 20 samples a class: its values do not matter here."""
+    """Return noise, 20 samples per class: its values do not matter."""
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(n_classes), 20)
     if len(shape) == 3:
@@ -117,7 +116,7 @@ def samples(shape: tuple[int, ...], n_classes: int = 1000) -> tuple[np.ndarray, 
 
 
 def train_in_turns(name: str, rounds: int) -> dict[str, Any]:
-    """Return rows a second of the package and its rivals."""
+    """Return rows per second of the package and its rivals."""
     data, size, meta_batch_size, n_steps, _ = TRAININGS[name]
     shape, backbone = data["shape"], data["backbone"]
     X, y = samples(shape)
@@ -150,7 +149,7 @@ def train_in_turns(name: str, rounds: int) -> dict[str, Any]:
 
 
 def train_by_easyfsl(name: str) -> float:
-    """Return rows a second of easyfsl's training."""
+    """Return rows per second of easyfsl's training."""
     data, size, _, _, n_steps = TRAININGS[name]
     X, y = samples(data["shape"])
     n_rows = size["n_way"] * (size["n_shot"] + size["n_query"])
@@ -188,7 +187,7 @@ def fit_durations(
 
 
 def untrained(data: dict[str, Any], **parameters: Any) -> ProtoNetClassifier:
-    """Return a learner that was shown classes, but not trained: weights do not matter here."""
+    """Return a fitted but untrained learner: weights do not matter."""
     X, y = samples(data["shape"], n_classes=20)
     learner = ProtoNetClassifier(
         backbone=data["backbone"], max_epochs=0, random_state=0, **parameters
@@ -199,7 +198,7 @@ def untrained(data: dict[str, Any], **parameters: Any) -> ProtoNetClassifier:
 
 
 def embed_in_turns(precision: str, rounds: int, n: int = 8192) -> dict[str, Any]:
-    """Return pictures a second of ``transform`` and of the bare network."""
+    """Return images per second of ``transform`` and of the bare network."""
     learner = untrained(PICTURES, precision=precision)
     X = samples(PICTURES["shape"])[0][:n]
     network = learner.module_.backbone
@@ -223,7 +222,7 @@ def embed_in_turns(precision: str, rounds: int, n: int = 8192) -> dict[str, Any]
 
 
 def answer_in_turns(data: dict[str, Any], n_times: int = 200) -> dict[str, Any]:
-    """Return milliseconds of showing 5 x 5 examples and of one query, and of the network alone."""
+    """Return milliseconds of adapting to 5 x 5 examples, of one query, and of the network alone."""
     learner = untrained(data)
     X, y = samples(data["shape"], n_classes=5)
     y = y[np.tile(np.arange(20) < 5, 5)]
@@ -274,7 +273,7 @@ def predict_a_million(folder: str) -> dict[str, Any]:
 
 
 class Peak:
-    """Greatest resident memory in MB while the block ran, pages of files left out."""
+    """Greatest resident memory in MB while the block ran, without pages of files."""
 
     value = 0.0
 
@@ -295,19 +294,19 @@ class Peak:
 
 
 def resident() -> float:
-    """Return the memory of this process in MB, pages of files left out."""
+    """Return the memory of this process in MB, without pages of files."""
     pages, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
     return (pages - shared) * resource.getpagesize() / 1e6
 
 
 def million() -> dict[str, Any]:
-    """Measure memory where nothing else has used any."""
+    """Measure memory in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         return in_a_process_of_its_own("million", folder)
 
 
 def in_a_process_of_its_own(what: str, argument: str) -> Any:
-    """Return what a child of this module measured."""
+    """Return the measurement of a child process."""
     command = [sys.executable, "-m", "benchmarks.speed", "--child", what, argument]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -362,7 +361,7 @@ def write() -> None:
                 target = None
             rows.append(
                 training_row(
-                    f"training, {name}", mine, rival, speed, ratio(measured, rival), target
+                    f"training, {shown(name)}", mine, rival, speed, ratio(measured, rival), target
                 )
             )
     for precision, measured in result["embedding"].items():
@@ -370,9 +369,9 @@ def write() -> None:
         target = EMBED_TARGET if precision == "float32" else None
         value = ratio(measured, "bare")
         rows.append(training_row(f"embedding, {precision}", mine, "bare", bare, value, target))
-    header = ["rows a second", "package", "rival", "its rows/s", "ratio", "target", ""]
+    header = ["rows per second", "package", "rival", "its rows/s", "ratio", "target", ""]
     costs = [
-        cost_row(f"{what}, {name}", times[call], times[network])
+        cost_row(f"{what}, {shown(name)}", times[call], times[network])
         for name, times in result["one query"].items()
         for what, call, network in (
             ("`adapt` to 5 x 5 examples", "adapt", "network on 25"),
@@ -383,14 +382,14 @@ def write() -> None:
     text = "\n\n".join(
         [
             markdown_table(header, rows),
-            "One answer, medians over 200 in turns:",
-            markdown_table(["", "ms", "network alone, ms", "beyond it, ms", "target", ""], costs),
+            "One call, medians over 200 in turns:",
+            markdown_table(["", "ms", "network alone, ms", "overhead, ms", "target", ""], costs),
             f"- `import sklearn_fewshot` after torch, skorch and scikit-learn: {added:.3f} s; "
             f"target {IMPORT_TARGET} s: {verdict(added <= IMPORT_TARGET)}. matplotlib is not "
             "imported.\n"
             "- A million queries of 64 columns from a memory map of 256 MB: "
             f"{million['seconds']:.1f} s, and {million['megabytes']} MB more memory than before "
-            "(pages of the file left out), 8 MB of it the answers.",
+            "(without pages of the file), 8 MB of it the predictions.",
         ]
     )
     intro = "\n\n".join(" ".join(part.split()) for part in __doc__.split("\n\n")[:2])
@@ -398,12 +397,17 @@ def write() -> None:
     write_page(
         "speed",
         "Speed",
-        f"{intro} easyfsl: {result['easyfsl'] or 'not installed; its way written out'}.",
+        f"{intro} easyfsl: {result['easyfsl'] or 'not installed; reimplemented'}.",
         text,
         "python -m benchmarks.speed",
         f"Machine: {result['machine']}. {result['rounds']} rounds, {result['seconds']} s in all; "
-        f"load average {low:.1f} to {high:.1f}, one or two of it the benchmark's own.",
+        f"load average {low:.1f} to {high:.1f}, including the benchmark itself (one or two).",
     )
+
+
+def shown(name: str) -> str:
+    """Return the key of a stored result as the page shows it."""
+    return name.replace("pictures", "images").replace("episodes a step", "episodes per step")
 
 
 def training_row(

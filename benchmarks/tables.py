@@ -1,11 +1,11 @@
-"""Default arguments on tables, embeddings, series and small pictures, beside both floors.
+"""Default arguments on tables, embeddings, series and small images, and baselines.
 
-Random class splits, about a fifth of the classes tested; on each, ``ProtoNetClassifier`` without
-arguments but the seed is trained on the other classes. 5-way episodes of test classes, 200 a split
-and shot; floors on the same episodes and behind the same scaler. *Support floor*: the best, on each
-data set and shot, of nearest centroid, 1-nearest neighbour, logistic regression and (5-shot)
-shrinkage LDA fitted on the support set alone. *Base floor*: nearest centroid behind the shrinkage
-LDA of the base classes.
+Random class splits with about a fifth of the classes for testing; on each, ``ProtoNetClassifier``
+is trained on the other classes with default arguments except the seed. 5-way episodes of test
+classes, 200 per split and shot; baselines on the same episodes and after the same scaler. *Support
+baseline*: the best, for each data set and shot, of nearest centroid, 1-nearest neighbour, logistic
+regression and (5-shot) shrinkage LDA fitted on the support set only. *Base-class LDA*: nearest
+centroid after the shrinkage LDA of the base classes.
 
     python -m benchmarks.tables [--data letter isolet ...] [--splits 10]
 """
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def run(name: str, split: int) -> dict[str, Any]:
-    """Train on one class split and score learner and floors on the same episodes."""
+    """Train on one class split and score learner and baselines on the same episodes."""
     data = getattr(_data, name)()
     n_test = max(5, len(np.unique(data.y)) // 5)
     splitter = ClassShuffleSplit(1, test_size=n_test, random_state=split)
@@ -91,7 +91,7 @@ def run(name: str, split: int) -> dict[str, Any]:
 
 
 def flat(X: np.ndarray, scaler: StandardScaler | None) -> np.ndarray:
-    """Return rows as the floors take them."""
+    """Return rows in the format of the baselines."""
     is_wide = X.dtype == np.uint8 and X[0].size > MAX_FEATURES_OF_FLOOR
     # Logistic regression of 3,072 pixels between 0 and 255 takes its 1,000 iterations every time.
     X = X.reshape(len(X), -1).astype(np.float32) / (255.0 if is_wide else 1.0)
@@ -100,8 +100,8 @@ def flat(X: np.ndarray, scaler: StandardScaler | None) -> np.ndarray:
 
 def write() -> None:
     """Write the table of everything measured so far."""
-    header = ["data", "splits", "shot", "learner", "support floor", "difference"]
-    header += ["base floor", "difference", "seconds"]
+    header = ["data", "splits", "shot", "learner", "support baseline", "difference"]
+    header += ["base-class LDA", "difference", "seconds"]
     rows, loads, machine = [], [], ""
     for name in DATA:
         runs = STUDY.find(name)
@@ -110,12 +110,12 @@ def write() -> None:
         machine = runs[0]["machine"] if runs else machine
     write_page(
         "tables",
-        "Default arguments on tables, embeddings, series and small pictures",
+        "Default arguments on tables, embeddings, series and small images",
         " ".join(__doc__.split("\n\n")[1].split())
         + " Accuracy in %; differences are paired over the class splits, with their 95 % "
-        "t-interval over splits. Defaults were settled on part of the classes of letter, isolet, "
-        "grocery_features and libras, and first tried on random splits like these: the test "
-        "classes of those four are not untouched.",
+        "t-interval over splits. Defaults were selected on part of the classes of letter, isolet, "
+        "grocery_features and libras, and first tried on random splits like these: for those four, "
+        "selection has used test classes.",
         markdown_table(header, rows),
         "python -m benchmarks.tables --threads 1",
         f"Machine: {machine}. Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.",

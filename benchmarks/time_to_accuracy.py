@@ -1,13 +1,13 @@
 """Seconds until 5-way 1-shot accuracy on Omniglot's validation characters reaches a mark.
 
-Learners without any argument but the seed and the names of the validation classes: 4,112 classes
-to train on, 688 to choose by, none of them a test class. The clock starts with ``fit`` and counts
-all that it does, its own validation included; it stops while the benchmark scores, after each
-epoch of 50 episodes, 1,000 frozen episodes of the validation classes with 5 queries a class.
+Learners with default arguments except the seed and the validation classes: 4,112 classes for
+training, 688 for validation, none of them a test class. The time is that of ``fit``, its own
+validation included; it excludes the benchmark's scoring, after each epoch of 50 episodes, of 1,000
+frozen episodes of the validation classes with 5 queries per class.
 
 Below, variants of ProtoNet that differ from the defaults in one respect each.
 
-Then the ProtoNet trained so answers 1,000 test episodes in float32 and in bfloat16.
+Then this ProtoNet predicts 1,000 test episodes in float32 and in bfloat16.
 
     python -m benchmarks.time_to_accuracy
 """
@@ -63,10 +63,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 N_EPISODES = 1000
 FOOT = (
-    "The defaults are those of all kinds of data, and of one as well as several examples. Training "
-    "on one example alone (`n_shot=1`) reaches this mark, which is of one example, sooner; so does "
-    "a threefold learning rate, at which a RelationNet behind vectors may stall. Other work ran on "
-    "the machine during the variants, most during the last."
+    "The defaults are a compromise for all kinds of data, and for one and several shots. Training "
+    "with `n_shot=1` reaches this 1-shot accuracy sooner; so does a threefold learning rate, at "
+    "which a RelationNet on vectors may stall. The machine had other load during the variants, "
+    "most during the last."
 )
 
 
@@ -203,8 +203,8 @@ def write() -> None:
     parts = " ".join(__doc__.split("\n\n")[1].split()), tables[0], aims(results["ProtoNet"])
     body = [
         *parts,
-        "Variants of ProtoNet (`n_way=20` and `n_shot=1` with more episodes an epoch, "
-        "for about as many pictures):",
+        "Variants of ProtoNet (`n_way=20` and `n_shot=1` with more episodes per epoch, "
+        "for about as many images):",
         tables[1],
         FOOT,
     ]
@@ -265,8 +265,8 @@ def precisions(result: dict[str, Any]) -> str:
         )
     ]
     return (
-        'Prediction with `precision="bfloat16"`: 1,000 episodes of test characters, 15 queries a '
-        "class, by the ProtoNet of the first line.\n\n" + markdown_table(["", *COLUMNS], cells)
+        'Prediction with `precision="bfloat16"`: 1,000 episodes of test characters, 15 queries '
+        "per class, by the ProtoNet of the first line.\n\n" + markdown_table(["", *COLUMNS], cells)
     )
 
 

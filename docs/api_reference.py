@@ -25,7 +25,7 @@ class Page(NamedTuple):
 PAGES = (
     Page(
         "sklearn_fewshot",
-        "Learners, the classifiers that they adapt to, and what stands before and behind them.",
+        "Learners, adapted classifiers, pipelines and files.",
         (
             Group(
                 "Learners",
@@ -36,16 +36,16 @@ PAGES = (
                     "SiameseNetClassifier",
                     "BaselineClassifier",
                 ),
-                "``fit`` meta-trains on old classes; ``adapt`` makes a classifier of new ones.",
+                "``fit`` meta-trains on base classes; ``adapt`` makes a classifier of new ones.",
             ),
             Group(
-                "Learners without examples",
+                "Zero-shot learners",
                 (
                     "ZeroShotProtoNetClassifier",
                     "ZeroShotRelationNetClassifier",
                     "ClassAttributes",
                 ),
-                "New classes are known by their attributes.",
+                "New classes are represented by attributes instead of examples.",
             ),
             Group("Adaptation", ("adapt", "FewShotClassifier")),
             Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
@@ -54,7 +54,7 @@ PAGES = (
     ),
     Page(
         "sklearn_fewshot.model_selection",
-        "How good is it on classes never seen? Scores over small tasks, and class-wise splits.",
+        "How good is it on new classes? Scores over episodes, and class-disjoint splits.",
         (
             Group(
                 "Scores over episodes",
@@ -71,7 +71,7 @@ PAGES = (
             ),
             Group("Curves", ("shot_curve", "ShotCurve", "class_learning_curve")),
             Group(
-                "Old and new classes together",
+                "Base and new classes together",
                 (
                     "generalized_episodic_score",
                     "GeneralizedResult",
@@ -83,7 +83,7 @@ PAGES = (
                 "Splitters",
                 ("ClassKFold", "ClassShuffleSplit", "EpisodeSplit", "FrozenEpisodes"),
             ),
-            Group("Care with the data", ("duplicate_groups",)),
+            Group("Duplicates", ("duplicate_groups",)),
         ),
     ),
     Page(

@@ -1,7 +1,7 @@
 """Check the built site without a network: links, anchors, and that pages load nothing from outside.
 
 Usage: ``python docs/check_site.py docs/_build/html``. Every relative ``href`` and ``src`` must lead
-to a file, every ``#anchor`` to an element of its page. Scripts, styles, fonts and pictures of other
+to a file, every ``#anchor`` to an element of its page. Scripts, styles, fonts and images of other
 hosts are errors. Links to other hosts are counted, and listed with ``--external``.
 """
 

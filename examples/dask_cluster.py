@@ -3,11 +3,11 @@ Evaluation on a dask cluster
 ============================
 
 Under joblib's ``parallel_config("dask")`` the episodes of an evaluation, and the trainings of a
-cross-validation, go to the workers of a dask cluster. The numbers are the same as in one process.
+cross-validation, go to the workers of a dask cluster. The scores are the same as in one process.
 
 The cluster here is two processes of this machine. For other machines, give ``Client`` the address
-of their scheduler; its workers need this package, too. A task as small as this one is faster at
-home: what pays is many trainings, or ordinary classifiers fitted on many support sets.
+of their scheduler; its workers need this package, too. A task as small as this one is faster
+without a cluster, which pays for many training runs, or baselines fitted on many support sets.
 
 dask is optional: ``pip install distributed``, or ``pip install '.[dask]'`` in the clone.
 """
@@ -34,16 +34,16 @@ from sklearn_fewshot.model_selection import (
 
 
 def evaluate(X, y):
-    """Score a floor over many episodes, and a learner that is trained anew on each class split."""
+    """Score a baseline over many episodes, and a learner that is trained on each class split."""
     start = time.perf_counter()
-    floor = episodic_score(KNeighborsClassifier(1), X, y, n_episodes=300)
+    baseline = episodic_score(KNeighborsClassifier(1), X, y, n_episodes=300)
     learner = ProtoNetClassifier(n_way=20, episodes_per_epoch=20, max_epochs=2, refit=False)
     cv = ClassShuffleSplit(2, test_size=10, random_state=0)
     learned = episodic_cross_validate(learner, X, y, cv=cv, n_episodes=100)
-    print(f"    nearest neighbour  {floor}")
+    print(f"    nearest neighbour  {baseline}")
     print(f"    ProtoNet           {learned}")
     print(f"    {time.perf_counter() - start:.1f} s\n")
-    return np.concatenate([floor.scores, *(row[0].scores for row in learned.results)])
+    return np.concatenate([baseline.scores, *(row[0].scores for row in learned.results)])
 
 
 # Worker processes import this file: only the first process may start the cluster.

@@ -1,10 +1,10 @@
 """
-Comparing learners honestly
-===========================
+A paired comparison of learners
+===============================
 
-Is one learner better than another? Three habits keep the answer honest: all answer the same tasks,
-so that easy and hard ones cancel out; floors that need no meta-training take part; and the classes
-of the tasks had no part in any choice.
+Is one learner better than another? Three rules make the comparison unbiased and exact: all are
+scored on the same tasks, so that differences are paired; baselines without meta-training are
+included; and nothing was selected on the classes of the tasks.
 """
 
 import matplotlib.pyplot as plt
@@ -40,17 +40,17 @@ for name, learner in learners.items():
     print(f"trained: {name}")
 
 # %%
-# Every learner answers the same 300 tasks, and so do three floors that see each support set alone.
-# The interval is that of the mean over tasks. It holds for these letters and these trained
-# networks; other letters, or another training, may give another order.
+# Every learner is scored on the same 300 tasks, and so are three baselines that are fitted on each
+# support set only. The interval is that of the mean over tasks. It is conditional on these letters
+# and trained networks; other letters, or another training, may give another order.
 
 task = {"n_way": 10, "n_shot": 1, "n_query": 5, "n_episodes": 300, "random_state": 0}
 comparison = compare_on_episodes(learners, X[new], y[new], floors=True, **task)
 print(comparison)
 
 # %%
-# At the left the scores: they overlap widely, since some tasks are hard for everybody. At the right
-# the differences to the first learner, task by task, which say what the scores cannot.
+# At the left the scores: they overlap widely, since some tasks are hard for all learners. At the
+# right the paired differences to the first learner, which have a much smaller variance.
 
 figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 EpisodeScoresDisplay.from_results(comparison, ax=axes[0])

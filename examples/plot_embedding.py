@@ -1,9 +1,9 @@
 """
-What training changes: the map before and after
-===============================================
+Embeddings before and after training
+====================================
 
-A learner brings samples into a space in which those of a class lie together. Here that space is
-looked at before training and after, with letters that training has never seen.
+A learner embeds samples in a space in which those of a class are near each other. Here are the
+embeddings of new letters before and after meta-training.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ support, query = rows[:, :3].ravel(), rows[:, 3:].ravel()
 episode = X[support], y[support], X[query], y[query]
 
 # %%
-# The same network twice: with its first, random weights (``max_epochs=0``), and trained.
+# The same network twice: with its random initial weights (``max_epochs=0``), and trained.
 
 params = {"n_way": 30, "random_state": 0}
 untrained = ProtoNetClassifier(max_epochs=0, **params).fit(X[old], y[old])
@@ -46,8 +46,8 @@ for ax, learner, when in zip(axes, (untrained, trained), ("before", "after"), st
     print(f"{when}: {n_right} of {len(query)} queries right")
 
 # %%
-# How training went: the loss on the old letters that were trained on, and the accuracy on others
-# that were held out. Which epoch's weights are kept, the held-out ones decide.
+# The course of training: the loss on the training letters, and the accuracy on held-out letters.
+# The weights of the epoch with the best score on these are kept.
 
 TrainingDisplay.from_estimator(trained)
 plt.show()

@@ -1,10 +1,10 @@
 """
-Adding a class on the fly
-=========================
+Incremental learning of new classes
+===================================
 
-A classifier of letters is in use. A letter that it does not know comes up; someone says what it is;
-from then on it is known. Nothing is trained: ``partial_fit`` adds an example, of a known class or
-of a new one, and ``drop_classes`` forgets a class.
+A classifier of letters is in use. When a letter of a new class comes up and is labelled, the class
+is added. Nothing is trained: ``partial_fit`` adds an example, of a known class or of a new one, and
+``drop_classes`` removes a class.
 """
 
 import time
@@ -27,8 +27,8 @@ learner.fit(X[old], y[old])
 
 # %%
 # A stream of 400 letters: at first five different ones, then more and more. The classifier begins
-# with one example of two letters. It answers, and where it is told that it was wrong, it adds the
-# letter to what it knows: as a new class, or as one more example.
+# with one example of two letters. After a wrong prediction the letter is added to the support set,
+# as a new class or as one more example.
 
 rng = np.random.default_rng(0)
 georgian = rng.permutation(np.unique(y[glyphs.script == "Georgian"]))[:25]
@@ -53,16 +53,16 @@ was_known, is_right, n_classes, n_examples = np.array(log).T
 known_right = 100 * is_right[was_known == 1].mean()
 print(f"{n_classes[-1]} classes, {n_examples[-1]} examples in all.")
 print(f"Adding one took {np.median(milliseconds):.1f} ms.")
-print(f"Of letters that it knew, {known_right:.1f} % were right.")
+print(f"Of letters of known classes, {known_right:.1f} % were right.")
 
 # %%
-# A class goes, and leaves no trace.
+# Removing a class: the classifier is as if it had never seen it.
 
 classifier.drop_classes([georgian[0]])
-print(f"{georgian[0]} is forgotten: {len(classifier.classes_)} classes.")
+print(f"{georgian[0]} is removed: {len(classifier.classes_)} classes.")
 
 # %%
-# What happened: each mark is an answer.
+# The stream: each mark is a prediction.
 
 figure, (above, below) = plt.subplots(
     2, 1, figsize=(9, 5.5), sharex=True, layout="constrained", height_ratios=[1, 2]
@@ -71,7 +71,7 @@ steps = np.arange(n_answers)
 window = np.ones(40) / 40
 share = np.convolve(is_right, window, "valid")
 above.plot(steps[len(window) - 1 :], 100 * share, color="black")
-above.set(ylabel="right, %", ylim=(0, 100), title="Answers, the last 40 at a time")
+above.set(ylabel="right, %", ylim=(0, 100), title="Predictions, moving average over 40")
 
 kinds = {
     "right": (is_right == 1, ".", "tab:blue"),

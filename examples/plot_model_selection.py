@@ -1,10 +1,10 @@
 """
-Choosing a model for classes never seen
-=======================================
+Model selection for new classes
+===============================
 
 Which learner, which metric, how many examples in a training episode? A grid search answers, on
-folds without a common script. What it chose is then measured on two scripts that the search never
-saw, beside floors that use no training, and the mistakes are looked at.
+folds without a common script. Its choice is then scored on two scripts that the search never saw,
+with baselines that use no training, and the confusions are shown.
 
 ``DATA=omniglot python examples/plot_model_selection.py`` runs on handwritten characters of fifty
 alphabets instead. They are downloaded once, or read from a folder (``DATA_FOLDER=...``).
@@ -39,7 +39,7 @@ def passed():
 start = time.perf_counter()
 
 # %%
-# The data: small pictures of letters, each in another typeface (or by another drawer). Two scripts
+# The data: small images of letters, each in another typeface (or by another drawer). Two scripts
 # are put aside before anything else.
 
 if os.environ.get("DATA") == "omniglot":
@@ -59,13 +59,12 @@ print(f"Put aside: {len(np.unique(y_new))} letters of {' and '.join(unseen)}.\n"
 
 # %%
 # The search. The learner is a step of the pipeline, so it is a parameter like any other. Training
-# is short here: what is searched is a ranking, not the last percent. ``ClassKFold`` keeps the
-# letters of a script together, so every fold is a script (or several) not trained on, as
-# the test will be. Two scores, from one example of each class and from five, come out of one
-# search.
+# is short here, which suffices for a ranking. ``ClassKFold`` keeps the letters of a script
+# together, so every fold is a script (or several) not trained on, as in the test. One search
+# computes two scores, 1-shot and 5-shot.
 
 short = {"n_way": 30, "n_query": 3, "episodes_per_epoch": 20, "max_epochs": 2}
-short["validation_fraction"] = 0  # so short a training is not stopped early: the last weights stay
+short["validation_fraction"] = 0  # no early stopping: the last weights are kept
 heads = {"learner__metric": ["sqeuclidean", "cosine"], "learner__n_shot": [1, 3]}
 search = GridSearchCV(
     Pipeline([("learner", ProtoNetClassifier())]),
@@ -78,7 +77,7 @@ search = GridSearchCV(
         "1-shot": EpisodicScorer(n_way=20, n_shot=1, n_query=4, n_episodes=100),
         "5-shot": EpisodicScorer(n_way=20, n_shot=5, n_query=4, n_episodes=100),
     },
-    refit=False,  # the winner is trained longer, below
+    refit=False,  # the best candidate is trained longer, below
     n_jobs=2,
     error_score="raise",
 )
@@ -88,7 +87,7 @@ print(f"{passed()}\n")
 
 # %%
 # What the search found: accuracy in %, mean over the folds, and the lowest and the highest fold.
-# Folds are whole scripts and differ a lot, but all candidates met the same ones.
+# Folds are whole scripts and differ a lot, but they are the same for all candidates.
 
 
 def name_of(params):
@@ -110,9 +109,9 @@ for candidate in np.argsort(found["rank_test_1-shot"]):
     print(f"{name_of(found['params'][candidate]):<42}{cells[0]:<25}{cells[1]}")
 
 # %%
-# Train the best candidate of each kind for longer, on all scripts of the search. The scores above
-# are those of a maximum over candidates, so a little too good for the winner; what follows is not,
-# since the two scripts put aside had no part in the choice.
+# Train the best candidate of each kind for longer, on all scripts of the search. The best score
+# above is a maximum over candidates, so biased upwards; what follows is not, since nothing was
+# selected on the two scripts put aside.
 
 ranked = [found["params"][candidate] for candidate in np.argsort(found["rank_test_1-shot"])]
 chosen = {}
@@ -126,9 +125,9 @@ best = next(iter(chosen))
 print(f"\nTrained the best candidate of each kind for longer. {passed()}\n")
 
 # %%
-# A paired comparison on the scripts put aside: all estimators answer the same queries from the same
-# examples. The floors are fitted on each support set alone; the last one also knows the old
-# letters, but is not meta-trained.
+# A paired comparison on the scripts put aside: all estimators predict the same queries from the
+# same support sets. The baselines are fitted on each support set only; the last one also uses the
+# base letters, but is not meta-trained.
 
 task = {"n_way": 20, "n_shot": 1, "n_query": 5, "n_episodes": 200}
 comparison = compare_on_episodes(
@@ -136,25 +135,25 @@ comparison = compare_on_episodes(
 )
 print(comparison)
 by_class = comparison.results[best].interval_over("classes")
-print(f"As a statement about other letters, {best}: {by_class}")
+print(f"Interval over letters instead of episodes, {best}: {by_class}")
 print("One training of each: another seed may give another order where they are close.")
 print(f"{passed()}\n")
 
 # %%
-# How much do more examples help? The floor beside the curves is fitted on each support set alone.
+# How much do more examples help? The baseline is fitted on each support set only.
 
 task = {"n_shots": (1, 2, 3, 5), "n_way": 20, "n_query": 5, "n_episodes": 200}
 curves = {kind: shot_curve(learner, X_new, y_new, **task) for kind, learner in chosen.items()}
 pixels = X_new.reshape(len(X_new), -1)
-floor = LogisticRegression(max_iter=1000)
-curves["logistic regression on pixels"] = shot_curve(floor, pixels, y_new, **task)
+baseline = LogisticRegression(max_iter=1000)
+curves["logistic regression on pixels"] = shot_curve(baseline, pixels, y_new, **task)
 display = ShotCurveDisplay.from_curves(curves)
 display.ax_.set_title(f"Letters of {' and '.join(unseen)}: {display.ax_.get_title()}")
 display.figure_.savefig("shot_curve.png", dpi=110)
 
 # %%
-# Which letters are taken for each other, with all of them to choose from? The pairs with the most
-# mistakes, and a table of the worst twelve letters.
+# Which letters are confused, with all of them to choose from? The pairs with the most errors, and
+# the confusion matrix of the worst twelve letters.
 
 result = episodic_score(chosen[best], X_new, y_new, n_way="all", n_shot=1, n_query=5)
 print(f"{best}, all letters:\n    {result}")
@@ -164,7 +163,7 @@ mutual = np.triu(percent + percent.T, 1)
 pairs = np.column_stack(np.unravel_index(np.argsort(-mutual, axis=None), mutual.shape))
 for row, column in pairs[:5]:
     print(
-        f"    {result.classes[row]} is taken for {result.classes[column]} in "
+        f"    {result.classes[row]} is predicted as {result.classes[column]} in "
         f"{percent[row, column]:.0f} %, the other way round in {percent[column, row]:.0f} %"
     )
 shown = list(dict.fromkeys(pairs[:30].ravel().tolist()))[:12]  # by their worst pair
@@ -184,9 +183,9 @@ for text in display.text_.ravel():
 ax.set(
     title=f"{best}, 1-shot, {len(result.classes)} letters to choose from, of which these are\n"
     "confused most. In % of the queries of a row; the rest went to other letters.",
-    xlabel="taken for",
-    ylabel="is",
+    xlabel="predicted",
+    ylabel="true",
 )
 figure.savefig("confusions.png", dpi=110)
 print(f"{passed()}\n")
-print("Pictures: shot_curve.png and confusions.png, in this folder")
+print("Figures: shot_curve.png and confusions.png, in this folder")

@@ -2,8 +2,8 @@
 A new alphabet from one example of each letter
 ==============================================
 
-Words in a script never seen are read letter by letter. All that the reader is given is one page of
-a primer: every letter once, in one typeface.
+Words in a new script are read letter by letter. The support set is one page of a primer: every
+letter once, in one typeface.
 """
 
 import matplotlib.pyplot as plt
@@ -13,8 +13,8 @@ from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.datasets import make_glyphs
 
 # %%
-# Meta-training on Greek, Cyrillic, Armenian and some Latin letters. Two pictures of a letter that
-# are compared are never of one typeface: ``groups`` says which that is.
+# Meta-training on Greek, Cyrillic, Armenian and some Latin letters. Within an episode, support and
+# queries never share a typeface: ``groups`` are the typefaces.
 
 glyphs = make_glyphs(size=20, n_per_class=24, random_state=0)
 X, y, script, face = glyphs.images, glyphs.target, glyphs.script, glyphs.face
@@ -27,8 +27,8 @@ learner.fit(X[old], y[old], groups=face[old])
 print(f"Trained on {len(np.unique(y[old]))} letters.")
 
 # %%
-# The primer: the 33 letters of the Georgian alphabet, each once, printed with serifs. A
-# second one has two more pictures of each letter, in other typefaces.
+# The primer: the 33 letters of the Georgian alphabet, each once, printed with serifs. A second one
+# has two more images of each letter, in other typefaces.
 
 alphabet = list("აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ")
 is_serif = np.char.startswith(face, "DejaVuSerif") & ~np.char.endswith(face, "Italic")
@@ -58,10 +58,10 @@ for name, reader in readers.items():
     for word, row, meaning in zip(words, rows, meanings, strict=True):
         print(f"    {word} ({meaning}) is read as {''.join(reader.predict(X[row]))}")
     accuracy = 100 * reader.score(X[rest], y[rest])
-    print(f"    all {rest.sum()} pictures of other typefaces: {accuracy:.1f} %")
+    print(f"    all {rest.sum()} images of other typefaces: {accuracy:.1f} %")
 
 # %%
-# The primer above, the words below; letters that were taken for others stand in boxes.
+# The primer above, the words below; wrong predictions are in boxes.
 
 figure = plt.figure(figsize=(10, 8), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=[1, 2])
@@ -76,8 +76,8 @@ axes = below.subplots(len(words), max(map(len, words)))
 for line, row, word, meaning in zip(axes, rows, words, meanings, strict=True):
     for ax in line:
         ax.set_axis_off()
-    for ax, picture in zip(line, X[row], strict=False):
-        ax.imshow(picture[0], cmap="gray_r")
+    for ax, image in zip(line, X[row], strict=False):
+        ax.imshow(image[0], cmap="gray_r")
     for place, reader in zip((-0.25, -0.65), readers.values(), strict=True):
         for ax, letter, true in zip(line, reader.predict(X[row]), word, strict=False):
             box = None if letter == true else {"facecolor": "0.8", "pad": 2}

@@ -2,9 +2,9 @@
 Sentences: new intents from one example
 =======================================
 
-An assistant tells by a sentence what somebody wants: to cancel a flight, to change a hotel. New
-intents come with a sentence or two each. A TF-IDF pipeline turns sentences into vectors, and the
-network behind it learns from the old intents which words matter and which are manners.
+An assistant classifies sentences by intent: to cancel a flight, to change a hotel. New intents come
+with a sentence or two each. A TF-IDF pipeline turns sentences into vectors, and the network after
+it learns from the base intents which words matter and which are politeness.
 
 The sentences are put together from phrases, so that the example needs no download. Embeddings of a
 language model take the place of the TF-IDF steps without any other change.
@@ -22,7 +22,8 @@ from sklearn_fewshot.inspection import ShotCurveDisplay
 from sklearn_fewshot.model_selection import shot_curve
 
 # %%
-# The data: eight things to do with twelve things, each said in three ways, amid many manners.
+# The data: eight actions on twelve objects, each in three phrasings, with polite openings and
+# endings.
 
 DEEDS = {
     "book": "book|reserve|arrange",
@@ -62,7 +63,7 @@ def said(deed, thing):
 
 intents = [(deed, thing) for deed in DEEDS for thing in THINGS]
 sentences = []
-for intent in intents:  # none twice: an equal sentence among the examples would answer a query
+for intent in intents:  # no duplicates: a query must not be in the support set
     different = set()
     while len(different) < 25:
         different.add(said(*intent))
@@ -71,11 +72,11 @@ sentences = np.array(sentences)
 y = np.repeat([f"{deed} {thing}" for deed, thing in intents], 25)
 names = np.unique(y)
 new = np.isin(y, rng.permutation(names)[:20])
-print(f"{len(names) - 20} old intents, 20 new ones. Some sentences:")
+print(f"{len(names) - 20} base intents, 20 new ones. Some sentences:")
 print(*(f"    {sentences[row]} means {y[row]}" for row in (0, 700, 1300, 2200)), sep="\n")
 
 # %%
-# Meta-training behind the pipeline. Words of one letter count too, and pairs of words do not.
+# Meta-training as the last step of the pipeline.
 
 words = make_pipeline(TfidfVectorizer(sublinear_tf=True), TruncatedSVD(64, random_state=0))
 learner = ProtoNetClassifier(n_shot=(1, 5), max_epochs=12, random_state=0)
@@ -83,8 +84,8 @@ pipe = make_pipeline(*(step for _, step in words.steps), learner)
 pipe.fit(sentences[~new], y[~new])
 
 # %%
-# One sentence of each of two new intents, and the assistant knows them. ``adapt`` passes the
-# sentences through the fitted steps.
+# Adapt to the new intents from one sentence each. ``adapt`` passes the sentences through the fitted
+# steps.
 
 one_each = [np.flatnonzero(y == name)[0] for name in np.unique(y[new])]
 assistant = adapt(pipe, sentences[one_each], y[one_each])
@@ -96,8 +97,8 @@ for row in rng.choice(asked, 5, replace=False):
 print(f"All 20 new intents: {100 * assistant.score(sentences[asked], y[asked]):.1f} % right")
 
 # %%
-# How many examples does an intent need? Beside it a logistic regression on the same vectors, which
-# knows nothing but the examples.
+# How many examples does an intent need? The baseline is a logistic regression on the same vectors,
+# fitted on the support set only.
 
 task = {"n_shots": (1, 2, 5, 10), "n_way": "all", "n_query": 10, "n_episodes": 60}
 curves = {

@@ -1,13 +1,12 @@
 """
-300 old classes, ten new a week
-===============================
+300 base classes, ten new per week
+==================================
 
-Letters stand for whatever you tell apart: products, intents, parts. Of 300 you have plenty of
-pictures. Every Monday ten more come, with three pictures each, and from then on all are to be
-recognised together. Now and then something comes that is of no class at all, and some new examples
-have not been labelled yet.
+Letters take the place of your classes: products, intents, parts. 300 base classes have many images
+each. Every Monday ten new classes come, with three images each, and from then on all are to be
+recognised together. Some queries are outliers, and some new examples are unlabelled.
 
-Training happens once. Everything after it takes milliseconds.
+The network is trained once. Everything after that takes milliseconds.
 """
 
 import time
@@ -23,108 +22,108 @@ from sklearn_fewshot.model_selection import generalized_accuracy
 started = time.perf_counter()
 
 # %%
-# The data: 300 old letters with 16 pictures each to train on and four more to ask, forty Georgian
-# letters that come later, and Armenian ones that belong to nothing.
+# The data: 300 base letters with 16 images each for training and four more as queries, forty
+# Georgian letters as new classes, and Armenian ones as outliers.
 
 data = make_glyphs(size=20, random_state=0)
 X, y, script = data.images, data.target, data.script
 rng = np.random.default_rng(0)
 others = np.unique(y[np.isin(script, ["Latin", "Greek", "Cyrillic"])])
 old = np.isin(y, rng.choice(others, 300, replace=False))
-to_ask = np.arange(len(y)) % 20 >= 16  # the pictures of a letter stand together
-X_old, y_old = X[old & to_ask], y[old & to_ask]
-X_none = X[script == "Armenian"]
+is_query = np.arange(len(y)) % 20 >= 16  # the images of a letter are consecutive
+X_old, y_old = X[old & is_query], y[old & is_query]
+X_outliers = X[script == "Armenian"]
 georgian = np.unique(y[script == "Georgian"])
 mondays = [georgian[10 * week : 10 * week + 10] for week in range(4)]
 
 print("Meta-training on 300 letters:")
 learner = ProtoNetClassifier(n_way=30, max_epochs=8, random_state=0, verbose=1)
-learner.fit(X[old & ~to_ask], y[old & ~to_ask])
+learner.fit(X[old & ~is_query], y[old & ~is_query])
 
 # %%
-# Mondays: the first makes a classifier of old and new letters, the others add to it. A class of
-# three examples loses to one of sixteen unless it is lifted; by how much, training has learned on
-# letters that it held out. The same network without that is beside it.
+# Mondays: the first makes a classifier of base and new letters, the others add to it. A class of
+# three examples has a shot bias, a lower score than one of sixteen, which is estimated on
+# held-out letters and corrected. The same network without the correction, for comparison.
 
 as_trained = ProtoNetClassifier(**learner.get_params() | {"calibrate": False, "verbose": 0})
-as_trained.fit(X[old & ~to_ask], y[old & ~to_ask])
+as_trained.fit(X[old & ~is_query], y[old & ~is_query])
 
 
-def pictures_of(letters, start, stop):
-    """Return some of the twenty pictures of each letter."""
+def images_of(letters, start, stop):
+    """Return some of the twenty images of each letter."""
     rows = [np.flatnonzero(y == letter)[start:stop] for letter in letters]
     return X[np.concatenate(rows)], y[np.concatenate(rows)]
 
 
 def after_each_monday(learner):
-    """Let the new letters come in; return the classifier and its accuracies by week."""
+    """Add the new letters week by week; return the classifier and its accuracies by week."""
     classifier, weeks = None, []
     for week, letters in enumerate(mondays):
-        X_new, y_new = pictures_of(letters, 0, 3)
+        X_new, y_new = images_of(letters, 0, 3)
         if classifier is None:
             classifier = learner.adapt(X_new, y_new, include_base=True)
         else:
             classifier.partial_fit(X_new, y_new)
-        X_asked, y_asked = pictures_of(np.concatenate(mondays[: week + 1]), 10, 20)
-        y_true = np.concatenate([y_old, y_asked])
-        y_said = classifier.predict(np.concatenate([X_old, X_asked]))
-        weeks.append(generalized_accuracy(y_true, y_said, learner.classes_))
+        X_query, y_query = images_of(np.concatenate(mondays[: week + 1]), 10, 20)
+        y_true = np.concatenate([y_old, y_query])
+        y_pred = classifier.predict(np.concatenate([X_old, X_query]))
+        weeks.append(generalized_accuracy(y_true, y_pred, learner.classes_))
     return classifier, 100 * np.array(weeks)
 
 
-classifier, lifted = after_each_monday(learner)
+classifier, corrected = after_each_monday(learner)
 _, plain = after_each_monday(as_trained)
-for name, weeks in (("as trained", plain), ("lifted", lifted)):
+for name, weeks in (("as trained", plain), ("corrected", corrected)):
     base, new, harmonic = weeks[-1]
-    print(f"After four Mondays, {name}: old {base:.1f} %, new {new:.1f} %, mean {harmonic:.1f} %")
+    print(f"After four Mondays, {name}: base {base:.1f} %, new {new:.1f} %, mean {harmonic:.1f} %")
 print(f"{len(classifier.classes_)} classes now.\n")
 
 # %%
-# One goes: forget it.
+# Remove a class.
 
 classifier.drop_classes(georgian[:1])
 
 # %%
-# None of these: in twenty new letters of three examples each, some of what is asked is Armenian.
-# ``predict`` may refuse one in twenty queries of known letters.
+# Rejection: twenty new letters of three examples each; some queries are Armenian, outliers.
+# ``predict`` may reject one in twenty inliers.
 
 known = np.concatenate(mondays[:2])
-X_support, y_support = pictures_of(known, 0, 3)
-X_asked, y_asked = pictures_of(known, 10, 20)
+X_support, y_support = images_of(known, 0, 3)
+X_query, y_query = images_of(known, 10, 20)
 new_only = learner.adapt(X_support, y_support)
-for what, queries in (("Georgian letters", X_asked), ("Armenian letters", X_none)):
+for what, queries in (("Georgian letters", X_query), ("Armenian letters", X_outliers)):
     answer = new_only.predict(queries, reject_label="?", reject_rate=0.05)
-    print(f"{what}: {100 * np.mean(answer == '?'):.0f} % answered by '?'")
+    print(f"{what}: {100 * np.mean(answer == '?'):.0f} % rejected")
 
 # %%
-# Unlabelled examples: one labelled picture of each of ten letters, and five without a label.
+# Unlabelled examples: one labelled image of each of ten letters, and five without a label.
 
-X_one, y_one = pictures_of(mondays[0], 0, 1)
-X_more, _ = pictures_of(mondays[0], 1, 6)
-X_asked_ten, y_asked_ten = pictures_of(mondays[0], 10, 20)
+X_one, y_one = images_of(mondays[0], 0, 1)
+X_more, _ = images_of(mondays[0], 1, 6)
+X_query_ten, y_query_ten = images_of(mondays[0], 10, 20)
 labels = np.concatenate([y_one, np.full(len(X_more), "?")])
 refined = learner.adapt(np.concatenate([X_one, X_more]), labels, unlabelled="?")
 for what, model in (("one example each", learner.adapt(X_one, y_one)), ("and unlabelled", refined)):
-    print(f"Ten letters, {what}: {100 * model.score(X_asked_ten, y_asked_ten):.1f} %")
+    print(f"Ten letters, {what}: {100 * model.score(X_query_ten, y_query_ten):.1f} %")
 
 # %%
-# The pictures: accuracies by week, both errors of "none of these", and what a confidence is worth.
+# The figures: accuracies by week, both errors of rejection, and confidence against accuracy.
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 5), layout="constrained")
 week = np.arange(1, 5)
-for weeks, style, name in ((plain, "--", "as trained"), (lifted, "-", "lifted")):
+for weeks, style, name in ((plain, "--", "as trained"), (corrected, "-", "corrected")):
     for column, (side, colour, marker) in enumerate(
-        (("old", "tab:blue", "o"), ("new", "tab:orange", "s"))
+        (("base", "tab:blue", "o"), ("new", "tab:orange", "s"))
     ):
         label = f"{side}, {name}"
         axes[0].plot(week, weeks[:, column], style, color=colour, marker=marker, label=label)
 axes[0].set(xlabel="Monday", ylabel="accuracy, %", xticks=week, ylim=(0, 100))
-axes[0].set_title("300 old letters and ten new a week")
-RejectionDisplay.from_estimator(new_only, X_asked, X_none, ax=axes[1], name="20 letters")
-axes[1].set_title("None of these")
+axes[0].set_title("300 base letters and ten new per week")
+RejectionDisplay.from_estimator(new_only, X_query, X_outliers, ax=axes[1], name="20 letters")
+axes[1].set_title("Rejection of outliers")
 for name, model in (("as trained", as_trained), ("calibrated", learner)):
     adapted = model.adapt(X_support, y_support)
-    ReliabilityDisplay.from_estimator(adapted, X_asked, y_asked, n_bins=8, ax=axes[2], name=name)
+    ReliabilityDisplay.from_estimator(adapted, X_query, y_query, n_bins=8, ax=axes[2], name=name)
 axes[2].set_title("Confidence in 20 new letters")
 for axis in axes:
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")

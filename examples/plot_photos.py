@@ -3,11 +3,11 @@ From a folder of photos to recognising new products
 ===================================================
 
 A shop has photos of its products, a folder for each. New products arrive with three photos each,
-and are to be recognised at once. An encoder turns photos into vectors, a learner behind it learns
-on the old products how to compare them, and adapting to the new ones trains nothing.
+and are to be recognised at once. An encoder embeds the photos, a learner is meta-trained on the
+embeddings of the base products, and adapting to the new ones trains nothing.
 
 With the folder of the data sets in ``SKLEARN_FEWSHOT_DATA`` the photos are those of the Grocery
-Store Dataset (M. Klasson et al., 2019), at 32 x 32 pixels. Without it, letters stand for products:
+Store Dataset (M. Klasson et al., 2019), at 32 x 32 pixels. Without it, letters replace products:
 those of the Georgian script are the new ones.
 """
 
@@ -39,8 +39,8 @@ started = time.perf_counter()
 # The photos
 # ----------
 #
-# You have yours already. Here they are written first: ``photos/old/Banana/0001.png`` and so on.
-# The folder goes when the program ends.
+# Here the photos are written first: ``photos/old/Banana/0001.png`` and so on. The folder is removed
+# when the program ends.
 
 
 def grocery(folder):
@@ -66,28 +66,28 @@ for k, (pixels, product, new) in enumerate(zip(images, products, is_new, strict=
     Image.fromarray(pixels).save(folder / f"{k:05d}.png")
 
 # %%
-# Reading them takes one line. Photos of different sizes need another argument, ``size=224``, say.
+# Reading them takes one line. Photos of different sizes need the argument ``size``.
 
 mode = "RGB" if data else "L"  # letters are grey
 old = load_image_folder(photos / "old", mode=mode)
 new = load_image_folder(photos / "new", mode=mode)
-print(f"{len(old.images)} photos of {len(old.target_names)} old products, {old.images.shape[1:]}")
+print(f"{len(old.images)} photos of {len(old.target_names)} base products, {old.images.shape[1:]}")
 print(f"{len(new.images)} photos of {len(new.target_names)} new products")
 
 # %%
 # The encoder
 # -----------
 #
-# Take a network that somebody trained on a million photos, if you may download one:
+# Use a network that was pretrained on a million photos, if you may download one:
 #
 # .. code-block:: python
 #
 #     encoder = timm.create_model("resnet18", pretrained=True, num_classes=0)
 #     preprocess = timm.data.create_transform(**timm.data.resolve_model_data_config(encoder))
 #
-# This example downloads nothing, so its encoder is a stand-in: four layers of convolutions, trained
-# here for less than a minute to tell three quarters of the old products apart. A real one has seen
-# other things than your products, which is why the last quarter is kept from it; and it is much
+# This example downloads nothing, so its encoder is a substitute: four convolutional layers, trained
+# here for less than a minute to classify three quarters of the base products. A pretrained network
+# was trained on other classes than yours, which is why the last quarter is left out; and it is much
 # better than this.
 
 known = old.target_names[np.random.default_rng(0).permutation(len(old.target_names))]
@@ -97,15 +97,15 @@ teacher = BaselineClassifier(
     max_epochs=8, episodes_per_epoch=10, validation_fraction=0.0, random_state=0
 )
 encoder = teacher.fit(old.images[seen], old.target[seen]).module_.backbone
-print(f"The stand-in for a pretrained encoder took {time.perf_counter() - start:.0f} s.\n")
+print(f"Training the encoder took {time.perf_counter() - start:.0f} s.\n")
 
 # %%
 # The pipeline
 # ------------
 #
 # Its samples are paths: photos are read a batch at a time, so that there may be more of them than
-# memory holds. ``memory=`` keeps the vectors. When the learner is changed and fitted again, no
-# photo is read a second time, in this program or the next.
+# fit into memory. ``memory=`` caches the embeddings. When the learner is changed and fitted again,
+# no photo is read a second time, in this program or the next.
 
 learner = ProtoNetClassifier(max_epochs=8, random_state=0)
 pipeline = make_fewshot_pipeline(
@@ -123,7 +123,7 @@ for metric in ("sqeuclidean", "cosine"):
 # New products
 # ------------
 #
-# Three photos of each, and the classifier is there. It recognises the paths of other photos.
+# Adapt to them from three photos each, given as paths, and predict other photos.
 
 episode = EpisodeSplit(1, n_way="all", n_shot=3, n_query=10, random_state=0)
 support, query = next(episode.split(new.filenames, new.target))
@@ -136,8 +136,8 @@ predicted = shop.classes_[probability.argmax(axis=1)]
 print(f"Right for {np.mean(predicted == new.target[query]):.0%} of {len(query)} other photos.\n")
 
 # %%
-# One draw of three photos may be lucky. Over many draws, beside what needs no learner: comparing
-# pixels, and comparing vectors of the encoder with class means.
+# One sample of three photos may be lucky. Over many samples, with two baselines: nearest class
+# means of the pixels, and of the embeddings.
 
 task = {"n_way": "all", "n_shot": 3, "n_query": 5, "n_episodes": 100}
 pixels = new.images.reshape(len(new.images), -1) / 255.0
@@ -145,13 +145,13 @@ vectors = fitted[0].set_params(verbose=0).transform(new.images)
 means = FewShotClassifier()
 for name, estimator, X in (
     ("means of pixels", means, pixels),
-    ("means of the encoder's vectors", means, vectors),
-    ("the learner behind the encoder", fitted[-1], vectors),
+    ("means of the embeddings", means, vectors),
+    ("the learner on the embeddings", fitted[-1], vectors),
 ):
     print(f"{name:32s}{episodic_score(estimator, X, new.target, **task)}")
 
 # %%
-# A look at some of the products: the photos that they are known by, and what was taken for them.
+# Some of the products: their support photos, and the queries predicted as each.
 
 display = EpisodeDisplay.from_predictions(
     new.images[support],

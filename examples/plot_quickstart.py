@@ -1,9 +1,9 @@
 """
-Quick start: reading a script never seen
-========================================
+Quick start: reading a new script
+=================================
 
-A network meta-trains on the letters of four scripts. Then it is shown one example of each Georgian
-letter, and reads Georgian. Nothing is trained for that.
+A network is meta-trained on the letters of four scripts. Then it is adapted to one example of each
+Georgian letter, without further training, and reads Georgian.
 
 ``DATA=omniglot make demo`` runs on handwritten characters of fifty alphabets instead. They are
 downloaded once, or read from a folder that you have (``DATA_FOLDER=...``).
@@ -21,7 +21,7 @@ from sklearn_fewshot.inspection import EpisodeDisplay
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
 
 # %%
-# The data: pictures of letters. The maker of a picture is a typeface, or a person who draws.
+# The data: images of letters. The maker of an image is a typeface, or a person who draws.
 
 if os.environ.get("DATA") == "omniglot":
     data = fetch_omniglot(folder=os.environ.get("DATA_FOLDER"))
@@ -37,8 +37,8 @@ X_new, y_new, maker_new = X[new], y[new], maker[new]
 n_old, n_new = len(np.unique(y[old])), len(np.unique(y_new))
 
 # %%
-# Meta-training, once: episodes of 60 letters pose the task "one example each, whose are these?".
-# Example and question never come from the same maker.
+# Meta-training, once, on episodes of 60 letters with one example each. Support and queries never
+# come from the same maker.
 
 print(f"Meta-training on {n_old} letters of {len(np.unique(script[old]))} scripts:")
 start = time.perf_counter()
@@ -57,18 +57,18 @@ milliseconds = 1000 * (time.perf_counter() - start)
 print(f"Adapted to {n_new} letters of {new_script} in {milliseconds:.0f} ms.\n")
 
 # %%
-# Evaluation: many such episodes, for the learner and for the floor that it has to beat.
+# Evaluation: many such episodes, for the learner and for a baseline.
 
 pixels = X_new.reshape(len(X_new), -1) / 255.0
 for n_way, n_episodes in ((5, 600), ("all", 100)):
     task = {"n_way": n_way, "n_shot": 1, "n_episodes": n_episodes, "groups": maker_new}
-    floor = episodic_score(KNeighborsClassifier(1), pixels, y_new, **task)
-    print(f"{new_script}, telling {n_new if n_way == 'all' else n_way} letters apart:")
-    print(f"    meta-trained          {episodic_score(learner, X_new, y_new, **task)}")
-    print(f"    nearest raw picture   {floor}")
+    baseline = episodic_score(KNeighborsClassifier(1), pixels, y_new, **task)
+    print(f"{new_script}, {n_new if n_way == 'all' else n_way} letters to choose from:")
+    print(f"    meta-trained            {episodic_score(learner, X_new, y_new, **task)}")
+    print(f"    1-nearest neighbour     {baseline}")
 
 # %%
-# A look at the episode above: the first letters of the alphabet.
+# The episode above: the first letters of the alphabet.
 
 display = EpisodeDisplay.from_estimator(
     classifier,

@@ -2,12 +2,12 @@
 Time series: gestures from one example
 ======================================
 
-Someone moves a hand; a sensor records its position across and up, 48 times. The network learns
-from many old gestures what two recordings of one gesture have in common, and recognises new ones
+A sensor records the horizontal and vertical position of a hand, 48 times. The network learns from
+many base gestures what two recordings of one gesture have in common, and recognises new gestures
 from a single recording each.
 
-The gestures are generated: smooth random curves, drawn at a changing speed, turned a little and
-with some noise. Series have the shape ``(n_samples, channels, length)``.
+The gestures are simulated: smooth random curves, drawn at varying speed, rotated a little and with
+some noise. Series have the shape ``(n_samples, channels, length)``.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ rng = np.random.default_rng(0)
 
 
 def recording(shape):
-    """Record a gesture once: at another speed, turned, and with noise."""
+    """Record a gesture once: at another speed, rotated, and with noise."""
     speed = np.exp(np.convolve(rng.normal(scale=3.0, size=LENGTH + 19), np.ones(20) / 20, "valid"))
     time = np.cumsum(speed) / speed.sum()
     waves = np.arange(1, shape.shape[-1] + 1)
@@ -42,10 +42,10 @@ y = np.repeat([f"gesture {i}" for i in range(len(shapes))], N_EACH)
 X = np.array([recording(shape) for shape in np.repeat(shapes, N_EACH, axis=0)], dtype=np.float32)
 new = np.arange(len(y)) >= N_OLD * N_EACH
 X_new, y_new = X[new], y[new]
-print(f"Series of shape {X.shape[1:]}: {N_OLD} old gestures, {N_NEW} new ones.")
+print(f"Series of shape {X.shape[1:]}: {N_OLD} base gestures, {N_NEW} new ones.")
 
 # %%
-# Meta-training on the old gestures. For series the network is convolutional.
+# Meta-training on the base gestures. For series the network is convolutional.
 
 learner = ProtoNetClassifier(n_way=20, n_shot=1, max_epochs=20, random_state=0).fit(
     X[~new], y[~new]
@@ -53,8 +53,8 @@ learner = ProtoNetClassifier(n_way=20, n_shot=1, max_epochs=20, random_state=0).
 print(f"Trained {len(learner.history_)} epochs.")
 
 # %%
-# One recording of each of the ten new gestures makes a classifier. The floor takes the most
-# alike recording, point by point.
+# One recording of each of the ten new gestures makes a classifier. The baseline predicts the class
+# of the most similar recording, point by point.
 
 task = {"n_way": "all", "n_shot": 1, "n_query": 10, "n_episodes": 200, "random_state": 0}
 print("meta-trained      ", episodic_score(learner, X_new, y_new, **task))
@@ -62,8 +62,7 @@ flat = X_new.reshape(len(X_new), -1)
 print("nearest recording ", episodic_score(KNeighborsClassifier(1), flat, y_new, **task))
 
 # %%
-# One such task: on top the recordings that the classifier was given, below what it was asked.
-# Dashed lines on grey are mistakes.
+# One such task: on top the support set, below the queries. Dashed lines on grey are errors.
 
 split = EpisodeSplit(1, n_way="all", n_shot=1, n_query=3, random_state=1)
 support, query = next(split.split(X_new, y_new))
@@ -78,16 +77,16 @@ for column, row in enumerate(support):
     axes[0, column].plot(*X_new[row], color=colours[column], linewidth=2)
     axes[0, column].set_title(label.replace(" ", "\n"), fontsize="small")
     for place, asked in enumerate(query[y_new[query] == label], start=1):
-        said = predicted[list(query).index(asked)]
-        ax, is_right = axes[place, column], said == label
+        answer = predicted[list(query).index(asked)]
+        ax, is_right = axes[place, column], answer == label
         ax.plot(*X_new[asked], color=colours[column], linestyle="-" if is_right else "--")
         if not is_right:
             ax.set_facecolor("0.85")
-            ax.set_xlabel("taken for\n" + said.split()[1], fontsize="small")
+            ax.set_xlabel("predicted\n" + answer.split()[1], fontsize="small")
 for ax in axes.ravel():
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.set_adjustable("datalim")
-axes[0, 0].set_ylabel("given")
-axes[2, 0].set_ylabel("asked")
+axes[0, 0].set_ylabel("support")
+axes[2, 0].set_ylabel("queries")
 figure.suptitle("Ten new gestures, one recording each")
 plt.show()

@@ -3,7 +3,7 @@ How many examples are enough?
 =============================
 
 More examples of a new class make any classifier better. A meta-trained one needs fewer; one that is
-fitted on the examples alone catches up as they become many. Where the curves meet depends on the
+fitted on the examples only catches up as their number grows. Where the curves meet depends on the
 data, so draw them for yours.
 """
 
@@ -29,8 +29,8 @@ pipe = make_pipeline(StandardScaler(), ProtoNetClassifier(n_way=40, max_epochs=1
 pipe.fit(X[~new], y[~new])
 
 # %%
-# All three on the same tasks: twenty letters, a growing number of examples of each. The two that
-# have not been trained before get the pixels through the same scaler.
+# All three on the same tasks: twenty letters, a growing number of examples per letter. The two
+# baselines get the pixels through the same scaler.
 
 task = {"n_shots": (1, 2, 3, 5, 10, 20), "n_way": 20, "n_query": 8, "n_episodes": 60}
 task |= {"random_state": 0}
@@ -46,7 +46,7 @@ for name, curve in curves.items():
     print(f"{name:<20} {means}")
 
 # %%
-# Read across: to be as good as with one example and meta-training, the others need many.
+# Read across: for the accuracy of meta-training with one example, the baselines need many.
 
 ShotCurveDisplay.from_curves(curves)
 plt.show()

@@ -3,8 +3,8 @@ A table: scaling in a pipeline
 ==============================
 
 Each row is a letter, described by twelve measurements in different units: pixels, counts, shares.
-The network gets them standardised, in a pipeline. The support set of new classes has to pass
-through the same scaler; ``adapt`` sees to that.
+A pipeline standardises them. ``adapt`` passes the support set of new classes through the same
+scaler.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ COLUMNS = [
 
 
 def measured(image):
-    """Return the twelve measurements of a picture of a letter."""
+    """Return the twelve measurements of an image of a letter."""
     ink = image > 127
     rows, columns = np.nonzero(ink)
     width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
@@ -50,7 +50,7 @@ for name, values in zip(COLUMNS, X.T, strict=True):
     print(f"{name:<24}{values.min():9.2f} to {values.max():9.2f}")
 
 # %%
-# Meta-training with and without the scaler, on the same old letters.
+# Meta-training with and without the scaler, on the same base letters.
 
 params = {"n_shot": (1, 5), "max_epochs": 15, "random_state": 0}
 scaled = make_pipeline(StandardScaler(), ProtoNetClassifier(**params)).fit(X[~new], y[~new])
@@ -58,7 +58,7 @@ raw = ProtoNetClassifier(**params).fit(X[~new], y[~new])
 
 # %%
 # One example of each new letter makes a classifier. The result is a pipeline again, with the scaler
-# as it was fitted on the old letters: a scaler fitted on the few new rows would be another one.
+# fitted on the base letters and not on the few new rows.
 
 support = np.arange(len(y[new])) % 16 < 1
 classifier = adapt(scaled, X[new][support], y[new][support])
@@ -66,8 +66,8 @@ print(classifier)
 print(f"43 letters, one example each: {classifier.score(X[new][~support], y[new][~support]):.3f}")
 
 # %%
-# Many small tasks of new letters, the same for all; nearest neighbours, which train on nothing, are
-# the floor. ``preprocess`` passes its rows through the scaler of the old letters.
+# Many small tasks of new letters, the same for all; the baseline is the nearest neighbour.
+# ``preprocess`` passes its rows through the scaler of the base letters.
 
 scaler, neighbour = scaled[:-1], KNeighborsClassifier(1)
 task = {"n_way": 5, "n_query": 10, "n_episodes": 400, "random_state": 0}
@@ -86,9 +86,9 @@ for n_shot in (1, 5):
         print(f"{name:<33}{result}")
 
 # %%
-# Raw columns ruin the floor: sums of grey drown all the rest. The network hardly minds, because it
-# starts as a linear discriminant analysis of the old letters, which does not know units. That is no
-# reason to leave the scaler out: what the network learns beside that start does.
+# On raw columns the baseline fails: the sum of grey dominates the distance. The network is hardly
+# affected, because it is initialised as a linear discriminant analysis of the base letters, which
+# is invariant to units. Keep the scaler nevertheless: the layers learned on top are not invariant.
 
 figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
 fills = {"meta-trained": "tab:blue", "nearest neighbour": "tab:orange"}
@@ -102,6 +102,6 @@ for place, (name, bars) in enumerate(scores.items()):
 ax.axhline(20, color="black", linestyle=":", linewidth=1)
 ax.text(0.5, 21, "chance", ha="center")
 ax.set(xticks=[0, 1], xticklabels=["1 example", "5 examples"], ylabel="accuracy, %", ylim=(0, 100))
-ax.set_title("Five new letters, told apart by twelve measurements")
+ax.set_title("Five new letters, classified by twelve measurements")
 figure.legend(loc="outside lower center", ncols=2)
 plt.show()

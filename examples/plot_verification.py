@@ -2,9 +2,9 @@
 Verification: are these two the same?
 =====================================
 
-Sometimes there is nothing to classify. Is this signature by the same hand as that one? Are these
-two photos of one animal? A Siamese network answers for pairs of classes that it has never seen, and
-a threshold decides between two kinds of errors.
+Is this signature by the same hand as that one? Are these two photos of one animal? A Siamese
+network scores pairs of samples of new classes, and a threshold sets the trade-off between two kinds
+of errors.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +15,8 @@ from sklearn_fewshot.datasets import make_glyphs
 from sklearn_fewshot.inspection import PairRocDisplay
 
 # %%
-# Pairs of letters stand for pairs of anything. The network trains on three scripts; Armenian
-# letters serve to set the threshold, Georgian ones to see how good it all is.
+# The data: pairs of letters. The network is trained on three scripts; the threshold is set on
+# Armenian letters and tested on Georgian ones.
 
 glyphs = make_glyphs(size=20, random_state=0)
 X, y, script = glyphs.images, glyphs.target, glyphs.script
@@ -29,7 +29,7 @@ learner.fit(X[old], y[old])
 
 
 def pairs_of(name, n_pairs):
-    """Draw pairs of letters of a script: half of one letter, half of two."""
+    """Sample pairs of letters of a script: half of one letter, half of two."""
     rows = np.flatnonzero(script == name)
     first = rng.choice(rows, 30 * n_pairs)
     second = rng.choice(rows, 30 * n_pairs)
@@ -42,17 +42,19 @@ def pairs_of(name, n_pairs):
 
 
 # %%
-# The threshold: at most one in twenty pairs of different letters may be taken for the same.
+# The threshold: at most one in twenty pairs of different letters may be accepted.
 
 learner.calibrate_threshold(*pairs_of("Armenian", 1000), false_accept_rate=0.05)
 pairs, same = pairs_of("Georgian", 1000)
-said = learner.predict_pairs(pairs)
-print(f"Of {np.sum(same == 1)} pairs of one letter {100 * np.mean(said[same == 1] == 1):.1f} %")
-print(f"were recognised; of {np.sum(same == -1)} pairs of two letters")
-print(f"{100 * np.mean(said[same == -1] == 1):.1f} % were taken for one.")
+predicted = learner.predict_pairs(pairs)
+print(
+    f"Of {np.sum(same == 1)} pairs of one letter {100 * np.mean(predicted[same == 1] == 1):.1f} %"
+)
+print(f"were accepted; of {np.sum(same == -1)} pairs of two letters")
+print(f"{100 * np.mean(predicted[same == -1] == 1):.1f} %.")
 
 # %%
-# Beside it the distance of the pixels, which nobody trained; and the surest mistakes of both kinds.
+# The distance of the pixels as a baseline, and the most confident errors of both kinds.
 
 pixels = pairs.astype(float).reshape(len(pairs), 2, -1)
 distance = np.linalg.norm(pixels[:, 0] - pixels[:, 1], axis=1)
@@ -70,10 +72,10 @@ confused = np.flatnonzero(same == -1)[np.argsort(-score[same == -1])[:4]]
 axes = right.subplots(4, 4)
 for side, rows in enumerate((missed, confused)):
     for line, row in zip(axes, rows, strict=True):
-        for ax, picture in zip(line[2 * side : 2 * side + 2], pairs[row], strict=True):
-            ax.imshow(picture[0], cmap="gray_r")
+        for ax, image in zip(line[2 * side : 2 * side + 2], pairs[row], strict=True):
+            ax.imshow(image[0], cmap="gray_r")
             ax.set(xticks=[], yticks=[])
         line[2 * side].set_xlabel(f"score {score[row]:.2f}", loc="left")
-axes[0, 0].set_title("the same, missed", loc="left")
-axes[0, 2].set_title("different, taken for the same", loc="left")
+axes[0, 0].set_title("the same, rejected", loc="left")
+axes[0, 2].set_title("different, accepted", loc="left")
 plt.show()

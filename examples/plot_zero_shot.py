@@ -1,11 +1,10 @@
 """
-No example at all: digits by their description
-==============================================
+Zero-shot: digits from their attributes
+=======================================
 
-A display has seven segments. The network sees photos of patterns that mean nothing, and for each
-pattern which segments are lit. Then it reads the ten digits, of which it has seen no photo: their
-descriptions are enough. That is zero-shot learning, and attributes of classes are what it takes in
-place of examples.
+A display has seven segments. The network is trained on photos of other patterns than digits; the
+attributes of a pattern are which segments are lit. Then it reads the ten digits, of which it has
+seen no photo: zero-shot learning takes attributes of classes in place of examples.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +15,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn_fewshot import ZeroShotProtoNetClassifier
 
 # %%
-# The data: every pattern of the segments, as photos of a crooked, blurred and noisy display.
+# The data: every pattern of the segments, as photos of a distorted, blurred and noisy display.
 
 SEGMENTS = {  # rows and columns of each
     "top": (slice(2, 4), slice(4, 12)),
@@ -34,7 +33,7 @@ rng = np.random.default_rng(0)
 
 
 def photo(pattern):
-    """Return a picture of shape (1, 20, 16) of the lit segments."""
+    """Return an image of shape (1, 20, 16) of the lit segments."""
     lit = np.zeros((20, 16))
     for is_lit, place in zip(pattern, SEGMENTS.values(), strict=True):
         if is_lit == "1":
@@ -51,30 +50,30 @@ attributes = {pattern: [int(bit) for bit in pattern] for pattern in patterns}
 y = np.repeat(patterns, 20)
 X = np.array([photo(pattern) for pattern in y])
 new = np.isin(y, DIGITS)
-print(f"{len(patterns) - 10} old patterns, 10 digits that were never seen.")
+print(f"{len(patterns) - 10} base patterns, 10 unseen digits.")
 
 # %%
-# Meta-training, on photos and descriptions of the old patterns.
+# Meta-training, on photos and attributes of the base patterns.
 
 learner = ZeroShotProtoNetClassifier(n_way=30, n_query=3, max_epochs=15, random_state=0)
 learner.fit(X[~new], y[~new], class_attributes={p: attributes[p] for p in np.unique(y[~new])})
 
 # %%
-# Ten descriptions make a classifier of digits.
+# Adapt to the attributes of the ten digits.
 
-described = {str(digit): attributes[pattern] for digit, pattern in enumerate(DIGITS)}
-classifier = learner.adapt(class_attributes=described)
+digit_attributes = {str(digit): attributes[pattern] for digit, pattern in enumerate(DIGITS)}
+classifier = learner.adapt(class_attributes=digit_attributes)
 digit_of = {pattern: str(digit) for digit, pattern in enumerate(DIGITS)}
 y_digits = np.array([digit_of[pattern] for pattern in y[new]])
 predicted = classifier.predict(X[new])
-print(f"Digits: {100 * np.mean(predicted == y_digits):.1f} % right; by chance it were 10 %.")
+print(f"Digits: {100 * np.mean(predicted == y_digits):.1f} % right; chance is 10 %.")
 
-among_all = learner.adapt(class_attributes=described, include_base=True)
+among_all = learner.adapt(class_attributes=digit_attributes, include_base=True)
 share = np.mean(among_all.predict(X[new]) == y_digits)
-print(f"With the old patterns to choose from as well, {100 * share:.1f} %.")
+print(f"With the base patterns to choose from as well, {100 * share:.1f} %.")
 
 # %%
-# What it saw and what it said; below, which digits are taken for which.
+# Queries and predictions, and the confusion matrix.
 
 figure = plt.figure(figsize=(10, 5), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[3, 2])
@@ -87,7 +86,7 @@ for column in range(10):
         is_right = predicted[row] == y_digits[row]
         text = predicted[row] if is_right else f"{predicted[row]} (!)"
         ax.set_xlabel(text, fontweight="normal" if is_right else "bold")
-left.suptitle("Photos of digits, and what they were read as; mistakes (!)")
+left.suptitle("Photos of digits and predictions; errors (!)")
 ax = right.subplots()
 ConfusionMatrixDisplay.from_predictions(y_digits, predicted, ax=ax, cmap="Blues", colorbar=False)
 for text in ax.texts:

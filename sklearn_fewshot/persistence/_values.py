@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
 from torch import nn
 
-from ..adapted._classifier import FewShotClassifier
-from ..learners._base import BaseFewShotLearner
+from ..adapted import FewShotClassifier
+from ..learners._base import BaseMetaLearner
 from ..nn._stored import StoredModule
 from ._archive import ModelFormatError
 from ._trusted import OBJECTS, TUPLES
@@ -214,7 +214,7 @@ def check_predicts(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of missing column names, and of absurd numbers
         for part in parts:
-            is_ours = isinstance(part, BaseFewShotLearner | FewShotClassifier)
+            is_ours = isinstance(part, BaseMetaLearner | FewShotClassifier)
             if is_ours and part.__sklearn_is_fitted__():
                 shape, n_features = part.input_shape_, part.n_features_in_
                 sample = shape if shape[0] == n_features else (n_features,)  # or fitted on rows
