@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..calibration._held_out import calibrate
 from ..episodes._holdout import drawable_classes, held_out_classes
 from ..episodes._sampler import EpisodeSampler
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import (
-    AUGMENTATIONS,
-    METRICS,
     DataTensor,
     EpisodeLoader,
     EpisodicCrossEntropy,
@@ -35,11 +28,11 @@ from ..nn import (
     says_what_to_lower,
     score_frozen,
 )
-from ..nn.backbones import BACKBONES, has_linear_start
+from ..nn.backbones import has_linear_start
 from ..nn.heads import PrototypicalHead
 from ..training._checkpoint import Checkpoint, CheckpointPart, opened
 from ..training._fingerprint import fingerprint
-from ..training._net import OPTIMIZERS, EpisodicTask, callback_parameters, history_rows, train
+from ..training._net import EpisodicTask, callback_parameters, history_rows, train
 from ..training._sklearn_callbacks import CallbackSupport, FitTask, with_callbacks
 from ..training._start import Untrained
 from ..utils._fresh import unfitted_copy
@@ -56,6 +49,7 @@ from ..utils._validation import (
     label_text,
 )
 from ..utils._warnings import warn_user
+from ._parameters import SCHEDULES, LearnerParameters
 
 # Parameters that no result depends on.
 WITHOUT_EFFECT = {"checkpoint", "verbose"}
@@ -74,31 +68,6 @@ TORN_CLASS = (
     "class_groups must give every class one group. {torn}. For who drew or spoke a sample, use "
     "groups."
 )
-
-
-def cosine_schedule(progress: float) -> float:
-    """Fall from 1 to 0 along half a cosine."""
-    return 0.5 * (1.0 + float(np.cos(np.pi * progress)))
-
-
-def step_schedule(progress: float) -> float:
-    """Halve at every tenth of the training."""
-    return float(0.5 ** int(10 * progress))
-
-
-SCHEDULES: dict[str, Callable[[float], float] | None] = {
-    "cosine": cosine_schedule,
-    "step": step_schedule,
-    "constant": None,
-}
-
-
-# Of learners that compare by a distance.
-METRIC_CONSTRAINTS: dict[str, list[Any]] = {
-    "metric": [StrOptions(set(METRICS)), callable],
-    "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-    "learn_scale": ["boolean"],
-}
 
 
 class _TrainingData(NamedTuple):
@@ -121,108 +90,13 @@ def _as_judged(module: EpisodicModule) -> EpisodicModule:
     return EpisodicModule(module.backbone, head)
 
 
-class BaseMetaLearner(CallbackSupport, BaseEstimator):
+class BaseMetaLearner(CallbackSupport, LearnerParameters):
     """Trains a network on episodes; the base of the base of all learners.
 
     A learner defines its own parameters and one hook, :meth:`_head` (which head, with which
     options); where it differs from the rest of the family also :meth:`_criterion`,
     :meth:`_backbone`, :meth:`_trainable`, :meth:`_loader` and :meth:`_calibrate`.
     """
-
-    _parameter_constraints: dict[str, list[Any]] = {
-        "backbone": [StrOptions({"auto", *BACKBONES}), torch.nn.Module, callable],
-        "n_way": [Interval(Integral, 2, None, closed="left"), StrOptions({"all"}), tuple, list],
-        "n_shot": [Interval(Integral, 1, None, closed="left"), tuple, list],
-        "n_query": [Interval(Integral, 1, None, closed="left")],
-        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
-        "episodes_per_epoch": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "lr_schedule": [StrOptions(set(SCHEDULES)), callable],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "validation_classes": ["array-like", None],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "refit": ["boolean", StrOptions({"auto"})],
-        "freeze_backbone": ["boolean"],
-        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
-        "callbacks": [list, tuple, None],
-        "input_shape": [tuple, list, None],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "calibrate": ["boolean"],
-        "compile": ["boolean", StrOptions({"reduce-overhead", "max-autotune"})],
-        "predict_batch_size": [Interval(Integral, 1, None, closed="left")],
-        "checkpoint": [str, os.PathLike, None],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "net_params": [dict, None],
-    }
-
-    def __init__(
-        self,
-        *,
-        backbone: Any = "auto",
-        n_way: Any = 60,
-        n_shot: Any = (1, 5),
-        n_query: int = 5,
-        meta_batch_size: int = 1,
-        episodes_per_epoch: int = 50,
-        max_epochs: int = 30,
-        optimizer: Any = "adam",
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        lr_schedule: Any = "cosine",
-        validation_fraction: float = 0.2,
-        validation_classes: Any = None,
-        patience: int | None = 10,
-        refit: Any = "auto",
-        freeze_backbone: bool = False,
-        augment: Any = None,
-        callbacks: Any = None,
-        input_shape: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        calibrate: bool = True,
-        compile: Any = False,
-        predict_batch_size: int = 128,
-        checkpoint: str | os.PathLike[str] | None = None,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: int = 0,
-        net_params: dict[str, Any] | None = None,
-    ) -> None:
-        self.backbone = backbone
-        self.n_way = n_way
-        self.n_shot = n_shot
-        self.n_query = n_query
-        self.meta_batch_size = meta_batch_size
-        self.episodes_per_epoch = episodes_per_epoch
-        self.max_epochs = max_epochs
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.lr_schedule = lr_schedule
-        self.validation_fraction = validation_fraction
-        self.validation_classes = validation_classes
-        self.patience = patience
-        self.refit = refit
-        self.freeze_backbone = freeze_backbone
-        self.augment = augment
-        self.callbacks = callbacks
-        self.input_shape = input_shape
-        self.device = device
-        self.precision = precision
-        self.calibrate = calibrate
-        self.compile = compile
-        self.predict_batch_size = predict_batch_size
-        self.checkpoint = checkpoint
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.net_params = net_params
 
     # ------------------------------------------------------------------ hooks
 

@@ -12,7 +12,7 @@ from ...nn.backbones import starts_from_features
 from ...nn.heads import FullContextHead, MatchingHead
 from ...utils._docs import with_common_parameters
 from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS
 
 
 @with_common_parameters

@@ -19,7 +19,7 @@ from ...nn.heads import SiameseHead
 from ...utils._docs import with_common_parameters
 from ...utils._validation import check_X
 from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS
 
 N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
 

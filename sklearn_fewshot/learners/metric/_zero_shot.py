@@ -38,7 +38,7 @@ from ...utils._docs import with_common_parameters
 from ...utils._html import range_text
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseFewShotLearner
-from .._meta_learner import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS
 
 N_CALIBRATION_ROWS = 5000
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
