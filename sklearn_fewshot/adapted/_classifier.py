@@ -723,7 +723,8 @@ def _adapted(estimator: Any, X_support: Any, y_support: Any, options: dict[str, 
     if isinstance(estimator, FewShotClassifier):
         _refuse_options(options)
         return estimator._readapted(X_support, y_support)
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+    is_learner = hasattr(estimator, "adapt")  # which may have parameters of any name
+    if not is_learner and hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
         raise NotFittedError(
             f"This {type(estimator).__name__} has no best_estimator_ to adapt. Fit it first, with "
             "refit=True."

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ..learners._base import BaseFewShotLearner
 from ._axes import COLORS, axes_or_new, label_of
 
 
@@ -174,6 +175,8 @@ def _learner_of(estimator: Any) -> Any:
     """Return the learner at the end of pipelines, searches and adapted classifiers."""
     if isinstance(estimator, Pipeline):
         return _learner_of(estimator.steps[-1][1])
+    if isinstance(estimator, BaseFewShotLearner):
+        return estimator
     if hasattr(estimator, "best_estimator_"):
         return _learner_of(estimator.best_estimator_)
     if hasattr(estimator, "estimator"):  # a FrozenEstimator, or a search that is not fitted

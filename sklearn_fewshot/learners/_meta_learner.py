@@ -584,7 +584,7 @@ class BaseMetaLearner(CallbackSupport, LearnerParameters):
             batch_size=self.predict_batch_size,
             autocast_dtype=torch.bfloat16 if self.precision == "bfloat16" else None,
         )
-        if hasattr(self, "learn_scale"):
+        if "learn_scale" in recipe.head_options and hasattr(module.head, "scale"):
             self.scale_ = float(module.head.scale)
 
     def _base_items(self, data: _TrainingData, store: DataTensor) -> Representation:

@@ -375,9 +375,15 @@ def _is_meta_trained(estimator: Any) -> bool:
     """Whether an estimator, or the last one in it, is trained on base classes."""
     if isinstance(estimator, Pipeline):
         return _is_meta_trained(estimator.steps[-1][1])
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+    if _is_search(estimator):
         return _is_meta_trained(estimator.estimator)
     return hasattr(estimator, "adapt")
+
+
+def _is_search(estimator: Any) -> bool:
+    """Whether an estimator has another whose parameters it chooses; learners may be like it."""
+    looks_like_one = hasattr(estimator, "refit") and hasattr(estimator, "estimator")
+    return looks_like_one and not hasattr(estimator, "adapt")
 
 
 def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -390,7 +396,7 @@ def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         return {f"{name}__{key}": value for key, value in _fit_params(last, given).items()}
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+    if _is_search(estimator):
         return _fit_params(estimator.estimator, given)
     return given
 

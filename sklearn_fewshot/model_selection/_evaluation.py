@@ -314,12 +314,12 @@ def few_shot_end(estimator: Any) -> FewShotEnd | None:
         return _end_of_pipeline(estimator)
     if hasattr(estimator, "best_estimator_"):
         return few_shot_end(estimator.best_estimator_)
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
-        return _refuse_learner_of_search(estimator)
     if isinstance(estimator, FewShotClassifier):
         return FewShotEnd([], estimator)
-    if hasattr(estimator, "adapt"):
+    if hasattr(estimator, "adapt"):  # a learner, which may have parameters of any name
         return FewShotEnd([], FewShotClassifier(estimator))
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+        return _refuse_learner_of_search(estimator)
     return None
 
 

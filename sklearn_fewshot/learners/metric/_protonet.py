@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import torch
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import PrototypicalHead
-from ...utils._docs import with_common_parameters
+from ...utils._typing import Metric
 from .._base import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._docs import with_common_parameters
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 
 
 @with_common_parameters
@@ -77,15 +78,15 @@ class ProtoNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | METRIC_CONSTRAINTS
+    _parameter_constraints = METRIC_CONSTRAINTS
 
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        scale: Any = "auto",
+        metric: Metric = "sqeuclidean",
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = True,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.scale = scale

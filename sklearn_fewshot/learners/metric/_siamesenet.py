@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -16,15 +16,16 @@ from ...episodes._holdout import thinned
 from ...nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
 from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
-from ...utils._docs import with_common_parameters
+from ...utils._typing import Metric
 from ...utils._validation import check_X
 from .._base import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._docs import with_common_parameters
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 
 N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
 
 
-@with_common_parameters
+@with_common_parameters(n_shot=1)
 class SiameseNetClassifier(BaseFewShotLearner):
     r"""Siamese Network: learns whether two samples are of the same class.
 
@@ -112,7 +113,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+    _parameter_constraints: dict[str, list[Any]] = {
         "metric": METRIC_CONSTRAINTS["metric"],
         "aggregate": [StrOptions({"max", "mean"})],
         "false_accept_rate": [Interval(Real, 0, 1, closed="neither")],
@@ -121,16 +122,15 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        aggregate: str = "max",
+        metric: Metric = "sqeuclidean",
+        aggregate: Literal["max", "mean"] = "max",
         false_accept_rate: float = 0.05,
-        n_shot: Any = 1,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.aggregate = aggregate
         self.false_accept_rate = false_accept_rate
-        super().__init__(n_shot=n_shot, **common)
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return SiameseHead, {"metric": self.metric, "aggregate": self.aggregate}

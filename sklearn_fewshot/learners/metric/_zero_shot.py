@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -34,15 +34,23 @@ from ...utils._attributes import (
     check_comparable,
     check_described,
 )
-from ...utils._docs import with_common_parameters
 from ...utils._html import range_text
+from ...utils._typing import Metric
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._docs import with_common_parameters
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 
 N_CALIBRATION_ROWS = 5000
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
 ROWS_AT_A_TIME = 512
+DEFAULTS: CommonParameters = {
+    "n_way": 8,
+    "n_shot": 1,
+    "n_query": 10,
+    "lr": 1e-4,
+    "weight_decay": 1e-5,
+}
 
 
 class _QuerySampler:
@@ -98,7 +106,7 @@ class BaseZeroShotLearner(BaseFewShotLearner):
     :class:`~sklearn_fewshot.nn.heads._attributes.AttributeHead`.
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+    _parameter_constraints: dict[str, list[Any]] = {
         "seen_bias": [Interval(Real, None, None, closed="neither"), StrOptions({"auto"})],
     }
     _parameter_docs = {
@@ -524,7 +532,7 @@ def _embedded(module: EpisodicModule, store: DataTensor, rows: np.ndarray) -> to
     return torch.cat(blocks)
 
 
-@with_common_parameters
+@with_common_parameters(**DEFAULTS)
 class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     r"""Prototypical Network whose prototypes come from attributes of the classes.
 
@@ -610,34 +618,22 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     True
     """
 
-    _parameter_constraints = BaseZeroShotLearner._parameter_constraints | METRIC_CONSTRAINTS
+    _parameter_constraints = METRIC_CONSTRAINTS
 
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        scale: Any = "auto",
+        metric: Metric = "sqeuclidean",
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = True,
-        seen_bias: Any = "auto",
-        n_way: Any = 8,
-        n_shot: Any = 1,
-        n_query: int = 10,
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        **common: Any,
+        seen_bias: float | Literal["auto"] = "auto",
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.scale = scale
         self.learn_scale = learn_scale
         self.seen_bias = seen_bias
-        super().__init__(
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            lr=lr,
-            weight_decay=weight_decay,
-            **common,
-        )
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return AttributePrototypeHead, {
@@ -651,7 +647,7 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
         return self.scale == "auto"
 
 
-@with_common_parameters
+@with_common_parameters(**DEFAULTS)
 class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
     r"""Relation Network that compares queries with attributes of the classes.
 
@@ -727,23 +723,11 @@ class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
     def __init__(
         self,
         *,
-        seen_bias: Any = "auto",
-        n_way: Any = 8,
-        n_shot: Any = 1,
-        n_query: int = 10,
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        **common: Any,
+        seen_bias: float | Literal["auto"] = "auto",
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.seen_bias = seen_bias
-        super().__init__(
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            lr=lr,
-            weight_decay=weight_decay,
-            **common,
-        )
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return AttributeRelationHead, {"n_attributes": len(self.attribute_mean_)}
