@@ -268,7 +268,8 @@ def _described(cls: type) -> str:
     doc = COMMON_PARAMETERS
     for name, text in getattr(cls, "_parameter_docs", {}).items():
         entry = re.compile(rf"^({name} : .*\n)(?: +.*\n)*", re.MULTILINE)
-        doc = entry.sub(lambda match, text=text: match[1] + indent(text, "    ") + "\n", doc)
+        said = indent(text, "    ").replace("\\", r"\\")
+        doc = entry.sub(rf"\g<1>{said}\n", doc)
     return doc
 
 

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import cross_val_score
 
+from ..utils._typing import ArrayLike, Estimator, Scoring
 from ._episodic import EpisodicScorer
 from ._split import ClassShuffleSplit
 
 
 def class_learning_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     train_sizes: Any,
     cv: Any = None,
-    scoring: Any = None,
-    groups: Any = None,
+    scoring: Scoring | None = None,
+    groups: ArrayLike | None = None,
     params: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._typing import ArrayLike
 from ._validation import encode_labels, is_known, label_kind, label_text
 
 FORMATS = (
@@ -51,7 +52,7 @@ class ClassAttributes:
     ClassAttributes of 2 classes ('eagle', 'whale'), 2 attributes
     """
 
-    def __init__(self, labels: Any, matrix: Any, *, names: Any = None) -> None:
+    def __init__(self, labels: ArrayLike, matrix: Any, *, names: Any = None) -> None:
         labels, matrix = _check_class_labels(labels), _check_matrix(matrix)
         if len(labels) != len(matrix):
             raise ValueError(
@@ -74,7 +75,7 @@ class ClassAttributes:
                 f"{self.matrix.shape[1]} attributes."
             )
 
-    def of(self, labels: Any) -> np.ndarray:
+    def of(self, labels: ArrayLike) -> np.ndarray:
         """Return the attributes of some classes.
 
         Parameters
@@ -88,7 +89,7 @@ class ClassAttributes:
         """
         return self.matrix[np.searchsorted(self.labels, labels)]
 
-    def without(self, labels: Any) -> ClassAttributes | None:
+    def without(self, labels: ArrayLike) -> ClassAttributes | None:
         """Return the attributes of all other classes.
 
         Parameters
@@ -160,7 +161,7 @@ def _from_mapping(given: Mapping[Any, Any]) -> ClassAttributes:
     return ClassAttributes(list(given), [given[label] for label in shapes])
 
 
-def _check_class_labels(labels: Any) -> np.ndarray:
+def _check_class_labels(labels: ArrayLike) -> np.ndarray:
     labels = _as_label_array(labels)
     if labels.ndim != 1 or not len(labels):
         raise ValueError(
@@ -178,7 +179,7 @@ def _check_class_labels(labels: Any) -> np.ndarray:
     return labels
 
 
-def _as_label_array(labels: Any) -> np.ndarray:
+def _as_label_array(labels: ArrayLike) -> np.ndarray:
     """Return labels as an array that has not made strings of numbers."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         return labels
@@ -187,7 +188,7 @@ def _as_label_array(labels: Any) -> np.ndarray:
     return kept if any(has_text) and not all(has_text) else np.asarray(kept.tolist())
 
 
-def _iterated(labels: Any) -> Iterable[Any]:
+def _iterated(labels: ArrayLike) -> Iterable[Any]:
     return labels if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
 
 
@@ -231,10 +232,11 @@ def check_comparable(attributes: ClassAttributes, fitted: ClassAttributes, owner
     n_given, n_fitted = attributes.matrix.shape[1], fitted.matrix.shape[1]
     if n_given != n_fitted:
         raise ValueError(f"{owner} was fitted with {n_fitted} attributes a class. Got {n_given}.")
-    if None not in (attributes.names, fitted.names) and attributes.names != fitted.names:
-        differ = [i for i in range(n_fitted) if attributes.names[i] != fitted.names[i]]
-        raise ValueError(
-            f"{owner} was fitted with other attributes, or in another order. Attribute "
-            f"{differ[0]} was {fitted.names[differ[0]]!r}; got {attributes.names[differ[0]]!r}. "
-            "Bring the columns into the order that fit got."
-        )
+    if attributes.names is None or fitted.names is None:
+        return
+    for i, (given, expected) in enumerate(zip(attributes.names, fitted.names, strict=True)):
+        if given != expected:
+            raise ValueError(
+                f"{owner} was fitted with other attributes, or in another order. Attribute {i} was "
+                f"{expected!r}; got {given!r}. Bring the columns into the order that fit got."
+            )

@@ -16,7 +16,7 @@ from ...episodes._holdout import thinned
 from ...nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
 from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
-from ...utils._typing import Metric
+from ...utils._typing import ArrayLike, Metric
 from ...utils._validation import check_X
 from .._base import BaseFewShotLearner
 from .._docs import with_common_parameters
@@ -159,7 +159,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
     # ------------------------------------------------------------------ verification
 
-    def pair_score(self, pairs: Any) -> np.ndarray:
+    def pair_score(self, pairs: ArrayLike) -> np.ndarray:
         """Return the probability that the two samples of each pair are of the same class.
 
         Parameters
@@ -179,7 +179,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         """
         return expit(self._pair_log_odds(pairs))
 
-    def pair_distance(self, pairs: Any) -> np.ndarray:
+    def pair_distance(self, pairs: ArrayLike) -> np.ndarray:
         r"""Return the weighted distance of the two samples of each pair.
 
         Parameters
@@ -195,7 +195,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         """
         return float(self.module_.head.bias) - self._pair_log_odds(pairs)
 
-    def predict_pairs(self, pairs: Any) -> np.ndarray:
+    def predict_pairs(self, pairs: ArrayLike) -> np.ndarray:
         """Say whether the two samples of each pair are of the same class.
 
         Parameters
@@ -211,7 +211,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         return np.where(self.pair_score(pairs) > self.threshold_, 1, -1)
 
     def calibrate_threshold(
-        self, pairs: Any, y: Any, *, false_accept_rate: float | None = None
+        self, pairs: ArrayLike, y: ArrayLike, *, false_accept_rate: float | None = None
     ) -> SiameseNetClassifier:
         """Set the threshold on pairs of your own, which training has not seen.
 
@@ -245,7 +245,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         self.threshold_ = float(np.quantile(score[y == -1], 1.0 - rate))
         return self
 
-    def _pair_log_odds(self, pairs: Any) -> np.ndarray:
+    def _pair_log_odds(self, pairs: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
         pairs = np.asarray(pairs)
         if pairs.ndim < 3 or pairs.shape[1] != 2:

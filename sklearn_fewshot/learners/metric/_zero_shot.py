@@ -35,7 +35,7 @@ from ...utils._attributes import (
     check_described,
 )
 from ...utils._html import range_text
-from ...utils._typing import Metric
+from ...utils._typing import ArrayLike, Metric
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseFewShotLearner
 from .._docs import with_common_parameters
@@ -118,11 +118,11 @@ class BaseZeroShotLearner(BaseFewShotLearner):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        groups: Any = None,
-        class_groups: Any = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
         class_attributes: Any = None,
     ) -> Any:
         """Meta-train the network on episodes drawn from the classes of y.
@@ -170,10 +170,10 @@ default=None
 
     def _check_training_data(
         self,
-        X: Any,
-        y: Any,
-        groups: Any,
-        class_groups: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike,
+        class_groups: ArrayLike,
         seed: int,
         class_attributes: Any = None,
     ) -> Any:
@@ -393,7 +393,7 @@ default=None
         return self.adapt(class_attributes=class_attributes)
 
     @without_support_set
-    def predict(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
         """Predict the class of each query, among those described or the base classes.
 
         Parameters
@@ -416,7 +416,7 @@ default=None
         return self._classifier(class_attributes).predict(X)
 
     @without_support_set
-    def predict_proba(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
         """Predict class probabilities.
 
         Parameters
@@ -435,7 +435,7 @@ default=None
         return self._classifier(class_attributes).predict_proba(X)
 
     @without_support_set
-    def decision_function(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def decision_function(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
         """Score each query against each class, larger is closer.
 
         Parameters
@@ -454,7 +454,7 @@ default=None
         return self._classifier(class_attributes).decision_function(X)
 
     @without_support_set
-    def score_samples(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def score_samples(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the classes.
 
         Parameters
@@ -473,7 +473,12 @@ default=None
 
     @without_support_set
     def score(
-        self, X: Any, y: Any, sample_weight: Any = None, *, class_attributes: Any = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        class_attributes: Any = None,
     ) -> float:
         """Return the accuracy.
 
