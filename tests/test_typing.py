@@ -20,7 +20,7 @@ import torch
 import sklearn_fewshot as sf
 from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier, adapt, load_model, save_model
 from sklearn_fewshot.base import BaseFewShotLearner, CommonParameters, with_common_parameters
-from sklearn_fewshot.model_selection import EpisodicResult, episodic_score
+from sklearn_fewshot.model_selection import EpisodeSplit, EpisodicResult, episodic_score
 
 X, y = np.zeros((4, 2)), np.array([0, 0, 1, 1])
 learner = assert_type(ProtoNetClassifier(random_state=0).fit(X, y), ProtoNetClassifier)
@@ -30,7 +30,7 @@ assert_type(classifier.partial_fit(X, y).drop_classes([0]), FewShotClassifier)
 assert_type(classifier.predict_proba(X), np.ndarray)
 result = assert_type(episodic_score(learner, X, y, n_way=2), EpisodicResult)
 assert_type(result.mean, float)
-assert_type(episodic_score(learner, X, y, episodes=[None]), list[EpisodicResult])
+assert_type(episodic_score(learner, X, y, episodes=[EpisodeSplit(3)]), list[EpisodicResult])
 save_model(learner, Path("learner.npz"))
 assert_type(load_model("learner.npz", trusted=["a:b"]), Any)
 
@@ -58,6 +58,8 @@ class OwnNet(LogMixin, BaseFewShotLearner):
 
 
 assert_type(LoggedProtoNet(n_way=5, metric="cosine").fit(X, y).adapt(X, y), FewShotClassifier)
+zero_shot = sf.ZeroShotProtoNetClassifier(seen_bias=0).fit(X, y, class_attributes={0: [1], 1: [2]})
+assert_type(zero_shot.adapt(class_attributes=([2], [[3]])), FewShotClassifier)
 assert_type(OwnNet(head=2, lr=1e-2).fit(X, y), OwnNet).log()
 """
 SLIPS = {
@@ -74,6 +76,7 @@ SLIPS = {
     "ProtoNetClassifier(n_shot=(1, 2, 3))": "incompatible type",
     "LoggedProtoNet(n_wya=5)": "Unexpected keyword argument",
     'OwnNet(n_way="most")': "incompatible type",
+    "zero_shot.adapt(X, y)": "Too many positional arguments",
     "OwnNet(n_wya=5)": "Unexpected keyword argument",
     "with_common_parameters(n_wya=5)": "Unexpected keyword argument",
 }

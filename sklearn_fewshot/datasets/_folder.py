@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -32,7 +32,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def load_image_folder(
-    path: PathLike, *, size: Any = None, mode: str = "RGB", return_X_y: bool = False
+    path: PathLike,
+    *,
+    size: int | tuple[int, int] | None = None,
+    mode: Literal["RGB", "L"] = "RGB",
+    return_X_y: bool = False,
 ) -> Any:
     """Load pictures that lie in a folder for each class.
 

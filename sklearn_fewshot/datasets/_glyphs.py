@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,13 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 def make_glyphs(
     *,
-    scripts: Any = None,
+    scripts: str | Sequence[str] | None = None,
     n_classes: int | None = None,
     n_per_class: int = 20,
     min_faces: int = 12,
     size: int = 28,
     distortion: float = 1.0,
-    random_state: RandomState | None = None,
+    random_state: RandomState = None,
     return_X_y: bool = False,
 ) -> Any:
     """Draw letters of several scripts: about 1,200 classes without a download.
@@ -167,7 +168,7 @@ def _script(character: str) -> str | None:
     return name[1].capitalize()
 
 
-def _choose_letters(pen: _Pen, scripts: Any, min_faces: int) -> np.ndarray:
+def _choose_letters(pen: _Pen, scripts: str | Sequence[str] | None, min_faces: int) -> np.ndarray:
     """Return the letters of the scripts that enough typefaces have, in Unicode's order."""
     characters, n_faces = np.unique(np.concatenate(list(pen.letters.values())), return_counts=True)
     script_of = np.array([_script(character) or "" for character in characters])

@@ -19,7 +19,7 @@ from http.client import HTTPException
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
@@ -98,7 +98,7 @@ def fetch_omniglot(
     *,
     data_home: PathLike | None = None,
     folder: PathLike | None = None,
-    subset: str = "all",
+    subset: Literal["all", "background", "evaluation"] = "all",
     size: int = 28,
     rotations: bool = False,
     download_if_missing: bool = True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -18,6 +18,7 @@ from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 MAX_CLASSES = 10  # rows, unless the classes are chosen
 
@@ -101,7 +102,7 @@ class EpisodeDisplay:
         classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
+        cmap: str | Colormap = "gray_r",
         ax: Axes | None = None,
     ) -> EpisodeDisplay:
         """Predict the queries and draw the episode.
@@ -173,7 +174,7 @@ class EpisodeDisplay:
         classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
+        cmap: str | Colormap = "gray_r",
         ax: Axes | None = None,
     ) -> EpisodeDisplay:
         """Draw an episode whose queries are predicted already.
@@ -233,7 +234,7 @@ class EpisodeDisplay:
         classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
+        cmap: str | Colormap = "gray_r",
     ) -> EpisodeDisplay:
         """Draw the episode.
 
@@ -342,7 +343,7 @@ class EpisodeDisplay:
         return f"{task}: {n_right} of {len(self.y_pred)} queries right ({share})"
 
 
-def adapted_to(estimator: Estimator, X_support: ArrayLike, y_support: ArrayLike) -> Any:
+def adapted_to(estimator: Estimator, X_support: ArrayLike, y_support: ArrayLike) -> Estimator:
     """Return a classifier of the support's classes; one that has its support already stays."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if isinstance(last, FewShotClassifier):

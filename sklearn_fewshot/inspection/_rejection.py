@@ -101,10 +101,10 @@ class RejectionDisplay:
     def from_estimator(
         cls,
         estimator: Estimator,
-        X_known: Any,
-        X_unknown: Any,
+        X_known: ArrayLike,
+        X_unknown: ArrayLike,
         *,
-        reject_rates: Any = None,
+        reject_rates: ArrayLike | None = None,
         name: str | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
@@ -167,9 +167,9 @@ class RejectionDisplay:
     @classmethod
     def from_errors(
         cls,
-        reject_rates: Any,
-        false_rejections: Any,
-        false_acceptances: Any,
+        reject_rates: ArrayLike,
+        false_rejections: ArrayLike,
+        false_acceptances: ArrayLike,
         *,
         roc_auc: float | None = None,
         name: str | None = None,
@@ -257,7 +257,7 @@ class RejectionDisplay:
         return self
 
 
-def _check_rates(owner: str, reject_rates: Any) -> np.ndarray:
+def _check_rates(owner: str, reject_rates: ArrayLike | None) -> np.ndarray:
     rates = np.asarray(reject_rates)
     is_list = rates.ndim == 1 and rates.dtype.kind in "iuf" and len(rates) > 0
     if not is_list or not (np.diff(rates) > 0).all() or not (0 <= rates[0] <= rates[-1] < 1):

@@ -175,7 +175,7 @@ class ReliabilityDisplay:
     def from_predictions(
         cls,
         y_true: ArrayLike,
-        y_proba: Any,
+        y_proba: ArrayLike,
         classes: ArrayLike,
         *,
         n_bins: int = 15,
@@ -286,7 +286,7 @@ def _bin_of(confidence: np.ndarray, n_bins: int) -> np.ndarray:
     return np.searchsorted(np.linspace(0.0, 1.0, n_bins + 1)[1:-1], confidence)
 
 
-def _check_probabilities(classes: ArrayLike, y_proba: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_probabilities(classes: ArrayLike, y_proba: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     classes, y_proba = np.asarray(classes), np.asarray(y_proba, dtype=np.float64)
     if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 import numpy as np
 
@@ -101,7 +102,9 @@ def _wrapped(text: str) -> list[str]:
     return [re.sub(r"([/_.:]) ", r"\1", line) for line in lines]
 
 
-def draw_rows(rows: list[Row], headings: Headings, *, cmap: Any, ax: Axes | None) -> Axes:
+def draw_rows(
+    rows: list[Row], headings: Headings, *, cmap: str | Colormap, ax: Axes | None
+) -> Axes:
     """Draw one row a class.
 
     Parameters
@@ -199,7 +202,7 @@ class _Pen:
         Size of the text in points.
     """
 
-    def __init__(self, ax: Axes, cmap: Any, size: float) -> None:
+    def __init__(self, ax: Axes, cmap: str | Colormap, size: float) -> None:
         self.ax, self.cmap, self.size = ax, cmap, size
 
     def tile(self, x: float, y: float, tile: Tile) -> None:

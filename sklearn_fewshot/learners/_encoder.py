@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._pictures import MODES, channels_first, read_picture
 from ..utils._progress import Progress
-from ..utils._typing import ArrayLike, Estimator
+from ..utils._typing import ArrayLike
 from ..utils._validation import check_layout
 
 SHARED = ("module", "preprocess")  # parameters that clones share
@@ -128,12 +128,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __init__(
         self,
-        module: Any = None,
-        preprocess: Estimator = None,
+        module: nn.Module | Callable[[np.ndarray], Any] | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
         *,
         batch_size: int = 64,
-        device: Any = "auto",
-        mode: str = "RGB",
+        device: str | torch.device = "auto",
+        mode: Literal["RGB", "L"] = "RGB",
         verbose: int = 0,
     ) -> None:
         self.module = module
@@ -292,7 +292,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if module is None:
             yield lambda rows: rows
         elif not isinstance(module, nn.Module):
-            yield lambda rows: module(rows.contiguous().numpy())
+            function = module
+            yield lambda rows: function(rows.contiguous().numpy())
         else:
             device = device_for(module, self.device)
             module = on_device(module, device)
@@ -454,7 +455,7 @@ def scale_of(batch: np.ndarray) -> float:
 # ---------------------------------------------------------------------- modules
 
 
-def device_for(module: nn.Module, device: Any) -> torch.device:
+def device_for(module: nn.Module, device: str | torch.device) -> torch.device:
     """Return where to compute: where the module is, if that is no matter and not the CPU."""
     there = next((p.device for p in (*module.parameters(), *module.buffers())), None)
     if str(device) == "auto" and there is not None and there.type != "cpu":

@@ -16,7 +16,7 @@ from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
 from ._floors import Floor, floors_beside
 from ._result import EpisodicResult, Interval, import_pandas, score_text, t_interval
-from ._split import EpisodeSplit
+from ._split import Episodes, EpisodeSplit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,7 +179,7 @@ def _same_episodes(one: EpisodicResult, other: EpisodicResult) -> bool:
 
 
 def compare_on_episodes(
-    estimators: Mapping[str, Any],
+    estimators: Mapping[str, Estimator],
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -192,7 +192,7 @@ def compare_on_episodes(
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
     random_state: RandomState = 0,
-    episodes: Any = None,
+    episodes: Episodes | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicComparison:

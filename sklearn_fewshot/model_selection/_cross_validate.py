@@ -71,7 +71,7 @@ class EpisodicCrossValidation:
 
     results: list[list[EpisodicResult]]
     test_classes: list[np.ndarray]
-    estimators: list[list[Any]] | None = None
+    estimators: list[list[Estimator]] | None = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -196,7 +196,7 @@ def episodic_cross_validate(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    cv: Any = None,
+    cv: Estimator = None,
     n_seeds: int = 1,
     n_way: Way = 5,
     n_shot: Range = 1,

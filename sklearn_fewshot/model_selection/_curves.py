@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -19,11 +20,11 @@ def class_learning_curve(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    train_sizes: Any,
-    cv: Any = None,
+    train_sizes: ArrayLike,
+    cv: Estimator = None,
     scoring: Scoring | None = None,
     groups: ArrayLike | None = None,
-    params: Any = None,
+    params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score an estimator that is trained on more and more classes, on the same new ones.
@@ -112,7 +113,7 @@ def class_learning_curve(
     return sizes, np.array(scores)
 
 
-def _check_sizes(train_sizes: Any) -> np.ndarray:
+def _check_sizes(train_sizes: ArrayLike) -> np.ndarray:
     sizes = np.asarray(train_sizes)
     if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "iu":
         raise ValueError(
@@ -122,7 +123,7 @@ def _check_sizes(train_sizes: Any) -> np.ndarray:
     return sizes
 
 
-def _check_splitter(cv: Any) -> ClassShuffleSplit:
+def _check_splitter(cv: Estimator) -> ClassShuffleSplit:
     if cv is None:
         return ClassShuffleSplit(n_splits=5, random_state=0)
     if not isinstance(cv, ClassShuffleSplit) or not isinstance(cv.random_state, Integral):

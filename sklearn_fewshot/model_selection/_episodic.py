@@ -18,7 +18,7 @@ from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, W
 from ._draw import draw_episodes
 from ._evaluation import check_can_be_scored, evaluate
 from ._result import EpisodicResult
-from ._split import EpisodeSplit
+from ._split import Episodes, EpisodeSplit
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
@@ -31,7 +31,7 @@ def episodic_score(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    episodes: list[Any],
+    episodes: list[Episodes],
     n_way: Way = 5,
     n_shot: Range = 1,
     n_query: int = 15,
@@ -61,7 +61,7 @@ def episodic_score(
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
-    episodes: Any = None,
+    episodes: Episodes | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult: ...
@@ -81,10 +81,10 @@ def episodic_score(
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
-    episodes: Any = None,
+    episodes: Episodes | list[Episodes] | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> Any:
+) -> EpisodicResult | list[EpisodicResult]:
     """Score an estimator on few-shot episodes drawn from the classes of y.
 
     Each episode takes some classes, hands a few examples of each to the estimator and scores its
@@ -211,7 +211,7 @@ def _score(
     X: ArrayLike,
     y: ArrayLike,
     groups: ArrayLike | None,
-    several: list[Any],
+    several: list[Episodes],
     owner: str,
     scoring: Scoring,
     preprocess: Estimator = None,

@@ -15,7 +15,7 @@ from ..utils._typing import ArrayLike, Estimator
 from ._evaluation import few_shot_end
 
 
-def support_floors(n_shot: int = 1) -> dict[str, Any]:
+def support_floors(n_shot: int = 1) -> dict[str, Estimator]:
     """Return classifiers that know nothing but the support set.
 
     Parameters
@@ -29,7 +29,7 @@ def support_floors(n_shot: int = 1) -> dict[str, Any]:
     floors : dict of str to classifier
         Unfitted, to be scored by :func:`~sklearn_fewshot.model_selection.episodic_score`.
     """
-    floors: dict[str, Any] = {
+    floors: dict[str, Estimator] = {
         "nearest centroid": NearestCentroid(),
         "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
         "logistic regression": LogisticRegression(max_iter=1000),
@@ -85,7 +85,7 @@ class FlatBehind:
         Applied in turn.
     """
 
-    def __init__(self, transformers: list[Any]) -> None:
+    def __init__(self, transformers: list[Estimator]) -> None:
         self.transformers = transformers
 
     def transform(self, X: Any) -> Any:
@@ -97,7 +97,7 @@ class FlatBehind:
 
 
 def floors_beside(
-    estimators: Mapping[str, Any], X: ArrayLike, n_shot: int, base: Estimator
+    estimators: Mapping[str, Estimator], X: ArrayLike, n_shot: int, base: Estimator
 ) -> dict[str, Floor]:
     """Return the floors of estimators: raw, and behind the fitted transformers of each pipeline.
 

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from ..episodes._sampler import EpisodePlan
 from ..utils._html import html_table, range_text
-from ..utils._typing import RandomState, Range, Way
+from ..utils._typing import Label, RandomState, Range, Way
 
 CONFIDENCE = 0.95
 FLOATS_AT_A_TIME = 2**20  # of a bootstrap's resamples
@@ -370,7 +370,7 @@ class EpisodicResult:
         episode = pd.RangeIndex(len(self.scores), name="episode")
         return pd.DataFrame(self._columns(), index=episode)
 
-    def by(self, column: str) -> dict[Any, EpisodicResult]:
+    def by(self, column: str) -> dict[Label, EpisodicResult]:
         """Return the results of episodes with equal ways, shots, queries or imbalance.
 
         Parameters
@@ -487,6 +487,6 @@ def count_text(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _ends(values: np.ndarray) -> Any:
+def _ends(values: np.ndarray) -> Range:
     low, high = int(values.min()), int(values.max())
     return low if low == high else (low, high)

@@ -73,7 +73,7 @@ class ClassKFold(GroupKFold):
     """
 
     def __init__(
-        self, n_splits: int = 5, *, shuffle: bool = False, random_state: RandomState | None = None
+        self, n_splits: int = 5, *, shuffle: bool = False, random_state: RandomState = None
     ) -> None:
         super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
 
@@ -173,9 +173,9 @@ class ClassShuffleSplit(GroupShuffleSplit):
         self,
         n_splits: int = 10,
         *,
-        test_size: Any = None,
-        train_size: Any = None,
-        random_state: RandomState | None = None,
+        test_size: float | int | None = None,
+        train_size: float | int | None = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
             n_splits, test_size=test_size, train_size=train_size, random_state=random_state
@@ -582,6 +582,9 @@ class FrozenEpisodes(BaseCrossValidator):
             f"{range_text(self.n_way)}-way {range_text(self.n_shot)}-shot, "
             f"{count_text(self.n_query, 'query', 'queries')}"
         )
+
+
+Episodes = EpisodeSplit | FrozenEpisodes
 
 
 def _not_ours(path: PathLike) -> ValueError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,21 @@ FORMATS = (
     "a DataFrame with one row a class and the labels as its index, a mapping from label to "
     "vector, a pair (labels, matrix), or a ClassAttributes"
 )
+
+
+class Frame(Protocol):
+    """What is known of a DataFrame, of whatever package."""
+
+    @property
+    def index(self) -> Any:
+        """Labels of the rows."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def to_numpy(self) -> np.ndarray:
+        """Return the values."""
 
 
 class ClassAttributes:
@@ -52,7 +67,9 @@ class ClassAttributes:
     ClassAttributes of 2 classes ('eagle', 'whale'), 2 attributes
     """
 
-    def __init__(self, labels: ArrayLike, matrix: Any, *, names: Any = None) -> None:
+    def __init__(
+        self, labels: ArrayLike, matrix: ArrayLike, *, names: Sequence[str] | None = None
+    ) -> None:
         labels, matrix = _check_class_labels(labels), _check_matrix(matrix)
         if len(labels) != len(matrix):
             raise ValueError(
@@ -113,6 +130,9 @@ class ClassAttributes:
             f"ClassAttributes of {n_classes} classes ({label_text(self.labels)}), "
             f"{n_attributes} attributes"
         )
+
+
+AttributesLike = ClassAttributes | Frame | Mapping[Any, ArrayLike] | tuple[ArrayLike, ArrayLike]
 
 
 def as_class_attributes(given: Any, owner: str) -> ClassAttributes:
@@ -192,7 +212,7 @@ def _iterated(labels: ArrayLike) -> Iterable[Any]:
     return labels if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
 
 
-def _check_matrix(matrix: Any) -> np.ndarray:
+def _check_matrix(matrix: ArrayLike) -> np.ndarray:
     try:
         matrix = np.asarray(matrix)
         real = matrix.dtype.kind in "biufO"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any, Literal, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from ...nn import (
 from ...nn.heads import AttributePrototypeHead, AttributeRelationHead
 from ...training._attribute_regression import MAX_ROWS, attribute_regression
 from ...utils._attributes import (
+    AttributesLike,
     ClassAttributes,
     as_class_attributes,
     check_comparable,
@@ -44,6 +45,7 @@ from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 N_CALIBRATION_ROWS = 5000
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
 ROWS_AT_A_TIME = 512
+S, P, R = TypeVar("S"), ParamSpec("P"), TypeVar("R")
 DEFAULTS: CommonParameters = {
     "n_way": 8,
     "n_shot": 1,
@@ -82,13 +84,13 @@ class _QuerySampler:
         )
 
 
-def without_support_set(method: Callable[..., Any]) -> Callable[..., Any]:
+def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Make a method say what to pass in place of a support set."""
     kinds = [p.kind for p in signature(method).parameters.values()]
     n_positional = sum(kind is not Parameter.KEYWORD_ONLY for kind in kinds) - 1  # without self
 
     @wraps(method)
-    def checked(self: Any, *args: Any, **params: Any) -> Any:
+    def checked(self: S, *args: P.args, **params: P.kwargs) -> R:
         if len(args) > n_positional or not params.keys().isdisjoint({"X_support", "y_support"}):
             raise TypeError(
                 f"{type(self).__name__}.{method.__name__} takes no support set: zero-shot "
@@ -123,8 +125,8 @@ class BaseZeroShotLearner(BaseFewShotLearner):
         *,
         groups: ArrayLike | None = None,
         class_groups: ArrayLike | None = None,
-        class_attributes: Any = None,
-    ) -> Any:
+        class_attributes: AttributesLike | None = None,
+    ) -> Self:
         """Meta-train the network on episodes drawn from the classes of y.
 
         Parameters
@@ -175,7 +177,7 @@ default=None
         groups: ArrayLike,
         class_groups: ArrayLike,
         seed: int,
-        class_attributes: Any = None,
+        class_attributes: AttributesLike | None = None,
     ) -> Any:
         owner = type(self).__name__
         data = super()._check_training_data(X, y, None, class_groups, seed)
@@ -321,7 +323,9 @@ default=None
     # ------------------------------------------------------------------ adaptation and prediction
 
     @without_support_set
-    def adapt(self, *, class_attributes: Any, include_base: bool = False) -> FewShotClassifier:
+    def adapt(
+        self, *, class_attributes: AttributesLike, include_base: bool = False
+    ) -> FewShotClassifier:
         """Build a classifier of new classes from their attributes; nothing is trained.
 
         Parameters
@@ -367,7 +371,7 @@ default=None
                 f"({label_text(self.classes_)}) are of different types. Use one type for both."
             )
 
-    def _check_attributes(self, class_attributes: Any) -> ClassAttributes:
+    def _check_attributes(self, class_attributes: AttributesLike) -> ClassAttributes:
         owner = type(self).__name__
         if self.class_attributes_ is None:
             raise ValueError(
@@ -385,7 +389,7 @@ default=None
             )
         return described
 
-    def _classifier(self, class_attributes: Any = None) -> FewShotClassifier:  # type: ignore[override]
+    def _classifier(self, class_attributes: AttributesLike | None = None) -> FewShotClassifier:  # type: ignore[override]
         """Return the classifier of the classes described, or of the base classes."""
         check_is_fitted(self)
         if class_attributes is None:
@@ -393,7 +397,9 @@ default=None
         return self.adapt(class_attributes=class_attributes)
 
     @without_support_set
-    def predict(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
+    def predict(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Predict the class of each query, among those described or the base classes.
 
         Parameters
@@ -416,7 +422,9 @@ default=None
         return self._classifier(class_attributes).predict(X)
 
     @without_support_set
-    def predict_proba(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
+    def predict_proba(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Predict class probabilities.
 
         Parameters
@@ -435,7 +443,9 @@ default=None
         return self._classifier(class_attributes).predict_proba(X)
 
     @without_support_set
-    def decision_function(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
+    def decision_function(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Score each query against each class, larger is closer.
 
         Parameters
@@ -454,7 +464,9 @@ default=None
         return self._classifier(class_attributes).decision_function(X)
 
     @without_support_set
-    def score_samples(self, X: ArrayLike, *, class_attributes: Any = None) -> np.ndarray:
+    def score_samples(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the classes.
 
         Parameters
@@ -478,7 +490,7 @@ default=None
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        class_attributes: Any = None,
+        class_attributes: AttributesLike | None = None,
     ) -> float:
         """Return the accuracy.
 
