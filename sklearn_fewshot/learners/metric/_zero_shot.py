@@ -45,7 +45,9 @@ from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 N_CALIBRATION_ROWS = 5000
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
 ROWS_AT_A_TIME = 512
-S, P, R = TypeVar("S"), ParamSpec("P"), TypeVar("R")
+S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
 DEFAULTS: CommonParameters = {
     "n_way": 8,
     "n_shot": 1,
