@@ -25,9 +25,9 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
+from sklearn_fewshot.calibration._generalized import best_handicap
 
 from sklearn_fewshot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
-from sklearn_fewshot.calibration._generalized import best_handicap
 from sklearn_fewshot.model_selection import generalized_accuracy
 
 from . import _data

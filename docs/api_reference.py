@@ -106,7 +106,7 @@ PAGES = (
     Page(
         "sklearn_fewshot.base",
         "For authors of learners: [a page](../extending.md) writes one.",
-        (Group("Learners", ("BaseFewShotLearner", "with_common_parameters")),),
+        (Group("Learners", ("BaseFewShotLearner", "CommonParameters", "with_common_parameters")),),
     ),
     Page(
         "sklearn_fewshot.nn",

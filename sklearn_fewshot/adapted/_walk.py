@@ -78,8 +78,12 @@ def walk(estimator: Any) -> Path:
 
 
 def is_search(estimator: Any) -> bool:
-    """Whether an estimator is a search over parameters of another, fitted or not."""
-    return hasattr(estimator, "refit") and hasattr(estimator, "estimator")
+    """Whether an estimator is a search over parameters of another, fitted or not.
+
+    Learners have a parameter ``refit`` too, and may have others of any name.
+    """
+    is_learner = hasattr(estimator, "adapt")
+    return not is_learner and hasattr(estimator, "refit") and hasattr(estimator, "estimator")
 
 
 def refuse_search(estimator: Any) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 from ..utils._pictures import MODES, channels_first, import_pillow, read_picture
+from ..utils._typing import PathLike
 from ..utils._warnings import warn_user
 
 OWNER = "load_image_folder"
@@ -31,7 +32,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def load_image_folder(
-    path: Any, *, size: Any = None, mode: str = "RGB", return_X_y: bool = False
+    path: PathLike,
+    *,
+    size: int | tuple[int, int] | None = None,
+    mode: Literal["RGB", "L"] = "RGB",
+    return_X_y: bool = False,
 ) -> Any:
     """Load pictures that lie in a folder for each class.
 
@@ -131,12 +136,13 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     sides = (size, size) if isinstance(size, Integral) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in sides):
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) >= 1 for n in sides):
         raise ValueError(
             f"The 'size' parameter of {OWNER} must be an int, or height and width, of at least 1. "
             f"Got {size!r}."
         )
-    return int(sides[0]), int(sides[1])
+    height, width = map(int, sides)
+    return height, width
 
 
 def _files_of_classes(folder: Path) -> list[tuple[str, Path]]:

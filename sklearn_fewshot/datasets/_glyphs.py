@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+
+from ..utils._typing import RandomState
 
 REGULAR = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")
 EM = 512  # pixels; so large that hinting, the fitting to whole pixels, changes nothing
@@ -33,28 +36,27 @@ https://dejavu-fonts.github.io/License.html
 """
 
 
-@validate_params(
-    {
-        "scripts": ["array-like", str, None],
-        "n_classes": [Interval(Integral, 1, None, closed="left"), None],
-        "n_per_class": [Interval(Integral, 1, None, closed="left")],
-        "min_faces": [Interval(Integral, 1, 12, closed="both")],
-        "size": [Interval(Integral, 8, None, closed="left")],
-        "distortion": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
-        "return_X_y": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
-)
+CONSTRAINTS: dict[str, list[Any]] = {
+    "scripts": ["array-like", str, None],
+    "n_classes": [Interval(Integral, 1, None, closed="left"), None],
+    "n_per_class": [Interval(Integral, 1, None, closed="left")],
+    "min_faces": [Interval(Integral, 1, 12, closed="both")],
+    "size": [Interval(Integral, 8, None, closed="left")],
+    "distortion": [Interval(Real, 0, None, closed="left")],
+    "random_state": ["random_state"],
+    "return_X_y": ["boolean"],
+}
+
+
 def make_glyphs(
     *,
-    scripts: Any = None,
+    scripts: str | Sequence[str] | None = None,
     n_classes: int | None = None,
     n_per_class: int = 20,
     min_faces: int = 12,
     size: int = 28,
     distortion: float = 1.0,
-    random_state: Any = None,
+    random_state: RandomState = None,
     return_X_y: bool = False,
 ) -> Any:
     """Draw letters of several scripts: about 1,200 classes without a download.
@@ -137,6 +139,7 @@ def make_glyphs(
     >>> len(set(glyphs.target)), len(set(glyphs.face))
     (43, 12)
     """
+    validate_parameter_constraints(CONSTRAINTS, locals(), "make_glyphs")
     rng = check_random_state(random_state)
     pen = _Pen()
     letters = _choose_letters(pen, scripts, min_faces)
@@ -165,7 +168,7 @@ def _script(character: str) -> str | None:
     return name[1].capitalize()
 
 
-def _choose_letters(pen: _Pen, scripts: Any, min_faces: int) -> np.ndarray:
+def _choose_letters(pen: _Pen, scripts: str | Sequence[str] | None, min_faces: int) -> np.ndarray:
     """Return the letters of the scripts that enough typefaces have, in Unicode's order."""
     characters, n_faces = np.unique(np.concatenate(list(pen.letters.values())), return_counts=True)
     script_of = np.array([_script(character) or "" for character in characters])

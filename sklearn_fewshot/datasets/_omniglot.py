@@ -19,13 +19,15 @@ from http.client import HTTPException
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+
+from ..utils._typing import PathLike
 
 
 class Archive(NamedTuple):
@@ -81,23 +83,22 @@ probabilistic program induction", Science 350 (6266), 1332-1338, 2015.
 """
 
 
-@validate_params(
-    {
-        "data_home": [str, os.PathLike, None],
-        "folder": [str, os.PathLike, None],
-        "subset": [StrOptions({"all", "background", "evaluation"})],
-        "size": [Interval(Integral, 8, ORIGINAL_SIZE, closed="both")],
-        "rotations": ["boolean"],
-        "download_if_missing": ["boolean"],
-        "return_X_y": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
-)
+CONSTRAINTS: dict[str, list[Any]] = {
+    "data_home": [str, os.PathLike, None],
+    "folder": [str, os.PathLike, None],
+    "subset": [StrOptions({"all", "background", "evaluation"})],
+    "size": [Interval(Integral, 8, ORIGINAL_SIZE, closed="both")],
+    "rotations": ["boolean"],
+    "download_if_missing": ["boolean"],
+    "return_X_y": ["boolean"],
+}
+
+
 def fetch_omniglot(
     *,
-    data_home: Any = None,
-    folder: Any = None,
-    subset: str = "all",
+    data_home: PathLike | None = None,
+    folder: PathLike | None = None,
+    subset: Literal["all", "background", "evaluation"] = "all",
     size: int = 28,
     rotations: bool = False,
     download_if_missing: bool = True,
@@ -183,6 +184,7 @@ def fetch_omniglot(
     >>> omniglot.images.shape  # doctest: +SKIP
     (19280, 1, 28, 28)
     """
+    validate_parameter_constraints(CONSTRAINTS, locals(), "fetch_omniglot")
     subsets = ["background", "evaluation"] if subset == "all" else [subset]
     if folder is not None:
         parts = [_from_folder(Path(folder), name, size) for name in subsets]
@@ -280,8 +282,10 @@ def _read_drawings(pictures: Iterator[tuple[str, bytes]], source: Any) -> Drawin
     """Decode pictures named .../Alphabet/characterNN/NNNN_DD.png."""
     rows = []
     for name, content in pictures:
-        alphabet, character, drawer = PICTURE.search(name).groups()
-        rows.append((_decode(content, name), alphabet, character, int(drawer) - 1))
+        found = PICTURE.search(name)
+        if found:
+            alphabet, character, drawer = found.groups()
+            rows.append((_decode(content, name), alphabet, character, int(drawer) - 1))
     if not rows:
         raise FileNotFoundError(
             f"fetch_omniglot found no picture Alphabet/characterNN/NNNN_DD.png in {source}. Pass "
@@ -322,7 +326,8 @@ def _read_prepared(folder: Path, subset: str, size: int) -> Bunch:
     n_characters, n_drawers = len(alphabet), 20
     return _bunch(
         images.reshape(-1, size, size),
-        *(np.repeat(names, n_drawers) for names in (alphabet, character)),
+        np.repeat(alphabet, n_drawers),
+        np.repeat(character, n_drawers),
         np.tile(np.arange(n_drawers), n_characters),
         subset,
         np.repeat(split, n_drawers),
@@ -330,8 +335,8 @@ def _read_prepared(folder: Path, subset: str, size: int) -> Bunch:
 
 
 def _bunch_of(drawings: Drawings, subset: str, size: int) -> Bunch:
-    bits, *names = drawings
-    return _bunch(_unpacked(bits, size), *names, subset, None)
+    bits, alphabet, character, drawer = drawings
+    return _bunch(_unpacked(bits, size), alphabet, character, drawer, subset, None)
 
 
 def _unpacked(bits: np.ndarray, size: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..utils._typing import Range, Way
+
 _Ints: TypeAlias = npt.NDArray[np.intp]
 _Bools: TypeAlias = npt.NDArray[np.bool_]
 _Sides: TypeAlias = npt.NDArray[np.int8]
@@ -274,7 +276,7 @@ class EpisodeSampler:
             raise self._error("n_way", must, n_way, "Lower n_way or give more classes.")
         return min(low, n_drawable), min(high, n_drawable)
 
-    def _check_parameters(self, n_way: Any, n_shot: Any, n_query: Any) -> None:
+    def _check_parameters(self, n_way: Way, n_shot: Range, n_query: Any) -> None:
         an_int = "be an int of at least {}".format
         pair = " or a pair (low, high) of such ints"
         if not (_is_range(n_way, 2) or (isinstance(n_way, str) and n_way == "all")):

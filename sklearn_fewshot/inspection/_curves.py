@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -11,7 +11,11 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from ..model_selection import EpisodicResult, ShotCurve, shot_curve
 from ..model_selection._result import PERCENT, count_text
 from ..utils._html import range_text
+from ..utils._typing import ArrayLike, Estimator, RandomState, Scoring, Way
 from ._axes import COLORS, MARKERS, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class ShotCurveDisplay:
@@ -75,21 +79,21 @@ class ShotCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
+        estimator: Estimator,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        n_shots: Any = (1, 2, 5, 10, 20),
-        n_way: Any = 5,
+        n_shots: Sequence[int] = (1, 2, 5, 10, 20),
+        n_way: Way = 5,
         n_query: int = 15,
         n_episodes: int = 600,
-        scoring: Any = "accuracy",
-        groups: Any = None,
-        random_state: Any = 0,
-        preprocess: Any = None,
+        scoring: Scoring = "accuracy",
+        groups: ArrayLike | None = None,
+        random_state: RandomState = 0,
+        preprocess: Estimator = None,
         n_jobs: int | None = None,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
     ) -> ShotCurveDisplay:
         """Score an estimator with several numbers of examples and draw the curve.
 
@@ -152,7 +156,9 @@ class ShotCurveDisplay:
         return cls.from_curves({type(estimator).__name__ if name is None else name: curve}, ax=ax)
 
     @classmethod
-    def from_curves(cls, curves: Mapping[str, ShotCurve], *, ax: Any = None) -> ShotCurveDisplay:
+    def from_curves(
+        cls, curves: Mapping[str, ShotCurve], *, ax: Axes | None = None
+    ) -> ShotCurveDisplay:
         """Draw curves that are computed already.
 
         Parameters
@@ -178,7 +184,7 @@ class ShotCurveDisplay:
         _check_curves(cls.__name__, curves)
         return cls(dict(curves)).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> ShotCurveDisplay:
+    def plot(self, ax: Axes | None = None) -> ShotCurveDisplay:
         """Draw the curves.
 
         Parameters
@@ -203,7 +209,7 @@ class ShotCurveDisplay:
     def _draw_curve(self, name: str, curve: ShotCurve, color: str, marker: str) -> None:
         times = 100 if _is_share(curve.results[0]) else 1
         mean, half = times * curve.mean, times * curve.half_width
-        look = {"color": color, "marker": marker, "label": name}
+        look: dict[str, Any] = {"color": color, "marker": marker, "label": name}
         self.lines_ += self.ax_.plot(curve.n_shots, mean, markersize=5, **look)
         if np.isfinite(half).all():
             low, high = mean - half, mean + half

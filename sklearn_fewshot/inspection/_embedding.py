@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..adapted import Path, walk
-from ._episode import adapt_to, check_entries, embed_behind
+from ..utils._typing import ArrayLike, Estimator
+from ._episode import adapt_to, check_entries, check_optional, embed_behind
 from ._points import draw_points, plane_names, principal_plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NO_LABELS = "Give y_query, y_pred or both: queries are drawn by their classes."
 
 
 class EmbeddingDisplay:
@@ -96,14 +102,14 @@ class EmbeddingDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_support: Any,
-        y_support: Any,
-        X_query: Any,
-        y_query: Any = None,
+        estimator: Estimator,
+        X_support: ArrayLike,
+        y_support: ArrayLike,
+        X_query: ArrayLike,
+        y_query: ArrayLike | None = None,
         *,
-        transformer: Any = None,
-        ax: Any = None,
+        transformer: Estimator = None,
+        ax: Axes | None = None,
     ) -> EmbeddingDisplay:
         """Embed an episode, bring it into the plane and draw it.
 
@@ -158,15 +164,15 @@ class EmbeddingDisplay:
     @classmethod
     def from_embeddings(
         cls,
-        support: Any,
-        y_support: Any,
-        query: Any,
-        y_query: Any = None,
+        support: ArrayLike,
+        y_support: ArrayLike,
+        query: ArrayLike,
+        y_query: ArrayLike | None = None,
         *,
-        y_pred: Any = None,
-        prototypes: Any = None,
-        transformer: Any = None,
-        ax: Any = None,
+        y_pred: ArrayLike | None = None,
+        prototypes: ArrayLike | None = None,
+        transformer: Estimator = None,
+        ax: Axes | None = None,
     ) -> EmbeddingDisplay:
         """Bring embeddings of your own into the plane and draw them.
 
@@ -200,14 +206,14 @@ class EmbeddingDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         parts = _check_parts(support, query, prototypes)
+        y_support = check_entries("y_support", y_support, "support", parts[0])
         labels = {
-            "y_support": check_entries("y_support", y_support, "support", parts[0]),
-            "y_query": check_entries("y_query", y_query, "query", parts[1], optional=True),
-            "y_pred": check_entries("y_pred", y_pred, "query", parts[1], optional=True),
+            "y_query": check_optional("y_query", y_query, "query", parts[1]),
+            "y_pred": check_optional("y_pred", y_pred, "query", parts[1]),
         }
         if y_query is None and y_pred is None:
-            raise ValueError("Give y_query, y_pred or both: queries are drawn by their classes.")
-        n_classes = len(np.unique(labels["y_support"]))
+            raise ValueError(NO_LABELS)
+        n_classes = len(np.unique(y_support))
         if prototypes is not None and len(parts[2]) != n_classes:
             raise ValueError(
                 f"There must be one prototype for each of the {n_classes} classes of y_support. "
@@ -218,7 +224,7 @@ class EmbeddingDisplay:
         support, query, *rest = in_plane
         display = cls(
             support,
-            labels.pop("y_support"),
+            y_support,
             query,
             **labels,
             prototypes=rest[0] if rest else None,
@@ -226,7 +232,7 @@ class EmbeddingDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> EmbeddingDisplay:
+    def plot(self, ax: Axes | None = None) -> EmbeddingDisplay:
         """Draw the plane.
 
         Parameters
@@ -239,13 +245,16 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        is_known, is_answered = self.y_query is not None, self.y_pred is not None
-        wrong = self.y_query != self.y_pred if is_known and is_answered else None
+        is_known = self.y_query is not None
+        labels = self.y_query if self.y_query is not None else self.y_pred
+        if labels is None:
+            raise ValueError(NO_LABELS)
+        wrong = None if not is_known or self.y_pred is None else np.asarray(labels != self.y_pred)
         self.ax_ = draw_points(
             self.support,
             self.y_support,
             self.query,
-            self.y_query if is_known else self.y_pred,
+            labels,
             wrong=wrong,
             prototypes=self.prototypes,
             query_text=f"query, as {'its class' if is_known else 'the class it was taken for'}",
@@ -260,13 +269,15 @@ class EmbeddingDisplay:
         return self
 
 
-def _embed(path: Path, X: Any) -> np.ndarray:
+def _embed(path: Path, X: ArrayLike) -> np.ndarray:
     """Return the embedding of samples, flat."""
     embedding = embed_behind(path, X)
     return embedding.reshape(len(embedding), -1)
 
 
-def _check_parts(support: Any, query: Any, prototypes: Any) -> list[np.ndarray]:
+def _check_parts(
+    support: ArrayLike, query: ArrayLike, prototypes: ArrayLike | None
+) -> list[np.ndarray]:
     names = ("support", "query", "prototypes")
     parts = [np.asarray(part) for part in (support, query, prototypes) if part is not None]
     for name, part in zip(names, parts, strict=False):
@@ -279,7 +290,7 @@ def _check_parts(support: Any, query: Any, prototypes: Any) -> list[np.ndarray]:
 
 
 def _in_the_plane(
-    owner: str, rows: np.ndarray, transformer: Any
+    owner: str, rows: np.ndarray, transformer: Estimator
 ) -> tuple[np.ndarray, tuple[str, str]]:
     """Return rows in two dimensions, and the names of these."""
     if transformer is None:

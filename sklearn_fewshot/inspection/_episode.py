@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, Path, adapt, walk
+from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
 from ._points import draw_points, plane_names, principal_plane
 from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 MAX_CLASSES = 10  # rows, unless the classes are chosen
 
@@ -69,13 +74,13 @@ class EpisodeDisplay:
 
     def __init__(
         self,
-        X_support: Any,
-        y_support: Any,
-        X_query: Any,
-        y_pred: Any,
+        X_support: np.ndarray,
+        y_support: np.ndarray,
+        X_query: np.ndarray,
+        y_pred: np.ndarray,
         *,
-        y_query: Any = None,
-        confidence: Any = None,
+        y_query: np.ndarray | None = None,
+        confidence: np.ndarray | None = None,
     ) -> None:
         self.X_support = X_support
         self.y_support = y_support
@@ -87,17 +92,17 @@ class EpisodeDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_support: Any,
-        y_support: Any,
-        X_query: Any,
-        y_query: Any = None,
+        estimator: Estimator,
+        X_support: ArrayLike,
+        y_support: ArrayLike,
+        X_query: ArrayLike,
+        y_query: ArrayLike | None = None,
         *,
-        classes: Any = None,
+        classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
-        ax: Any = None,
+        cmap: str | Colormap = "gray_r",
+        ax: Axes | None = None,
     ) -> EpisodeDisplay:
         """Predict the queries and draw the episode.
 
@@ -158,18 +163,18 @@ class EpisodeDisplay:
     @classmethod
     def from_predictions(
         cls,
-        X_support: Any,
-        y_support: Any,
-        X_query: Any,
-        y_pred: Any,
+        X_support: ArrayLike,
+        y_support: ArrayLike,
+        X_query: ArrayLike,
+        y_pred: ArrayLike,
         *,
-        y_query: Any = None,
-        confidence: Any = None,
-        classes: Any = None,
+        y_query: ArrayLike | None = None,
+        confidence: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
-        ax: Any = None,
+        cmap: str | Colormap = "gray_r",
+        ax: Axes | None = None,
     ) -> EpisodeDisplay:
         """Draw an episode whose queries are predicted already.
 
@@ -216,19 +221,19 @@ class EpisodeDisplay:
             check_entries("y_support", y_support, "X_support", X_support),
             X_query,
             check_entries("y_pred", y_pred, "X_query", X_query),
-            y_query=check_entries("y_query", y_query, "X_query", X_query, optional=True),
+            y_query=check_optional("y_query", y_query, "X_query", X_query),
             confidence=check_aligned("confidence", confidence, len(X_query)),
         )
         return display.plot(classes=classes, n_queries=n_queries, n_shot=n_shot, cmap=cmap, ax=ax)
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
-        classes: Any = None,
+        classes: ArrayLike | None = None,
         n_queries: int = 8,
         n_shot: int = 5,
-        cmap: Any = "gray_r",
+        cmap: str | Colormap = "gray_r",
     ) -> EpisodeDisplay:
         """Draw the episode.
 
@@ -265,14 +270,16 @@ class EpisodeDisplay:
         self.figure_ = self.ax_.figure
         return self
 
-    def _draw_points(self, ax: Any) -> Any:
+    def _draw_points(self, ax: Axes | None) -> Axes:
         points, share = principal_plane(np.concatenate([self.X_support, self.X_query]))
         support, query = np.split(points, [len(self.X_support)])
-        wrong = None if self.y_query is None else self.y_query != self.y_pred
-        look = {"wrong": wrong, "axis_names": plane_names(share), "ax": ax}
-        return draw_points(support, self.y_support, query, self.y_pred, **look)
+        wrong = None if self.y_query is None else np.asarray(self.y_query != self.y_pred)
+        names = plane_names(share)
+        return draw_points(
+            support, self.y_support, query, self.y_pred, wrong=wrong, axis_names=names, ax=ax
+        )
 
-    def _rows(self, classes: Any, n_queries: int, n_shot: int) -> list[Row]:
+    def _rows(self, classes: ArrayLike | None, n_queries: int, n_shot: int) -> list[Row]:
         known = self._classes()
         shown = known[:MAX_CLASSES] if classes is None else np.atleast_1d(np.asarray(classes))
         if not len(shown) or not np.isin(shown, known).all():
@@ -284,7 +291,7 @@ class EpisodeDisplay:
         return [self._row(label, support, query, n_queries, n_shot) for label in shown]
 
     def _row(
-        self, label: Any, support: np.ndarray, query: np.ndarray, n_queries: int, n_shot: int
+        self, label: Label, support: np.ndarray, query: np.ndarray, n_queries: int, n_shot: int
     ) -> Row:
         """Return the row of a class: the first queries given, the surest one first."""
         given = np.flatnonzero(self.y_pred == label)
@@ -335,7 +342,7 @@ class EpisodeDisplay:
         return f"{task}: {n_right} of {len(self.y_pred)} queries right ({share})"
 
 
-def adapt_to(estimator: Any, X_support: Any, y_support: Any) -> Any:
+def adapt_to(estimator: Estimator, X_support: ArrayLike, y_support: ArrayLike) -> Estimator:
     """Return a classifier of the support's classes; one that has its support already stays."""
     if isinstance(walk(estimator).end, FewShotClassifier):
         check_is_fitted(estimator)
@@ -343,7 +350,7 @@ def adapt_to(estimator: Any, X_support: Any, y_support: Any) -> Any:
     return adapt(estimator, X_support, y_support)
 
 
-def _showable(classifier: Any, X: Any) -> np.ndarray:
+def _showable(classifier: Estimator, X: ArrayLike) -> np.ndarray:
     """Return images where X has some, else the embedding."""
     path = walk(classifier)
     pixels = np.asarray(X)
@@ -354,7 +361,7 @@ def _showable(classifier: Any, X: Any) -> np.ndarray:
     return embed_behind(path, X)
 
 
-def embed_behind(path: Path, X: Any) -> np.ndarray:
+def embed_behind(path: Path, X: ArrayLike) -> np.ndarray:
     """Return the embedding of samples that pass through the transformers of a path first."""
     last = path.end
     X = check_X(last, path.transform(X), reset=False, input_shape=last.input_shape_)
@@ -365,7 +372,7 @@ def _are_pictures(X: np.ndarray) -> bool:
     return X.ndim == 4 and X.shape[1] in (1, 3, 4)
 
 
-def _check_samples(X_support: Any, X_query: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_samples(X_support: ArrayLike, X_query: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     X_support, X_query = np.asarray(X_support), np.asarray(X_query)
     check_layout(X_support)
     if X_support.shape[1:] != X_query.shape[1:] or X_support.ndim < 2:
@@ -380,15 +387,19 @@ def _check_samples(X_support: Any, X_query: Any) -> tuple[np.ndarray, np.ndarray
     return X_support, X_query
 
 
-def check_entries(
-    name: str, values: Any, X_name: str, X: np.ndarray, optional: bool = False
-) -> np.ndarray | None:
-    if values is None and optional:
-        return None
+def check_entries(name: str, values: ArrayLike, X_name: str, X: np.ndarray) -> np.ndarray:
+    """Return labels, one for each sample, or raise."""
     if np.shape(values)[:1] != (len(X),):
         got = "None" if values is None else f"an array of shape {np.shape(values)}"
         raise ValueError(f"{name} must have one label a sample of {X_name}: {len(X)}. Got {got}.")
     return check_labels(X, values, names=(X_name, name))
+
+
+def check_optional(
+    name: str, values: ArrayLike | None, X_name: str, X: np.ndarray
+) -> np.ndarray | None:
+    """Return labels as :func:`check_entries` does, or None if there are none."""
+    return None if values is None else check_entries(name, values, X_name, X)
 
 
 def _as_images(*pictures: np.ndarray) -> list[np.ndarray]:

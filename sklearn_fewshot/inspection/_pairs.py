@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import auc, roc_curve
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from ..utils._typing import ArrayLike, Estimator
 from ._axes import axes_or_new, is_in_legend, label_of, next_look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LINE_STYLES = ("-", "--", "-.", ":")
 
@@ -96,12 +100,12 @@ class PairRocDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        pairs: Any,
-        y: Any,
+        estimator: Estimator,
+        pairs: ArrayLike,
+        y: ArrayLike,
         *,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> PairRocDisplay:
         """Score pairs and draw the curve.
@@ -153,12 +157,12 @@ class PairRocDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_true: Any,
-        score: Any,
+        y_true: ArrayLike,
+        score: ArrayLike,
         *,
         threshold: float | None = None,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> PairRocDisplay:
         """Draw the curve of scores that are there already.
@@ -211,7 +215,9 @@ class PairRocDisplay:
         last = max(0, int(n_above) - 1)  # the first point accepts nothing
         return float(self.false_accept_rate[last]), float(self.true_accept_rate[last])
 
-    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> PairRocDisplay:
+    def plot(
+        self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
+    ) -> PairRocDisplay:
         """Draw the curve.
 
         Parameters
@@ -233,7 +239,10 @@ class PairRocDisplay:
         self.figure_ = self.ax_.figure
         text = label_of(name, f"ROC area {self.roc_auc:.3f}")
         n_curves = sum("ROC area" in str(line.get_label()) for line in self.ax_.lines)
-        look = {"linestyle": LINE_STYLES[n_curves % len(LINE_STYLES)], "label": text}
+        look: dict[str, Any] = {
+            "linestyle": LINE_STYLES[n_curves % len(LINE_STYLES)],
+            "label": text,
+        }
         look |= {k: v for k, v in next_look(self.ax_, kwargs).items() if k != "marker"}
         rates = 100 * self.false_accept_rate, 100 * self.true_accept_rate
         (self.line_,) = self.ax_.plot(*rates, **look)
@@ -250,9 +259,14 @@ class PairRocDisplay:
         self.ax_.legend(fontsize="small", loc="lower right")
         return self
 
-    def _mark(self, name: str | None, color: str) -> None:
+    def _mark(self, name: str | None, color: Any) -> None:
         """Mark the equal error rate and the threshold in use."""
-        look = {"markeredgecolor": "k", "markersize": 8, "linestyle": "", "zorder": 3}
+        look: dict[str, Any] = {
+            "markeredgecolor": "k",
+            "markersize": 8,
+            "linestyle": "",
+            "zorder": 3,
+        }
         x, y = self._equal_error_point()
         text = label_of(name, f"equal errors, {100 * x:.1f} %")
         self.ax_.plot(100 * x, 100 * y, marker="D", color="w", label=text, **look)
@@ -269,7 +283,7 @@ class PairRocDisplay:
         return x, 1.0 - x
 
 
-def _check_pairs(owner: str, y_true: Any, score: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_pairs(owner: str, y_true: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     y_true, score = np.asarray(y_true), np.asarray(score)
     if y_true.ndim != 1 or y_true.shape != score.shape:
         raise ValueError(

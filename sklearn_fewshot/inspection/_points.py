@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
 
+from ..utils._typing import Label
 from ._axes import COLORS, MARKERS, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_points(
@@ -16,12 +20,12 @@ def draw_points(
     query: np.ndarray,
     y_query: np.ndarray,
     *,
-    ax: Any,
+    ax: Axes | None,
     wrong: np.ndarray | None = None,
     prototypes: np.ndarray | None = None,
     query_text: str = "query, as the class it was taken for",
     axis_names: tuple[str, str] = ("", ""),
-) -> Any:
+) -> Axes:
     """Draw samples in a plane, each class in a look of its own.
 
     Parameters
@@ -52,16 +56,17 @@ def draw_points(
     ax = axes_or_new(ax, figsize=(7, 5.5))
     known = np.unique(y_support)
     for k, label in enumerate(np.unique(np.concatenate([y_support, y_query]))):
-        look = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
+        color = COLORS[k % len(COLORS)]
+        look: dict[str, Any] = {"color": color, "marker": MARKERS[k % len(MARKERS)]}
         examples = support[y_support == label]
-        ax.scatter(*query[y_query == label].T, s=30, alpha=0.7, ec="0.3", lw=0.4, **look)
-        ax.scatter(*examples.T, s=170, ec="k", zorder=3, **look)
+        _scatter(ax, query[y_query == label], s=30, alpha=0.7, ec="0.3", lw=0.4, **look)
+        _scatter(ax, examples, s=170, ec="k", zorder=3, **look)
         if prototypes is not None:
             examples = prototypes[known == label]
-            _draw_prototypes(ax, examples, look["color"])
+            _draw_prototypes(ax, examples, color)
         _write_name(ax, examples, label)
     if wrong is not None:
-        ax.scatter(*query[wrong].T, s=45, marker="x", c="k", lw=1.2, zorder=2)
+        _scatter(ax, query[wrong], s=45, marker="x", c="k", lw=1.2, zorder=2)
     _draw_legend(ax, query_text, errors=wrong is not None, prototypes=prototypes is not None)
     ax.set(xlabel=axis_names[0], ylabel=axis_names[1])
     return ax
@@ -98,7 +103,12 @@ def principal_plane(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pca.transform(rows), pca.explained_variance_ratio_
 
 
-def _write_name(ax: Any, examples: np.ndarray, label: Any) -> None:
+def _scatter(ax: Axes, points: np.ndarray, **look: Any) -> None:
+    x, y = points.T
+    ax.scatter(x, y, **look)
+
+
+def _write_name(ax: Axes, examples: np.ndarray, label: Label) -> None:
     from matplotlib.patheffects import withStroke
 
     if len(examples):
@@ -113,13 +123,13 @@ def _write_name(ax: Any, examples: np.ndarray, label: Any) -> None:
         )
 
 
-def _draw_prototypes(ax: Any, points: np.ndarray, color: str) -> None:
+def _draw_prototypes(ax: Axes, points: np.ndarray, color: str) -> None:
     """Draw crosses that are seen on any ground."""
-    ax.scatter(*points.T, s=260, marker="P", c="w", ec="k", lw=1.5, zorder=4)
-    ax.scatter(*points.T, s=90, marker="P", color=color, zorder=5)
+    _scatter(ax, points, s=260, marker="P", c="w", ec="k", lw=1.5, zorder=4)
+    _scatter(ax, points, s=90, marker="P", color=color, zorder=5)
 
 
-def _draw_legend(ax: Any, query_text: str, *, errors: bool, prototypes: bool) -> None:
+def _draw_legend(ax: Axes, query_text: str, *, errors: bool, prototypes: bool) -> None:
     from matplotlib.lines import Line2D
 
     looks: dict[str, dict[str, Any]] = {

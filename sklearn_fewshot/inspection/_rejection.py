@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -11,7 +11,11 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..adapted import FewShotClassifier
 from ..model_selection._evaluation import few_shot_end
+from ..utils._typing import ArrayLike, Estimator
 from ._axes import axes_or_new, draw_diagonal, label_of, next_look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REJECT_RATES = np.linspace(0.0, 0.5, 21)
 
@@ -96,13 +100,13 @@ class RejectionDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X_known: Any,
-        X_unknown: Any,
+        estimator: Estimator,
+        X_known: ArrayLike,
+        X_unknown: ArrayLike,
         *,
-        reject_rates: Any = None,
+        reject_rates: ArrayLike | None = None,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> RejectionDisplay:
         """Score queries once, count the errors at each rate and draw them.
@@ -163,13 +167,13 @@ class RejectionDisplay:
     @classmethod
     def from_errors(
         cls,
-        reject_rates: Any,
-        false_rejections: Any,
-        false_acceptances: Any,
+        reject_rates: ArrayLike,
+        false_rejections: ArrayLike,
+        false_acceptances: ArrayLike,
         *,
         roc_auc: float | None = None,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> RejectionDisplay:
         """Draw errors that are counted already, such as means over episodes.
@@ -206,7 +210,9 @@ class RejectionDisplay:
         shares = (_check_shares(what, values, len(rates)) for what, values in errors.items())
         return cls(rates, *shares, roc_auc=roc_auc, name=name).plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> RejectionDisplay:
+    def plot(
+        self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
+    ) -> RejectionDisplay:
         """Draw the errors.
 
         Parameters
@@ -238,8 +244,8 @@ class RejectionDisplay:
         )
         self.lines_: list[Any] = []
         for shares, text, style in curves:
-            style = {"label": label_of(name, text)} | style | look
-            self.lines_ += self.ax_.plot(100 * self.reject_rates, 100 * shares, **style)
+            drawn = {"label": label_of(name, text), **style, **look}
+            self.lines_ += self.ax_.plot(100 * self.reject_rates, 100 * shares, **drawn)
         draw_diagonal(self.ax_, "known rejected, as stated")
         self.ax_.set(
             xlabel="stated share of known rejected (reject_rate) in %",
@@ -251,7 +257,7 @@ class RejectionDisplay:
         return self
 
 
-def _check_rates(owner: str, reject_rates: Any) -> np.ndarray:
+def _check_rates(owner: str, reject_rates: ArrayLike | None) -> np.ndarray:
     rates = np.asarray(reject_rates)
     is_list = rates.ndim == 1 and rates.dtype.kind in "iuf" and len(rates) > 0
     if not is_list or not (np.diff(rates) > 0).all() or not (0 <= rates[0] <= rates[-1] < 1):
@@ -262,7 +268,7 @@ def _check_rates(owner: str, reject_rates: Any) -> np.ndarray:
     return rates.astype(np.float64)
 
 
-def _check_shares(what: str, values: Any, n_rates: int) -> np.ndarray:
+def _check_shares(what: str, values: ArrayLike, n_rates: int) -> np.ndarray:
     shares = np.asarray(values, dtype=np.float64)
     if shares.shape != (n_rates,):
         raise ValueError(
@@ -274,7 +280,9 @@ def _check_shares(what: str, values: Any, n_rates: int) -> np.ndarray:
     return shares
 
 
-def _transformers_and_classifier(owner: str, estimator: Any) -> tuple[list[Any], FewShotClassifier]:
+def _transformers_and_classifier(
+    owner: str, estimator: Estimator
+) -> tuple[list[Any], FewShotClassifier]:
     """Return what queries pass through first, and what classifies them."""
     check_is_fitted(estimator)
     end = few_shot_end(estimator)
@@ -289,7 +297,7 @@ def _transformers_and_classifier(owner: str, estimator: Any) -> tuple[list[Any],
 
 
 def _scored(
-    before: list[Any], classifier: FewShotClassifier, threshold: np.ndarray, X: Any
+    before: list[Any], classifier: FewShotClassifier, threshold: np.ndarray, X: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest score of each query, and how many queries reach each threshold.
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ..utils._typing import ArrayLike, Estimator
 from ..utils._validation import check_labels, is_known, label_text
 from ._axes import axes_or_new, draw_diagonal, is_in_legend, label_of, next_look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class ReliabilityDisplay:
@@ -109,13 +113,13 @@ class ReliabilityDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
+        estimator: Estimator,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
         n_bins: int = 15,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> ReliabilityDisplay:
         """Predict probabilities and draw how they agree with the labels.
@@ -170,13 +174,13 @@ class ReliabilityDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_true: Any,
-        y_proba: Any,
-        classes: Any,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        classes: ArrayLike,
         *,
         n_bins: int = 15,
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> ReliabilityDisplay:
         """Draw how probabilities that are predicted already agree with the labels.
@@ -224,7 +228,9 @@ class ReliabilityDisplay:
         means = (total / count[filled] for total in sums)
         return cls(*means, count[filled], n_bins=n_bins, name=name).plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> ReliabilityDisplay:
+    def plot(
+        self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
+    ) -> ReliabilityDisplay:
         """Draw the accuracy of each bin against its confidence.
 
         Parameters
@@ -244,8 +250,8 @@ class ReliabilityDisplay:
         self.ax_ = axes_or_new(ax, figsize=(5.5, 5))
         self.figure_ = self.ax_.figure
         error = f"calibration error {100 * self.expected_calibration_error:.1f} %"
-        look = {"label": label_of(self.name if name is None else name, error)}
-        look |= next_look(self.ax_, kwargs)
+        label = label_of(self.name if name is None else name, error)
+        look = {"label": label} | next_look(self.ax_, kwargs)
         self.line_ = self.ax_.plot(100 * self.confidence, 100 * self.accuracy, **look)[0]
         draw_diagonal(self.ax_, "accuracy = confidence")
         self._draw_bars("share of the queries in each bin")
@@ -280,7 +286,7 @@ def _bin_of(confidence: np.ndarray, n_bins: int) -> np.ndarray:
     return np.searchsorted(np.linspace(0.0, 1.0, n_bins + 1)[1:-1], confidence)
 
 
-def _check_probabilities(classes: Any, y_proba: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_probabilities(classes: ArrayLike, y_proba: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     classes, y_proba = np.asarray(classes), np.asarray(y_proba, dtype=np.float64)
     if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
         raise ValueError(
@@ -302,7 +308,7 @@ def _check_probabilities(classes: Any, y_proba: Any) -> tuple[np.ndarray, np.nda
     return classes, y_proba
 
 
-def _check_known(y_true: Any, y_proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def _check_known(y_true: ArrayLike, y_proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
     y_true = check_labels(y_proba, y_true, names=("y_proba", "y_true"))
     present = np.unique(y_true)
     unknown = present[~is_known(present, classes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -11,6 +11,9 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from ..model_selection import EpisodicComparison, EpisodicResult
 from ..model_selection._result import PERCENT
 from ._axes import COLORS, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class EpisodeScoresDisplay:
@@ -66,7 +69,7 @@ class EpisodeScoresDisplay:
 
     @classmethod
     def from_results(
-        cls, results: Any, *, paired: bool = False, ax: Any = None
+        cls, results: Any, *, paired: bool = False, ax: Axes | None = None
     ) -> EpisodeScoresDisplay:
         """Draw results.
 
@@ -96,7 +99,7 @@ class EpisodeScoresDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_results")
         return cls(_check_results(cls.__name__, results, paired), paired=paired).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> EpisodeScoresDisplay:
+    def plot(self, ax: Axes | None = None) -> EpisodeScoresDisplay:
         """Draw a row for each estimator.
 
         Parameters
@@ -143,7 +146,7 @@ class EpisodeScoresDisplay:
 
     def _draw_row(self, place: int, values: np.ndarray, interval: Any, times: int) -> None:
         color = COLORS[place % len(COLORS)]
-        shape = self.ax_.violinplot(
+        shape: dict[str, Any] = self.ax_.violinplot(
             [values], [place], orientation="horizontal", widths=0.8, showextrema=False
         )
         for body in shape["bodies"]:

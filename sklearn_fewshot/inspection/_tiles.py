@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 import numpy as np
 
@@ -98,7 +102,9 @@ def _wrapped(text: str) -> list[str]:
     return [re.sub(r"([/_.:]) ", r"\1", line) for line in lines]
 
 
-def draw_rows(rows: list[Row], headings: Headings, *, cmap: Any, ax: Any) -> Any:
+def draw_rows(
+    rows: list[Row], headings: Headings, *, cmap: str | Colormap, ax: Axes | None
+) -> Axes:
     """Draw one row a class.
 
     Parameters
@@ -138,7 +144,7 @@ def _grid(rows: list[Row], has_legend: bool) -> _Grid:
     )
 
 
-def _axes(ax: Any, grid: _Grid) -> tuple[Any, float]:
+def _axes(ax: Axes | None, grid: _Grid) -> tuple[Axes, float]:
     """Return the axes, prepared, and the side of a tile in points."""
     import matplotlib.pyplot as plt
 
@@ -196,7 +202,7 @@ class _Pen:
         Size of the text in points.
     """
 
-    def __init__(self, ax: Any, cmap: Any, size: float) -> None:
+    def __init__(self, ax: Axes, cmap: str | Colormap, size: float) -> None:
         self.ax, self.cmap, self.size = ax, cmap, size
 
     def tile(self, x: float, y: float, tile: Tile) -> None:
@@ -229,7 +235,8 @@ class _Pen:
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write."""
-        self.ax.text(x, y, text, **{"ha": "center", "va": "center", "size": self.size} | style)
+        where: dict[str, Any] = {"ha": "center", "va": "center", "size": self.size}
+        self.ax.text(x, y, text, **where | style)
 
     def legend(self, frames: dict[str, dict[str, Any]]) -> None:
         """Explain the frames, below everything."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ..learners._base import BaseFewShotLearner
+from ..utils._typing import Estimator
 from ._axes import COLORS, axes_or_new, label_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class TrainingDisplay:
@@ -79,7 +84,7 @@ class TrainingDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, name: str | None = None, ax: Any = None
+        cls, estimator: Estimator, *, name: str | None = None, ax: Axes | None = None
     ) -> TrainingDisplay:
         """Draw the history of a fitted learner.
 
@@ -128,7 +133,7 @@ class TrainingDisplay:
             name=name,
         ).plot(ax=ax)
 
-    def plot(self, ax: Any = None, *, name: str | None = None) -> TrainingDisplay:
+    def plot(self, ax: Axes | None = None, *, name: str | None = None) -> TrainingDisplay:
         """Draw the history.
 
         Parameters
@@ -146,34 +151,42 @@ class TrainingDisplay:
         from matplotlib.ticker import MaxNLocator
 
         name = self.name if name is None else name
-        self.ax_, self.score_ax_ = axes_or_new(ax), None
+        self.ax_ = axes_or_new(ax)
+        self.score_ax_: Axes | None = None
         self.figure_ = self.ax_.figure
-        look = {"color": COLORS[0], "label": label_of(name, "loss in training")}
+        look: dict[str, Any] = {"color": COLORS[0], "label": label_of(name, "loss in training")}
         self.lines_ = self.ax_.plot(self.epoch, self.train_loss, **look)
         self.ax_.set(xlabel="epoch", ylabel="loss in training", ylim=(0, None))
         self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = list(self.lines_)
         if self.valid_acc is not None:
-            handles += self._draw_scores(name)
+            handles += self._draw_scores(self.valid_acc, name)
         self.ax_.legend(handles=handles, fontsize="small", loc="center right")
         return self
 
-    def _draw_scores(self, name: str | None) -> list[Any]:
+    def _draw_scores(self, valid_acc: np.ndarray, name: str | None) -> list[Any]:
         """Draw the accuracy at the right, and where the weights come from."""
-        self.score_ax_ = self.ax_.twinx()
-        look = {"color": COLORS[1], "marker": "s", "markersize": 4, "linestyle": "--"}
+        self.score_ax_ = ax = self.ax_.twinx()
+        look: dict[str, Any] = {
+            "color": COLORS[1],
+            "marker": "s",
+            "markersize": 4,
+            "linestyle": "--",
+        }
         label = label_of(name, "accuracy on held-out classes")
-        self.lines_ += self.score_ax_.plot(self.epoch, 100 * self.valid_acc, label=label, **look)
-        self.score_ax_.set_ylabel("accuracy on held-out classes in %")
-        kept = self.ax_.axvline(self.best_epoch, color="0.3", linestyle=":", zorder=0)
+        self.lines_ += ax.plot(self.epoch, 100 * valid_acc, label=label, **look)
+        ax.set_ylabel("accuracy on held-out classes in %")
+        kept = self.ax_.axvline(self.best_epoch or 0, color="0.3", linestyle=":", zorder=0)
         kept.set_label("before training" if self.best_epoch == 0 else "weights that were kept")
         return [self.lines_[1], kept]
 
 
-def _learner_of(estimator: Any) -> Any:
+def _learner_of(estimator: Estimator) -> Any:
     """Return the learner at the end of pipelines, searches and adapted classifiers."""
     if isinstance(estimator, Pipeline):
         return _learner_of(estimator.steps[-1][1])
+    if isinstance(estimator, BaseFewShotLearner):
+        return estimator
     if hasattr(estimator, "best_estimator_"):
         return _learner_of(estimator.best_estimator_)
     if hasattr(estimator, "estimator"):  # a FrozenEstimator, or a search that is not fitted

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._pictures import MODES, channels_first, read_picture
 from ..utils._progress import Progress
+from ..utils._typing import ArrayLike
 from ..utils._validation import check_layout
 
 SHARED = ("module", "preprocess")  # parameters that clones share
@@ -127,12 +128,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __init__(
         self,
-        module: Any = None,
-        preprocess: Any = None,
+        module: nn.Module | Callable[[np.ndarray], Any] | None = None,
+        preprocess: Callable[[Any], Any] | None = None,
         *,
         batch_size: int = 64,
-        device: Any = "auto",
-        mode: str = "RGB",
+        device: str | torch.device = "auto",
+        mode: Literal["RGB", "L"] = "RGB",
         verbose: int = 0,
     ) -> None:
         self.module = module
@@ -142,7 +143,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.mode = mode
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> FrozenEncoder:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> FrozenEncoder:
         """Check the samples and try the network on the first.
 
         Parameters
@@ -175,7 +176,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.__dict__ = fresh.__dict__
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Embed samples.
 
         Parameters
@@ -200,11 +201,11 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._validate_params()
         samples = self._check_samples(X, reset=False)
         progress = Progress(len(samples), "samples embedded", bool(self.verbose))
-        embedding = None
+        embedding = np.empty((0, 0), dtype=np.float32)
         with self._encoding() as encode:
             for names, batch in self._batches(samples):
                 rows = self._embed(encode, batch, names)
-                if embedding is None:  # its width is known only now
+                if not progress.n_done:  # the width is known only now
                     embedding = np.empty((len(samples), rows.shape[1]), dtype=np.float32)
                 embedding[progress.n_done :][: len(rows)] = rows
                 progress.add(len(rows))
@@ -291,7 +292,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if module is None:
             yield lambda rows: rows
         elif not isinstance(module, nn.Module):
-            yield lambda rows: module(rows.contiguous().numpy())
+            function = module
+            yield lambda rows: function(rows.contiguous().numpy())
         else:
             device = device_for(module, self.device)
             module = on_device(module, device)
@@ -405,13 +407,14 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 # ---------------------------------------------------------------------- samples
 
 
-def as_paths(X: Any) -> np.ndarray | None:
+def as_paths(X: ArrayLike) -> np.ndarray | None:
     """Return an object array of paths if X is a list, an array or a column of some, else None."""
+    values: Sequence[Any] | np.ndarray
     if isinstance(X, (list, tuple)):
-        values = list(X)
+        values = X
     elif hasattr(X, "__array__") and getattr(X, "shape", (0, 0))[1:] in ((), (1,)):
-        values = np.asarray(X).reshape(-1)
-        if values.dtype.kind in "biufc":
+        values = column = np.asarray(X).reshape(-1)
+        if column.dtype.kind in "biufc":
             return None
     else:
         return None
@@ -420,7 +423,7 @@ def as_paths(X: Any) -> np.ndarray | None:
     return _checked_paths(values)
 
 
-def _checked_paths(values: Any) -> np.ndarray:
+def _checked_paths(values: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Raise unless all are paths of files: better now than after hours."""
     others = [value for value in values if not isinstance(value, (str, os.PathLike))]
     if others:
@@ -434,7 +437,7 @@ def _checked_paths(values: Any) -> np.ndarray:
             f"{len(missing)} of the {len(values)} paths that {OWNER} got lead to no file, such as "
             f"{missing[0]!r}. Check them, and the folder that relative ones start from."
         )
-    paths = np.empty(len(values), dtype=object)
+    paths: np.ndarray = np.empty(len(values), dtype=object)
     paths[:] = [os.fspath(path) for path in values]
     return paths
 
@@ -452,7 +455,7 @@ def scale_of(batch: np.ndarray) -> float:
 # ---------------------------------------------------------------------- modules
 
 
-def device_for(module: nn.Module, device: Any) -> torch.device:
+def device_for(module: nn.Module, device: str | torch.device) -> torch.device:
     """Return where to compute: where the module is, if that is no matter and not the CPU."""
     there = next((p.device for p in (*module.parameters(), *module.buffers())), None)
     if str(device) == "auto" and there is not None and there.type != "cpu":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..nn import AUGMENTATIONS, METRICS
 from ..nn.backbones import BACKBONES
 from ..training._net import OPTIMIZERS
+from ..utils._typing import ArrayLike, Backbone, RandomState, Range
 
 
 def cosine_schedule(progress: float) -> float:
@@ -40,6 +41,55 @@ METRIC_CONSTRAINTS: dict[str, list[Any]] = {
     "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     "learn_scale": ["boolean"],
 }
+
+
+class CommonParameters(TypedDict, total=False):
+    """Names and types of the parameters that all learners share, for type checkers.
+
+    See Also
+    --------
+    with_common_parameters : Lets a constructor take them as ``**common``.
+
+    Examples
+    --------
+    >>> from typing import Unpack
+    >>> from sklearn_fewshot import ProtoNetClassifier
+    >>> from sklearn_fewshot.base import CommonParameters
+    >>> def small(**common: Unpack[CommonParameters]) -> ProtoNetClassifier:
+    ...     return ProtoNetClassifier(backbone="mlp", **common)
+    >>> small(n_way=5)
+    ProtoNetClassifier(backbone='mlp', n_way=5)
+    """
+
+    backbone: Backbone
+    n_way: Range | Literal["all"]
+    n_shot: Range
+    n_query: int
+    meta_batch_size: int
+    episodes_per_epoch: int
+    max_epochs: int
+    optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer]
+    lr: float
+    weight_decay: float
+    lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float]
+    validation_fraction: float
+    validation_classes: ArrayLike | None
+    patience: int | None
+    refit: bool | Literal["auto"]
+    freeze_backbone: bool
+    augment: Literal["affine"] | Callable[[torch.Tensor], torch.Tensor] | None
+    callbacks: list[Any] | tuple[Any, ...] | None
+    input_shape: Sequence[int] | None
+    device: str | torch.device
+    precision: Literal["auto", "float32", "bfloat16"]
+    calibrate: bool
+    compile: bool | Literal["reduce-overhead", "max-autotune"]
+    predict_batch_size: int
+    checkpoint: str | os.PathLike[str] | None
+    warm_start: bool
+    random_state: RandomState
+    verbose: int
+    net_params: dict[str, Any] | None
 
 
 class LearnerParameters(BaseEstimator):
@@ -80,33 +130,33 @@ class LearnerParameters(BaseEstimator):
     def __init__(
         self,
         *,
-        backbone: Any = "auto",
-        n_way: Any = 60,
-        n_shot: Any = (1, 5),
+        backbone: Backbone = "auto",
+        n_way: Range | Literal["all"] = 60,
+        n_shot: Range = (1, 5),
         n_query: int = 5,
         meta_batch_size: int = 1,
         episodes_per_epoch: int = 50,
         max_epochs: int = 30,
-        optimizer: Any = "adam",
+        optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer] = "adam",
         lr: float = 1e-3,
         weight_decay: float = 0.0,
-        lr_schedule: Any = "cosine",
+        lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float] = "cosine",
         validation_fraction: float = 0.2,
-        validation_classes: Any = None,
+        validation_classes: ArrayLike | None = None,
         patience: int | None = 10,
-        refit: Any = "auto",
+        refit: bool | Literal["auto"] = "auto",
         freeze_backbone: bool = False,
-        augment: Any = None,
-        callbacks: Any = None,
-        input_shape: Any = None,
-        device: Any = "auto",
-        precision: str = "auto",
+        augment: Literal["affine"] | Callable[[torch.Tensor], torch.Tensor] | None = None,
+        callbacks: list[Any] | tuple[Any, ...] | None = None,
+        input_shape: Sequence[int] | None = None,
+        device: str | torch.device = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         calibrate: bool = True,
-        compile: Any = False,
+        compile: bool | Literal["reduce-overhead", "max-autotune"] = False,
         predict_batch_size: int = 128,
         checkpoint: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
         net_params: dict[str, Any] | None = None,
     ) -> None:

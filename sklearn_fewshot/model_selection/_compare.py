@@ -10,12 +10,13 @@ import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ..utils._html import html_table
+from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
 from ._floors import Floor, floors_beside
 from ._result import EpisodicResult, Interval, import_pandas, score_text, t_interval
-from ._split import EpisodeSplit
+from ._split import Episodes, EpisodeSplit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,20 +179,20 @@ def _same_episodes(one: EpisodicResult, other: EpisodicResult) -> bool:
 
 
 def compare_on_episodes(
-    estimators: Mapping[str, Any],
-    X: Any,
-    y: Any,
+    estimators: Mapping[str, Estimator],
+    X: ArrayLike,
+    y: ArrayLike,
     *,
     floors: bool = False,
-    base: Any = None,
-    n_way: Any = 5,
-    n_shot: Any = 1,
+    base: Estimator = None,
+    n_way: Way = 5,
+    n_shot: Range = 1,
     n_query: int = 15,
     n_episodes: int = 600,
-    scoring: Any = "accuracy",
-    groups: Any = None,
-    random_state: Any = 0,
-    episodes: Any = None,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
+    episodes: Episodes | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicComparison:

@@ -18,6 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ..utils._html import html_table
 from ..utils._progress import Progress
+from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._episodic import CONSTRAINTS, episodic_score
 from ._result import (
     EpisodicResult,
@@ -70,7 +71,7 @@ class EpisodicCrossValidation:
 
     results: list[list[EpisodicResult]]
     test_classes: list[np.ndarray]
-    estimators: list[list[Any]] | None = None
+    estimators: list[list[Estimator]] | None = None
 
     @property
     def scores(self) -> np.ndarray:
@@ -83,7 +84,7 @@ class EpisodicCrossValidation:
         return float(self.scores.mean())
 
     def interval_over(
-        self, unit: str = "splits", *, method: str = "t", random_state: Any = 0
+        self, unit: str = "splits", *, method: str = "t", random_state: RandomState = 0
     ) -> Interval:
         """Return the mean with an interval over class splits, or over seeds.
 
@@ -191,19 +192,19 @@ class EpisodicCrossValidation:
 
 
 def episodic_cross_validate(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    cv: Any = None,
+    cv: Estimator = None,
     n_seeds: int = 1,
-    n_way: Any = 5,
-    n_shot: Any = 1,
+    n_way: Way = 5,
+    n_shot: Range = 1,
     n_query: int = 15,
     n_episodes: int = 600,
-    scoring: Any = "accuracy",
-    groups: Any = None,
-    class_groups: Any = None,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    class_groups: ArrayLike | None = None,
     random_state: int = 0,
     return_estimator: bool = False,
     n_jobs: int | None = None,
@@ -344,7 +345,7 @@ def _training_seed(random_state: int, seed: int) -> int:
 
 
 def _train_and_score(
-    estimator: Any,
+    estimator: Estimator,
     data: tuple[Any, Any, Any, Any],
     sides: tuple[np.ndarray, np.ndarray],
     seed: int,
@@ -371,16 +372,22 @@ def _train_and_score(
     return (fitted if return_estimator else None), score
 
 
-def _is_meta_trained(estimator: Any) -> bool:
+def _is_meta_trained(estimator: Estimator) -> bool:
     """Whether an estimator, or the last one in it, is trained on base classes."""
     if isinstance(estimator, Pipeline):
         return _is_meta_trained(estimator.steps[-1][1])
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+    if _is_search(estimator):
         return _is_meta_trained(estimator.estimator)
     return hasattr(estimator, "adapt")
 
 
-def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
+def _is_search(estimator: Estimator) -> bool:
+    """Whether an estimator has another whose parameters it chooses; learners may be like it."""
+    looks_like_one = hasattr(estimator, "refit") and hasattr(estimator, "estimator")
+    return looks_like_one and not hasattr(estimator, "adapt")
+
+
+def _fit_params(estimator: Estimator, given: dict[str, Any]) -> dict[str, Any]:
     """Name parameters of ``fit`` as a pipeline passes them to its last step.
 
     Under metadata routing they keep their names, and go to whoever requests them.
@@ -390,12 +397,12 @@ def _fit_params(estimator: Any, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         return {f"{name}__{key}": value for key, value in _fit_params(last, given).items()}
-    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):
+    if _is_search(estimator):
         return _fit_params(estimator.estimator, given)
     return given
 
 
-def _seeded(estimator: Any, seed: int) -> Any:
+def _seeded(estimator: Estimator, seed: int) -> Any:
     """Set every ``random_state`` of an estimator and its parts."""
     names = [
         name

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import cross_val_score
 
+from ..utils._typing import ArrayLike, Estimator, Scoring
 from ._episodic import EpisodicScorer
 from ._split import ClassShuffleSplit
 
 
 def class_learning_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    train_sizes: Any,
-    cv: Any = None,
-    scoring: Any = None,
-    groups: Any = None,
-    params: Any = None,
+    train_sizes: ArrayLike,
+    cv: Estimator = None,
+    scoring: Scoring | None = None,
+    groups: ArrayLike | None = None,
+    params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score an estimator that is trained on more and more classes, on the same new ones.
@@ -111,7 +113,7 @@ def class_learning_curve(
     return sizes, np.array(scores)
 
 
-def _check_sizes(train_sizes: Any) -> np.ndarray:
+def _check_sizes(train_sizes: ArrayLike) -> np.ndarray:
     sizes = np.asarray(train_sizes)
     if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "iu":
         raise ValueError(
@@ -121,7 +123,7 @@ def _check_sizes(train_sizes: Any) -> np.ndarray:
     return sizes
 
 
-def _check_splitter(cv: Any) -> ClassShuffleSplit:
+def _check_splitter(cv: Estimator) -> ClassShuffleSplit:
     if cv is None:
         return ClassShuffleSplit(n_splits=5, random_state=0)
     if not isinstance(cv, ClassShuffleSplit) or not isinstance(cv.random_state, Integral):

@@ -14,12 +14,13 @@ from sklearn.utils.validation import _num_samples
 
 from ..episodes import EpisodePlan
 from ..utils._memory_map import some_rows
+from ..utils._typing import ArrayLike
 from ..utils._validation import check_aligned
 
 VALUES_AT_A_TIME = 2**22  # of dense rows
 
 
-def duplicate_groups(X: Any, groups: Any = None) -> np.ndarray:
+def duplicate_groups(X: ArrayLike, groups: ArrayLike | None = None) -> np.ndarray:
     """Return groups of equal rows, to keep them on one side of every episode or split.
 
     A query with an equal row in the support set is no test. Pass what this returns as ``groups``.
@@ -49,8 +50,8 @@ def duplicate_groups(X: Any, groups: Any = None) -> np.ndarray:
     array([0, 0, 0, 1])
     """
     row = row_ids(X, np.arange(_num_samples(X)))
-    owner = row if groups is None else check_aligned("groups", groups, len(row))
-    owner = np.unique(owner, return_inverse=True)[1]
+    given = check_aligned("groups", groups, len(row))
+    owner = np.unique(row if given is None else given, return_inverse=True)[1]
     # Rows and groups are the nodes of a graph, samples its edges.
     n_rows, n_owners = row.max() + 1, owner.max() + 1
     n_nodes = n_rows + n_owners
@@ -97,7 +98,7 @@ def _objects_to_bytes(row: Any) -> bytes:
     return repr(values).encode()
 
 
-def n_answered_by_support(X: Any, plan: EpisodePlan) -> int:
+def n_answered_by_support(X: ArrayLike, plan: EpisodePlan) -> int:
     """Count the queries that have an equal row in the support set of their episode."""
     rows = plan.rows()
     ids = row_ids(X, rows)

@@ -14,10 +14,11 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metadata_routing import UNUSED
 
+from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._draw import draw_episodes
 from ._evaluation import check_can_be_scored, evaluate
 from ._result import EpisodicResult
-from ._split import EpisodeSplit
+from ._split import Episodes, EpisodeSplit
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
@@ -26,49 +27,64 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 @overload
 def episodic_score(
-    estimator: Any, X: Any, y: Any, *, episodes: list[Any], **options: Any
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    episodes: list[Episodes],
+    n_way: Way = 5,
+    n_shot: Range = 1,
+    n_query: int = 15,
+    n_episodes: int = 600,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
+    preprocess: Estimator = None,
+    query_alpha: float | None = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
 ) -> list[EpisodicResult]: ...
 
 
 @overload
 def episodic_score(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    n_way: Any = 5,
-    n_shot: Any = 1,
+    n_way: Way = 5,
+    n_shot: Range = 1,
     n_query: int = 15,
     n_episodes: int = 600,
-    scoring: Any = "accuracy",
-    groups: Any = None,
-    random_state: Any = 0,
-    preprocess: Any = None,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
+    preprocess: Estimator = None,
     query_alpha: float | None = None,
-    episodes: Any = None,
+    episodes: Episodes | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult: ...
 
 
 def episodic_score(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    n_way: Any = 5,
-    n_shot: Any = 1,
+    n_way: Way = 5,
+    n_shot: Range = 1,
     n_query: int = 15,
     n_episodes: int = 600,
-    scoring: Any = "accuracy",
-    groups: Any = None,
-    random_state: Any = 0,
-    preprocess: Any = None,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
+    preprocess: Estimator = None,
     query_alpha: float | None = None,
-    episodes: Any = None,
+    episodes: Episodes | list[Episodes] | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
-) -> Any:
+) -> EpisodicResult | list[EpisodicResult]:
     """Score an estimator on few-shot episodes drawn from the classes of y.
 
     Each episode takes some classes, hands a few examples of each to the estimator and scores its
@@ -191,14 +207,14 @@ def episodic_score(
 
 
 def _score(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    groups: Any,
-    several: list[Any],
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    groups: ArrayLike | None,
+    several: list[Episodes],
     owner: str,
-    scoring: Any,
-    preprocess: Any = None,
+    scoring: Scoring,
+    preprocess: Estimator = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[EpisodicResult]:
@@ -275,11 +291,11 @@ class EpisodicScorer(BaseEstimator):
     def __init__(
         self,
         *,
-        n_way: Any = 5,
-        n_shot: Any = 1,
+        n_way: Way = 5,
+        n_shot: Range = 1,
         n_query: int = 15,
         n_episodes: int = 600,
-        scoring: Any = "accuracy",
+        scoring: Scoring = "accuracy",
         random_state: int = 0,
         query_alpha: float | None = None,
     ) -> None:
@@ -291,7 +307,9 @@ class EpisodicScorer(BaseEstimator):
         self.random_state = random_state
         self.query_alpha = query_alpha
 
-    def score(self, estimator: Any, X: Any, y: Any, groups: Any = None) -> float:
+    def score(
+        self, estimator: Estimator, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None
+    ) -> float:
         """Return the mean score over episodes; calling the scorer does the same.
 
         Parameters

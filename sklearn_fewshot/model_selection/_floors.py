@@ -11,10 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.utils import _safe_indexing
 
+from ..utils._typing import ArrayLike, Estimator
 from ._evaluation import few_shot_end
 
 
-def support_floors(n_shot: int = 1) -> dict[str, Any]:
+def support_floors(n_shot: int = 1) -> dict[str, Estimator]:
     """Return classifiers that know nothing but the support set.
 
     Parameters
@@ -28,7 +29,7 @@ def support_floors(n_shot: int = 1) -> dict[str, Any]:
     floors : dict of str to classifier
         Unfitted, to be scored by :func:`~sklearn_fewshot.model_selection.episodic_score`.
     """
-    floors: dict[str, Any] = {
+    floors: dict[str, Estimator] = {
         "nearest centroid": NearestCentroid(),
         "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
         "logistic regression": LogisticRegression(max_iter=1000),
@@ -38,7 +39,7 @@ def support_floors(n_shot: int = 1) -> dict[str, Any]:
     return floors
 
 
-def discriminant_floor(X_base: Any, y_base: Any) -> LinearDiscriminantAnalysis:
+def discriminant_floor(X_base: ArrayLike, y_base: ArrayLike) -> LinearDiscriminantAnalysis:
     """Return the linear map that separates the base classes best.
 
     Nearest centroid behind it (``episodic_score(NearestCentroid(), X, y, preprocess=floor)``) is
@@ -71,8 +72,8 @@ class Floor(NamedTuple):
         Fitted on every support set.
     """
 
-    preprocess: Any
-    classifier: Any
+    preprocess: Estimator
+    classifier: Estimator
 
 
 class FlatBehind:
@@ -84,7 +85,7 @@ class FlatBehind:
         Applied in turn.
     """
 
-    def __init__(self, transformers: list[Any]) -> None:
+    def __init__(self, transformers: list[Estimator]) -> None:
         self.transformers = transformers
 
     def transform(self, X: Any) -> Any:
@@ -96,7 +97,7 @@ class FlatBehind:
 
 
 def floors_beside(
-    estimators: Mapping[str, Any], X: Any, n_shot: int, base: Any
+    estimators: Mapping[str, Estimator], X: ArrayLike, n_shot: int, base: Estimator
 ) -> dict[str, Floor]:
     """Return the floors of estimators: raw, and behind the fitted transformers of each pipeline.
 

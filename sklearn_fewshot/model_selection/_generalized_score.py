@@ -16,6 +16,7 @@ from ..episodes import some_of_each
 from ..utils._html import html_table
 from ..utils._progress import Progress
 from ..utils._random import draw_seed
+from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Way
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
 from ._draw import draw_episodes
 from ._evaluation import encode, few_shot_end
@@ -101,19 +102,19 @@ class GeneralizedResult:
 
 
 def generalized_episodic_score(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    X_base: Any,
-    y_base: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    X_base: ArrayLike,
+    y_base: ArrayLike,
     *,
-    n_way: Any = "all",
-    n_shot: Any = 1,
+    n_way: Way = "all",
+    n_shot: Range = 1,
     n_query: int = 15,
     n_base_query: int = 5,
     n_episodes: int = 100,
-    groups: Any = None,
-    random_state: Any = 0,
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
     verbose: bool = False,
 ) -> GeneralizedResult:
     """Score a learner that is to tell old and new classes apart, all in one decision.

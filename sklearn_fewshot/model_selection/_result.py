@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from ..episodes import EpisodePlan
 from ..utils._html import html_table, range_text
+from ..utils._typing import Label, RandomState, Range, Way
 
 CONFIDENCE = 0.95
 FLOATS_AT_A_TIME = 2**20  # of a bootstrap's resamples
@@ -111,7 +112,7 @@ def bootstrap_interval(
     unit: str,
     confidence: float = CONFIDENCE,
     n_resamples: int = 2000,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
 ) -> Interval:
     """Return the mean of independent values with a percentile bootstrap interval.
 
@@ -224,8 +225,8 @@ class EpisodicResult:
     """
 
     scores: np.ndarray
-    n_way: Any
-    n_shot: Any
+    n_way: Way
+    n_shot: Range
     n_query: int
     scoring: str
     answers: Answers | None = None
@@ -252,7 +253,7 @@ class EpisodicResult:
         method: Literal["t", "bootstrap"] = "t",
         confidence: float = CONFIDENCE,
         n_resamples: int = 2000,
-        random_state: Any = 0,
+        random_state: RandomState = 0,
     ) -> Interval:
         """Return a mean with an interval over episodes or over classes.
 
@@ -369,7 +370,7 @@ class EpisodicResult:
         episode = pd.RangeIndex(len(self.scores), name="episode")
         return pd.DataFrame(self._columns(), index=episode)
 
-    def by(self, column: str) -> dict[Any, EpisodicResult]:
+    def by(self, column: str) -> dict[Label, EpisodicResult]:
         """Return the results of episodes with equal ways, shots, queries or imbalance.
 
         Parameters
@@ -460,11 +461,11 @@ class EpisodicResult:
         score, _, conditions = str(self).partition(" (")
         low, high = self.interval
         times = 100 if self.scoring.startswith(PERCENT) else 1
-        rows = [(score, f"{times * low:.2f} to {times * high:.2f}")]
-        header = (self.scoring, "95 % interval over episodes")
-        if not np.isfinite(low):
-            rows, header = [(score,)], (self.scoring,)
-        return html_table(rows, header=header, caption=conditions.removesuffix(")"))
+        row, header = [score], [self.scoring]
+        if np.isfinite(low):
+            row.append(f"{times * low:.2f} to {times * high:.2f}")
+            header.append("95 % interval over episodes")
+        return html_table([row], header=header, caption=conditions.removesuffix(")"))
 
     def _on_average(self) -> str:
         is_balanced = self.answers is None or np.all(self._columns()["imbalance"] == 1)
@@ -486,6 +487,6 @@ def count_text(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _ends(values: np.ndarray) -> Any:
+def _ends(values: np.ndarray) -> Range:
     low, high = int(values.min()), int(values.max())
     return low if low == high else (low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ..utils._html import html_table
+from ..utils._typing import ArrayLike, Estimator, RandomState, Scoring, Way
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
@@ -88,18 +90,18 @@ class ShotCurve:
 
 
 def shot_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    n_shots: Any = (1, 2, 5, 10, 20),
-    n_way: Any = 5,
+    n_shots: Sequence[int] = (1, 2, 5, 10, 20),
+    n_way: Way = 5,
     n_query: int = 15,
     n_episodes: int = 600,
-    scoring: Any = "accuracy",
-    groups: Any = None,
-    random_state: Any = 0,
-    preprocess: Any = None,
+    scoring: Scoring = "accuracy",
+    groups: ArrayLike | None = None,
+    random_state: RandomState = 0,
+    preprocess: Estimator = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> ShotCurve:

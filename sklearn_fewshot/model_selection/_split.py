@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from ..episodes import EpisodePlan, EpisodeSampler
 from ..utils._html import range_text
 from ..utils._random import draw_seed
+from ..utils._typing import ArrayLike, PathLike, RandomState, Range, Way
 from ..utils._validation import (
     check_aligned,
     check_labels,
@@ -72,12 +73,12 @@ class ClassKFold(GroupKFold):
     """
 
     def __init__(
-        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
+        self, n_splits: int = 5, *, shuffle: bool = False, random_state: RandomState = None
     ) -> None:
         super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of both sides.
 
@@ -97,7 +98,9 @@ class ClassKFold(GroupKFold):
         """
         yield from super().split(X, y, groups)
 
-    def _iter_test_indices(self, X: Any, y: Any, groups: Any) -> Iterator[np.ndarray]:
+    def _iter_test_indices(
+        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
+    ) -> Iterator[np.ndarray]:
         unit, n_classes = _class_units(self, X, y, groups)
         if self.n_splits > len(n_classes):
             raise ValueError(
@@ -170,16 +173,16 @@ class ClassShuffleSplit(GroupShuffleSplit):
         self,
         n_splits: int = 10,
         *,
-        test_size: Any = None,
-        train_size: Any = None,
-        random_state: Any = None,
+        test_size: float | int | None = None,
+        train_size: float | int | None = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
             n_splits, test_size=test_size, train_size=train_size, random_state=random_state
         )
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of both sides.
 
@@ -199,7 +202,9 @@ class ClassShuffleSplit(GroupShuffleSplit):
         """
         yield from super().split(X, y, groups)
 
-    def _iter_indices(self, X: Any, y: Any, groups: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _iter_indices(
+        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         unit, n_classes = _class_units(self, X, y, groups)
         try:
             yield from super()._iter_indices(X, y, unit)
@@ -265,10 +270,10 @@ class EpisodeSplit(BaseCrossValidator):
         self,
         n_episodes: int = 600,
         *,
-        n_way: Any = 5,
-        n_shot: Any = 1,
+        n_way: Way = 5,
+        n_shot: Range = 1,
         n_query: int = 15,
-        random_state: Any = 0,
+        random_state: RandomState = 0,
         query_alpha: float | None = None,
     ) -> None:
         self.n_episodes = n_episodes
@@ -279,7 +284,7 @@ class EpisodeSplit(BaseCrossValidator):
         self.query_alpha = query_alpha
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of support and queries.
 
@@ -300,7 +305,12 @@ class EpisodeSplit(BaseCrossValidator):
         _, plan = self._plan(X, y, groups, owner=type(self).__name__)
         yield from episode_rows(plan)
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> int:
         """Return the number of episodes.
 
         Parameters
@@ -314,7 +324,9 @@ class EpisodeSplit(BaseCrossValidator):
         """
         return self.n_episodes
 
-    def _plan(self, X: Any, y: Any, groups: Any, owner: str) -> tuple[np.ndarray, EpisodePlan]:
+    def _plan(
+        self, X: ArrayLike | None, y: ArrayLike | None, groups: ArrayLike | None, owner: str
+    ) -> tuple[np.ndarray, EpisodePlan]:
         """Draw the episodes, or raise if one could not be filled.
 
         Parameters
@@ -354,7 +366,7 @@ class EpisodeSplit(BaseCrossValidator):
         owners = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
         return y, _with_unequal_queries(plan, codes, owners, alpha, rng)
 
-    def freeze(self, X: Any, y: Any, groups: Any = None) -> FrozenEpisodes:
+    def freeze(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FrozenEpisodes:
         """Draw the episodes once and for all.
 
         Parameters
@@ -428,7 +440,15 @@ class FrozenEpisodes(BaseCrossValidator):
     __metadata_request__split = {"groups": True}
 
     def __init__(
-        self, support: Any, query: Any, codes: Any, *, y: Any, n_way: Any, n_shot: Any, n_query: int
+        self,
+        support: ArrayLike,
+        query: ArrayLike,
+        codes: ArrayLike,
+        *,
+        y: ArrayLike,
+        n_way: Way,
+        n_shot: Range,
+        n_query: int,
     ) -> None:
         arrays = (np.asarray(part, dtype=np.intp) for part in (support, query, codes))
         self._episodes = EpisodePlan(*arrays)
@@ -437,7 +457,7 @@ class FrozenEpisodes(BaseCrossValidator):
         self.n_shot = n_shot
         self.n_query = n_query
 
-    def save(self, path: Any) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the episodes to a file that :meth:`load` reads.
 
         Parameters
@@ -446,13 +466,16 @@ class FrozenEpisodes(BaseCrossValidator):
             The file, in numpy's format ".npz", which holds numbers and labels only.
         """
         y = _plain_labels(self.y)
-        small = {name: rows.astype(np.int32) for name, rows in self._episodes._asdict().items()}
+        arrays: dict[str, Any] = {
+            name: rows.astype(np.int32) for name, rows in self._episodes._asdict().items()
+        }
         sizes = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
+        arrays |= {name: np.array(size) for name, size in sizes.items()}
         with open(path, "wb") as file:
-            np.savez_compressed(file, y=y, **small, **{k: np.array(v) for k, v in sizes.items()})
+            np.savez_compressed(file, y=y, **arrays)
 
     @classmethod
-    def load(cls, path: Any) -> FrozenEpisodes:
+    def load(cls, path: PathLike) -> FrozenEpisodes:
         """Read episodes from a file.
 
         Parameters
@@ -488,7 +511,7 @@ class FrozenEpisodes(BaseCrossValidator):
             )
 
     def split(
-        self, X: Any, y: Any = None, groups: Any = None
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of support and queries.
 
@@ -509,7 +532,12 @@ class FrozenEpisodes(BaseCrossValidator):
         _, plan = self._plan(X, y, groups, owner=type(self).__name__)
         yield from episode_rows(plan)
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> int:
         """Return the number of episodes.
 
         Parameters
@@ -523,7 +551,9 @@ class FrozenEpisodes(BaseCrossValidator):
         """
         return self._episodes.n_episodes
 
-    def _plan(self, X: Any, y: Any, groups: Any, owner: str) -> tuple[np.ndarray, EpisodePlan]:
+    def _plan(
+        self, X: ArrayLike | None, y: ArrayLike | None, groups: ArrayLike | None, owner: str
+    ) -> tuple[np.ndarray, EpisodePlan]:
         """Return labels and episodes, or raise if the episodes are of other samples."""
         y = check_labels(X, y)
         if len(y) != len(self.y):
@@ -554,7 +584,10 @@ class FrozenEpisodes(BaseCrossValidator):
         )
 
 
-def _not_ours(path: Any) -> ValueError:
+Episodes = EpisodeSplit | FrozenEpisodes
+
+
+def _not_ours(path: PathLike) -> ValueError:
     return ValueError(
         f"{str(path)!r} is no file of episodes. Pass one that FrozenEpisodes.save wrote."
     )
@@ -623,7 +656,9 @@ TORN_CLASS = (
 )
 
 
-def _class_units(splitter: Any, X: Any, y: Any, groups: Any) -> tuple[np.ndarray, np.ndarray]:
+def _class_units(
+    splitter: Any, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what stays together: classes, or groups of classes.
 
     Returns
@@ -634,12 +669,12 @@ def _class_units(splitter: Any, X: Any, y: Any, groups: Any) -> tuple[np.ndarray
         Classes in each unit.
     """
     classes, codes = encode_labels(check_labels(X, y))
-    groups = check_aligned("groups", groups, len(codes))
-    if groups is None:
+    given = check_aligned("groups", groups, len(codes))
+    if given is None:
         return codes, np.ones(len(classes), dtype=np.intp)
-    owners = group_of_class(codes, groups, classes, TORN_CLASS.format(type(splitter).__name__))
+    owners = group_of_class(codes, given, classes, TORN_CLASS.format(type(splitter).__name__))
     return owners[codes], np.bincount(owners)
 
 
-def _unit_name(groups: Any) -> str:
+def _unit_name(groups: ArrayLike | None) -> str:
     return "classes" if groups is None else "groups of classes"

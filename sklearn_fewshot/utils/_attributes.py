@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from ._typing import ArrayLike
 from ._validation import encode_labels, is_known, label_kind, label_text
 
 FORMATS = (
     "a DataFrame with one row a class and the labels as its index, a mapping from label to "
     "vector, a pair (labels, matrix), or a ClassAttributes"
 )
+
+
+class Frame(Protocol):
+    """What is known of a DataFrame, of whatever package."""
+
+    @property
+    def index(self) -> Any:
+        """Labels of the rows."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def to_numpy(self) -> np.ndarray:
+        """Return the values."""
 
 
 class ClassAttributes:
@@ -51,7 +67,9 @@ class ClassAttributes:
     ClassAttributes of 2 classes ('eagle', 'whale'), 2 attributes
     """
 
-    def __init__(self, labels: Any, matrix: Any, *, names: Any = None) -> None:
+    def __init__(
+        self, labels: ArrayLike, matrix: ArrayLike, *, names: Sequence[str] | None = None
+    ) -> None:
         labels, matrix = _check_class_labels(labels), _check_matrix(matrix)
         if len(labels) != len(matrix):
             raise ValueError(
@@ -74,7 +92,7 @@ class ClassAttributes:
                 f"{self.matrix.shape[1]} attributes."
             )
 
-    def of(self, labels: Any) -> np.ndarray:
+    def of(self, labels: ArrayLike) -> np.ndarray:
         """Return the attributes of some classes.
 
         Parameters
@@ -88,7 +106,7 @@ class ClassAttributes:
         """
         return self.matrix[np.searchsorted(self.labels, labels)]
 
-    def without(self, labels: Any) -> ClassAttributes | None:
+    def without(self, labels: ArrayLike) -> ClassAttributes | None:
         """Return the attributes of all other classes.
 
         Parameters
@@ -112,6 +130,9 @@ class ClassAttributes:
             f"ClassAttributes of {n_classes} classes ({label_text(self.labels)}), "
             f"{n_attributes} attributes"
         )
+
+
+AttributesLike = ClassAttributes | Frame | Mapping[Any, ArrayLike] | tuple[ArrayLike, ArrayLike]
 
 
 def as_class_attributes(given: Any, owner: str) -> ClassAttributes:
@@ -160,7 +181,7 @@ def _from_mapping(given: Mapping[Any, Any]) -> ClassAttributes:
     return ClassAttributes(list(given), [given[label] for label in shapes])
 
 
-def _check_class_labels(labels: Any) -> np.ndarray:
+def _check_class_labels(labels: ArrayLike) -> np.ndarray:
     labels = _as_label_array(labels)
     if labels.ndim != 1 or not len(labels):
         raise ValueError(
@@ -178,7 +199,7 @@ def _check_class_labels(labels: Any) -> np.ndarray:
     return labels
 
 
-def _as_label_array(labels: Any) -> np.ndarray:
+def _as_label_array(labels: ArrayLike) -> np.ndarray:
     """Return labels as an array that has not made strings of numbers."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         return labels
@@ -187,11 +208,11 @@ def _as_label_array(labels: Any) -> np.ndarray:
     return kept if any(has_text) and not all(has_text) else np.asarray(kept.tolist())
 
 
-def _iterated(labels: Any) -> Iterable[Any]:
+def _iterated(labels: ArrayLike) -> Iterable[Any]:
     return labels if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
 
 
-def _check_matrix(matrix: Any) -> np.ndarray:
+def _check_matrix(matrix: ArrayLike) -> np.ndarray:
     try:
         matrix = np.asarray(matrix)
         real = matrix.dtype.kind in "biufO"
@@ -231,10 +252,11 @@ def check_comparable(attributes: ClassAttributes, fitted: ClassAttributes, owner
     n_given, n_fitted = attributes.matrix.shape[1], fitted.matrix.shape[1]
     if n_given != n_fitted:
         raise ValueError(f"{owner} was fitted with {n_fitted} attributes a class. Got {n_given}.")
-    if None not in (attributes.names, fitted.names) and attributes.names != fitted.names:
-        differ = [i for i in range(n_fitted) if attributes.names[i] != fitted.names[i]]
-        raise ValueError(
-            f"{owner} was fitted with other attributes, or in another order. Attribute "
-            f"{differ[0]} was {fitted.names[differ[0]]!r}; got {attributes.names[differ[0]]!r}. "
-            "Bring the columns into the order that fit got."
-        )
+    if attributes.names is None or fitted.names is None:
+        return
+    for i, (given, expected) in enumerate(zip(attributes.names, fitted.names, strict=True)):
+        if given != expected:
+            raise ValueError(
+                f"{owner} was fitted with other attributes, or in another order. Attribute {i} was "
+                f"{expected!r}; got {given!r}. Bring the columns into the order that fit got."
+            )

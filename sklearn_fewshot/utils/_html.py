@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ._typing import Way
+
 MOST_NAMES = 5
 
 
@@ -72,7 +74,7 @@ def names_text(classes: np.ndarray) -> str:
     return f"{len(classes):,}: {', '.join(names)}{more}"
 
 
-def range_text(value: Any) -> str:
+def range_text(value: Way) -> str:
     """Return "5", or "5 to 10" for a range."""
     return " to ".join(str(end) for end in value) if isinstance(value, tuple | list) else str(value)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ._typing import PathLike
+
 MODES = ("RGB", "L")
 
 
@@ -22,7 +24,7 @@ def import_pillow(owner: str) -> Any:
     return Image
 
 
-def read_picture(path: Any, mode: str, owner: str) -> Any:
+def read_picture(path: PathLike, mode: str, owner: str) -> Any:
     """Read a picture, upright, as "RGB" or "L" (grey).
 
     Phones store photos as the sensor lay and note how to turn them (EXIF): that is done here.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from ._typing import RandomState
 
-def draw_seed(random_state: Any) -> int:
+
+def draw_seed(random_state: RandomState) -> int:
     """Draw the one integer that all randomness of a call derives from."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 

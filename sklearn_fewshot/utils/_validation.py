@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from ._memory_map import blocks_of, release_pages, stays_on_disk
+from ._typing import ArrayLike, Estimator
 
 VALUES_AT_A_TIME = 2**20  # in float64: 8 MiB
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
@@ -25,7 +27,9 @@ REMEDIES = {
 }
 
 
-def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...] | None) -> Any:
+def check_X(
+    estimator: Estimator, X: ArrayLike, *, reset: bool, input_shape: tuple[int, ...] | None
+) -> np.ndarray:
     """Validate samples and bring them into the shape that a network takes.
 
     Parameters
@@ -51,7 +55,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
         If the array is malformed, or has values beyond the range of float32.
     """
     if not reset and hasattr(X, "shape"):
-        _check_like_fitted(estimator, tuple(X.shape[1:]), input_shape)
+        _check_like_fitted(estimator, tuple(X.shape[1:]), input_shape or ())
     X = _check_numbers(estimator, X, reset)
     for block in blocks_of(X):
         _check_float32_range(block)
@@ -66,11 +70,11 @@ def check_X(estimator: Any, X: Any, *, reset: bool, input_shape: tuple[int, ...]
                 "input_shape at None, or flatten X to two dimensions."
             )
     else:
-        _check_like_fitted(estimator, X.shape[1:], input_shape)
+        _check_like_fitted(estimator, X.shape[1:], input_shape or ())
     return X
 
 
-def _check_numbers(estimator: Any, X: Any, reset: bool) -> np.ndarray:
+def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
     """Validate as scikit-learn does, and say what to do where it does not."""
     owner, on_disk = type(estimator).__name__, stays_on_disk(X)
     _refuse_words(owner, X)
@@ -124,7 +128,9 @@ def _check_float32_range(X: np.ndarray) -> None:
         )
 
 
-def _reshape_rows(estimator: Any, X: np.ndarray, input_shape: Any) -> np.ndarray:
+def _reshape_rows(
+    estimator: Estimator, X: np.ndarray, input_shape: tuple[int, ...] | None
+) -> np.ndarray:
     if input_shape is None:
         return X
     if math.prod(input_shape) != X.shape[1]:
@@ -137,7 +143,7 @@ def _reshape_rows(estimator: Any, X: np.ndarray, input_shape: Any) -> np.ndarray
 
 
 def _check_like_fitted(
-    estimator: Any, shape: tuple[int, ...], input_shape: tuple[int, ...]
+    estimator: Estimator, shape: tuple[int, ...], input_shape: tuple[int, ...]
 ) -> None:
     """Compare the shape of a sample with what was fitted; tables are left to scikit-learn."""
     owner, n_values = type(estimator).__name__, math.prod(input_shape)
@@ -191,22 +197,24 @@ def input_scale(X: np.ndarray) -> float:
     return 1.0 / 255.0 if largest <= 255 else 1.0 / largest
 
 
-def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.ndarray:
+def check_labels(
+    X: ArrayLike | None, y: ArrayLike | None, *, names: tuple[str, str] = ("X", "y")
+) -> np.ndarray:
     """Validate class labels: one a sample, of any sortable type."""
     if y is None:
         raise ValueError(
             f"{names[1]} must be given: requires y to be passed, but the target y is None."
         )
-    y = column_or_1d(y, warn=True)
+    given: np.ndarray = column_or_1d(y, warn=True)
     n_samples = _num_samples(X)
-    if len(y) != n_samples:
+    if len(given) != n_samples:
         raise ValueError(
             f"{names[0]} and {names[1]} have inconsistent numbers of samples: {n_samples} and "
-            f"{len(y)}. Pass one label a sample."
+            f"{len(given)}. Pass one label a sample."
         )
-    if y.dtype.kind in "fc" and not np.isfinite(y).all():
+    if given.dtype.kind in "fc" and not np.isfinite(given).all():
         raise ValueError(f"{names[1]} contains NaN or infinity. Drop or relabel those samples.")
-    classes, _ = encode_labels(y, names[1])
+    classes, _ = encode_labels(given, names[1])
     if len(classes) and isinstance(classes[0], bytes):  # scikit-learn before 1.7 takes them
         raise TypeError(
             f"{names[1]} must hold strings or numbers. Got bytes. Convert them to strings, for "
@@ -214,7 +222,7 @@ def check_labels(X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")) -> np.n
         )
     # Each class twice: scikit-learn takes many classes of few samples for a regression problem.
     check_classification_targets(np.repeat(classes, 2))
-    return y
+    return given
 
 
 def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarray]:
@@ -236,24 +244,24 @@ def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarra
     return classes, codes.reshape(-1)
 
 
-def _is_missing(label: Any) -> bool:
+def _is_missing(label: object) -> bool:
     """Whether a label is none, in Python's words or in those of pandas."""
     is_nan = isinstance(label, float) and label != label
     return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
-def check_aligned(name: str, values: Any, n_samples: int) -> np.ndarray | None:
+def check_aligned(name: str, values: ArrayLike | None, n_samples: int) -> np.ndarray | None:
     """Validate an optional array with one entry a sample."""
     if values is None:
         return None
     shape = np.shape(values)
     if shape not in ((n_samples,), (n_samples, 1)):
-        got = len(values) if len(shape) == 1 else f"shape {shape}"
+        got = shape[0] if len(shape) == 1 else f"shape {shape}"
         raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {got}.")
-    values = column_or_1d(values)
-    if values.dtype.kind == "O":
-        encode_labels(values, name)  # raises where they cannot be sorted
-    return values
+    column: np.ndarray = column_or_1d(values)
+    if column.dtype.kind == "O":
+        encode_labels(column, name)  # raises where they cannot be sorted
+    return column
 
 
 def group_of_class(
@@ -302,7 +310,7 @@ def is_known(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.isin(labels, classes)
 
 
-def label_text(labels: Any, limit: int = 5) -> str:
+def label_text(labels: Sequence[Any] | np.ndarray, limit: int = 5) -> str:
     """Return a readable list of a few labels."""
     shown = ", ".join(repr(getattr(label, "item", lambda v=label: v)()) for label in labels[:limit])
     return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")

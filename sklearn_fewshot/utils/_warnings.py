@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
 
 
 def warn_user(message: str) -> None:
@@ -17,7 +18,8 @@ def _depth_of_caller() -> int:
     Frames of others may lie between: of skorch in training, of contextlib.
     """
     package = __name__.partition(".")[0]
-    frame, depth, outermost = sys._getframe(1), 1, 1
+    frame: FrameType | None = sys._getframe(1)
+    depth = outermost = 1
     while frame is not None:
         if frame.f_globals.get("__name__", "").split(".")[0] == package:
             outermost = depth

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from ...nn.backbones import embedding_shape
 from ...nn.heads import CentroidHead, LogisticHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
-from ...utils._docs import with_common_parameters
+from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
+from .._parameters import CommonParameters
 
 
 @with_common_parameters
@@ -96,7 +97,7 @@ class BaselineClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+    _parameter_constraints: dict[str, list[Any]] = {
         "classifier": [StrOptions({"softmax", "cosine"})],
         "scale": [Interval(Real, 0, None, closed="neither")],
         "readout": [StrOptions({"centroid", "logistic"})],
@@ -107,12 +108,12 @@ class BaselineClassifier(BaseFewShotLearner):
     def __init__(
         self,
         *,
-        classifier: str = "softmax",
+        classifier: Literal["softmax", "cosine"] = "softmax",
         scale: float = 10.0,
-        readout: str = "centroid",
+        readout: Literal["centroid", "logistic"] = "centroid",
         C: float = 1.0,
         batch_size: int = 256,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.classifier = classifier
         self.scale = scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import torch
 from sklearn.utils._param_validation import Interval
@@ -11,9 +11,10 @@ from sklearn.utils._param_validation import Interval
 from ...nn.backbones import starts_from_features
 from ...nn.heads import FullContextHead, MatchingHead
 from ...training._meta_train import Trained
-from ...utils._docs import with_common_parameters
+from ...utils._typing import Metric
+from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 from ._scale import scale_of
 
 
@@ -100,26 +101,22 @@ class MatchingNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = (
-        BaseFewShotLearner._parameter_constraints
-        | METRIC_CONSTRAINTS
-        | {
-            "fce": ["boolean"],
-            "n_steps": [Interval(Integral, 1, None, closed="left")],
-            "class_balanced": ["boolean"],
-        }
-    )
+    _parameter_constraints = METRIC_CONSTRAINTS | {
+        "fce": ["boolean"],
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "class_balanced": ["boolean"],
+    }
 
     def __init__(
         self,
         *,
-        metric: Any = "cosine",
-        scale: Any = "auto",
+        metric: Metric = "cosine",
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = True,
         fce: bool = False,
         n_steps: int = 5,
         class_balanced: bool = True,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.scale = scale

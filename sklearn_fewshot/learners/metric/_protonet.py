@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import torch
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import PrototypicalHead
 from ...training._meta_train import Trained
-from ...utils._docs import with_common_parameters
+from ...utils._typing import Metric
+from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 from ._scale import scale_of
 
 
@@ -79,15 +80,15 @@ class ProtoNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | METRIC_CONSTRAINTS
+    _parameter_constraints = METRIC_CONSTRAINTS
 
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        scale: Any = "auto",
+        metric: Metric = "sqeuclidean",
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = True,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.scale = scale

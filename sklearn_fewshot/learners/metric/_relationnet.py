@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import torch
 from sklearn.utils._param_validation import StrOptions
@@ -10,11 +10,12 @@ from sklearn.utils._param_validation import StrOptions
 from ...nn import PairSquaredError
 from ...nn.backbones import auto_backbone, distances_mean_something
 from ...nn.heads import RelationHead
-from ...utils._docs import with_common_parameters
+from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
+from .._parameters import CommonParameters
 
 
-@with_common_parameters
+@with_common_parameters(n_way=20)
 class RelationNetClassifier(BaseFewShotLearner):
     r"""Relation Network: a learned comparison in place of a distance.
 
@@ -75,13 +76,13 @@ class RelationNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
-        "reduction": [StrOptions({"mean", "sum"})]
-    }
+    _parameter_constraints: dict[str, list[Any]] = {"reduction": [StrOptions({"mean", "sum"})]}
 
-    def __init__(self, *, reduction: str = "mean", n_way: Any = 20, **common: Any) -> None:
+    def __init__(
+        self, *, reduction: Literal["mean", "sum"] = "mean", **common: Unpack[CommonParameters]
+    ) -> None:
         self.reduction = reduction
-        super().__init__(n_way=n_way, **common)
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return RelationHead, {"reduction": self.reduction}

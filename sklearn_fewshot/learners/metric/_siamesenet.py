@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -19,15 +19,16 @@ from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
-from ...utils._docs import with_common_parameters
+from ...utils._typing import ArrayLike, Metric
 from ...utils._validation import check_X
+from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
-from .._parameters import METRIC_CONSTRAINTS
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 
 N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two million pairs at most
 
 
-@with_common_parameters
+@with_common_parameters(n_shot=1)
 class SiameseNetClassifier(BaseFewShotLearner):
     r"""Siamese Network: learns whether two samples are of the same class.
 
@@ -115,7 +116,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
     True
     """
 
-    _parameter_constraints = BaseFewShotLearner._parameter_constraints | {
+    _parameter_constraints: dict[str, list[Any]] = {
         "metric": METRIC_CONSTRAINTS["metric"],
         "aggregate": [StrOptions({"max", "mean"})],
         "false_accept_rate": [Interval(Real, 0, 1, closed="neither")],
@@ -124,16 +125,15 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        aggregate: str = "max",
+        metric: Metric = "sqeuclidean",
+        aggregate: Literal["max", "mean"] = "max",
         false_accept_rate: float = 0.05,
-        n_shot: Any = 1,
-        **common: Any,
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.aggregate = aggregate
         self.false_accept_rate = false_accept_rate
-        super().__init__(n_shot=n_shot, **common)
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return SiameseHead, {"metric": self.metric, "aggregate": self.aggregate}
@@ -155,7 +155,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
 
     # ------------------------------------------------------------------ verification
 
-    def pair_score(self, pairs: Any) -> np.ndarray:
+    def pair_score(self, pairs: ArrayLike) -> np.ndarray:
         """Return the probability that the two samples of each pair are of the same class.
 
         Parameters
@@ -175,7 +175,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         """
         return expit(self._pair_log_odds(pairs))
 
-    def pair_distance(self, pairs: Any) -> np.ndarray:
+    def pair_distance(self, pairs: ArrayLike) -> np.ndarray:
         r"""Return the weighted distance of the two samples of each pair.
 
         Parameters
@@ -191,7 +191,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         """
         return float(self.module_.head.bias) - self._pair_log_odds(pairs)
 
-    def predict_pairs(self, pairs: Any) -> np.ndarray:
+    def predict_pairs(self, pairs: ArrayLike) -> np.ndarray:
         """Say whether the two samples of each pair are of the same class.
 
         Parameters
@@ -207,7 +207,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         return np.where(self.pair_score(pairs) > self.threshold_, 1, -1)
 
     def calibrate_threshold(
-        self, pairs: Any, y: Any, *, false_accept_rate: float | None = None
+        self, pairs: ArrayLike, y: ArrayLike, *, false_accept_rate: float | None = None
     ) -> SiameseNetClassifier:
         """Set the threshold on pairs of your own, which training has not seen.
 
@@ -241,7 +241,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         self.threshold_ = float(np.quantile(score[y == -1], 1.0 - rate))
         return self
 
-    def _pair_log_odds(self, pairs: Any) -> np.ndarray:
+    def _pair_log_odds(self, pairs: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
         pairs = np.asarray(pairs)
         if pairs.ndim < 3 or pairs.shape[1] != 2:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import torch
 
 from ...nn import PairSquaredError
 from ...nn.heads import AttributePrototypeHead, AttributeRelationHead
 from ...training._meta_train import Trained
-from ...utils._docs import with_common_parameters
-from .._parameters import METRIC_CONSTRAINTS
+from ...utils._typing import Metric
+from .._docs import with_common_parameters
+from .._parameters import METRIC_CONSTRAINTS, CommonParameters
 from ._scale import scale_of
 from ._zero_shot_base import BaseZeroShotLearner
 
+DEFAULTS: CommonParameters = {
+    "n_way": 8,
+    "n_shot": 1,
+    "n_query": 10,
+    "lr": 1e-4,
+    "weight_decay": 1e-5,
+}
 
-@with_common_parameters
+
+@with_common_parameters(**DEFAULTS)
 class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     r"""Prototypical Network whose prototypes come from attributes of the classes.
 
@@ -101,34 +110,22 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     True
     """
 
-    _parameter_constraints = BaseZeroShotLearner._parameter_constraints | METRIC_CONSTRAINTS
+    _parameter_constraints = METRIC_CONSTRAINTS
 
     def __init__(
         self,
         *,
-        metric: Any = "sqeuclidean",
-        scale: Any = "auto",
+        metric: Metric = "sqeuclidean",
+        scale: float | Literal["auto"] = "auto",
         learn_scale: bool = True,
-        seen_bias: Any = "auto",
-        n_way: Any = 8,
-        n_shot: Any = 1,
-        n_query: int = 10,
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        **common: Any,
+        seen_bias: float | Literal["auto"] = "auto",
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.metric = metric
         self.scale = scale
         self.learn_scale = learn_scale
         self.seen_bias = seen_bias
-        super().__init__(
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            lr=lr,
-            weight_decay=weight_decay,
-            **common,
-        )
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return AttributePrototypeHead, {
@@ -145,7 +142,7 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
         return super()._fitted_attributes(trained) | scale_of(trained)
 
 
-@with_common_parameters
+@with_common_parameters(**DEFAULTS)
 class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
     r"""Relation Network that compares queries with attributes of the classes.
 
@@ -221,23 +218,11 @@ class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
     def __init__(
         self,
         *,
-        seen_bias: Any = "auto",
-        n_way: Any = 8,
-        n_shot: Any = 1,
-        n_query: int = 10,
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        **common: Any,
+        seen_bias: float | Literal["auto"] = "auto",
+        **common: Unpack[CommonParameters],
     ) -> None:
         self.seen_bias = seen_bias
-        super().__init__(
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            lr=lr,
-            weight_decay=weight_decay,
-            **common,
-        )
+        super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         return AttributeRelationHead, {"n_attributes": len(self.attribute_mean_)}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -21,25 +21,30 @@ from ...training._config import TrainingConfig
 from ...training._data import TrainingData
 from ...training._meta_train import represent_attributes
 from ...utils._attributes import (
+    AttributesLike,
     ClassAttributes,
     as_class_attributes,
     check_comparable,
     check_described,
 )
 from ...utils._html import range_text
+from ...utils._typing import ArrayLike
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseMetaLearner
 
+S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
 RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
 
 
-def without_support_set(method: Callable[..., Any]) -> Callable[..., Any]:
+def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Make a method say what to pass in place of a support set."""
     kinds = [p.kind for p in signature(method).parameters.values()]
     n_positional = sum(kind is not Parameter.KEYWORD_ONLY for kind in kinds) - 1  # without self
 
     @wraps(method)
-    def checked(self: Any, *args: Any, **params: Any) -> Any:
+    def checked(self: S, *args: P.args, **params: P.kwargs) -> R:
         if len(args) > n_positional or not params.keys().isdisjoint({"X_support", "y_support"}):
             raise TypeError(
                 f"{type(self).__name__}.{method.__name__} takes no support set: zero-shot "
@@ -57,7 +62,7 @@ class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
     :class:`~sklearn_fewshot.nn.heads._attributes.AttributeHead`.
     """
 
-    _parameter_constraints = BaseMetaLearner._parameter_constraints | {
+    _parameter_constraints: dict[str, list[Any]] = {
         "seen_bias": [Interval(Real, None, None, closed="neither"), StrOptions({"auto"})],
     }
     _parameter_docs = {
@@ -69,13 +74,13 @@ class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        groups: Any = None,
-        class_groups: Any = None,
-        class_attributes: Any = None,
-    ) -> Any:
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+        class_attributes: AttributesLike | None = None,
+    ) -> Self:
         """Meta-train the network on episodes drawn from the classes of y.
 
         Parameters
@@ -121,12 +126,12 @@ default=None
 
     def _check_data(
         self,
-        X: Any,
-        y: Any,
-        groups: Any,
-        class_groups: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None,
+        class_groups: ArrayLike | None,
         seed: int,
-        class_attributes: Any = None,
+        class_attributes: AttributesLike | None = None,
     ) -> TrainingData:
         owner = type(self).__name__
         data = super()._check_data(X, y, None, class_groups, seed)
@@ -201,7 +206,9 @@ default=None
     # ------------------------------------------------------------------ adaptation and prediction
 
     @without_support_set
-    def adapt(self, *, class_attributes: Any, include_base: bool = False) -> FewShotClassifier:
+    def adapt(
+        self, *, class_attributes: AttributesLike, include_base: bool = False
+    ) -> FewShotClassifier:
         """Build a classifier of new classes from their attributes; nothing is trained.
 
         Parameters
@@ -249,7 +256,7 @@ default=None
                 f"({label_text(self.classes_)}) are of different types. Use one type for both."
             )
 
-    def _check_attributes(self, class_attributes: Any) -> ClassAttributes:
+    def _check_attributes(self, class_attributes: AttributesLike) -> ClassAttributes:
         owner = type(self).__name__
         if self.class_attributes_ is None:
             raise ValueError(
@@ -267,7 +274,7 @@ default=None
             )
         return described
 
-    def _classifier(self, class_attributes: Any = None) -> FewShotClassifier:
+    def _classifier(self, class_attributes: AttributesLike | None = None) -> FewShotClassifier:
         """Return the classifier of the classes described, or of the base classes."""
         check_is_fitted(self)
         if class_attributes is None:
@@ -275,7 +282,9 @@ default=None
         return self.adapt(class_attributes=class_attributes)
 
     @without_support_set
-    def predict(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def predict(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Predict the class of each query, among those described or the base classes.
 
         Parameters
@@ -298,7 +307,9 @@ default=None
         return self._classifier(class_attributes).predict(X)
 
     @without_support_set
-    def predict_proba(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def predict_proba(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Predict class probabilities.
 
         Parameters
@@ -317,7 +328,9 @@ default=None
         return self._classifier(class_attributes).predict_proba(X)
 
     @without_support_set
-    def decision_function(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def decision_function(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Score each query against each class, larger is closer.
 
         Parameters
@@ -336,7 +349,9 @@ default=None
         return self._classifier(class_attributes).decision_function(X)
 
     @without_support_set
-    def score_samples(self, X: Any, *, class_attributes: Any = None) -> np.ndarray:
+    def score_samples(
+        self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
+    ) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the classes.
 
         Parameters
@@ -355,7 +370,12 @@ default=None
 
     @without_support_set
     def score(
-        self, X: Any, y: Any, sample_weight: Any = None, *, class_attributes: Any = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        class_attributes: AttributesLike | None = None,
     ) -> float:
         """Return the accuracy.
 

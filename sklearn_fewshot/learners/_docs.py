@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeVar, Unpack, overload
+
+from ._parameters import CommonParameters, LearnerParameters
+
+VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
 
 COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
@@ -120,22 +125,45 @@ representation_ : Representation
     What the base classes are known by: embedded examples, or their means."""
 
 
-def with_common_parameters(learner: type) -> type:
-    """Complete a learner's signature and docstring by what the family shares.
+L = TypeVar("L", bound=LearnerParameters)
 
-    The constructor of the learner lists its own parameters, and those of the family whose default
-    it changes; the rest it takes as ``**common`` and passes on to the constructor of its base.
+
+@overload
+def with_common_parameters(learner: type[L], /) -> type[L]: ...
+
+
+@overload
+def with_common_parameters(
+    **defaults: Unpack[CommonParameters],
+) -> Callable[[type[L]], type[L]]: ...
+
+
+def with_common_parameters(learner: Any = None, /, **defaults: Any) -> Any:
+    """Complete a learner's signature, docstring and constraints by what the family shares.
+
+    The constructor of the learner lists its own parameters; the rest it takes as ``**common`` and
+    passes on to the constructor of its base. For type checkers these are
+    ``Unpack[CommonParameters]``.
 
     Parameters
     ----------
     learner : type
         A class of learners. ``{common_parameters}`` and ``{common_attributes}`` in its docstring,
-        on lines of their own, become the entries that all learners share.
+        on lines of their own, become the entries that all learners share. Its
+        ``_parameter_constraints``, if there are any, need to name its own parameters only.
+    **defaults : parameters of the family
+        Those that have another default in this learner.
 
     Returns
     -------
     learner : type
         The same class.
+
+    Raises
+    ------
+    TypeError
+        If a parameter has the name of a method, begins or ends with an underscore, or a default
+        is given for something that is no parameter.
 
     See Also
     --------
@@ -144,26 +172,36 @@ def with_common_parameters(learner: type) -> type:
     Examples
     --------
     >>> from inspect import signature
-    >>> from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
-    >>> @with_common_parameters
+    >>> from typing import Unpack
+    >>> from sklearn_fewshot.base import (
+    ...     BaseFewShotLearner, CommonParameters, with_common_parameters
+    ... )
+    >>> @with_common_parameters(patience=100)
     ... class Patient(BaseFewShotLearner):
-    ...     def __init__(self, *, patience=100, **common):
-    ...         super().__init__(patience=patience, **common)
+    ...     def __init__(self, **common: Unpack[CommonParameters]) -> None:
+    ...         super().__init__(**common)
     >>> signature(Patient).parameters["patience"].default
     100
-    >>> "n_way" in signature(Patient).parameters
-    True
+    >>> Patient(n_way=5)
+    Patient(n_way=5)
     """
-    constructor: Any = learner.__init__
-    own = dict(signature(constructor).parameters)
-    own.pop("common")
-    family = dict(signature(learner.__mro__[1].__init__).parameters)
-    family.pop("self")
-    family |= {name: own.pop(name) for name in family if name in own}
-    constructor.__signature__ = Signature([*own.values(), *family.values()])
+    if learner is None:
+        return partial(_complete, defaults=defaults)
+    return _complete(learner, defaults)
+
+
+def _complete(learner: type[L], defaults: Mapping[str, Any]) -> type[L]:
+    parameters = _parameters_of(learner, defaults)
+    _check_names(learner, parameters)
+    learner.__init__ = _constructor(learner, parameters, defaults)  # type: ignore[method-assign]
+    learner._parameter_constraints = {
+        name: allowed
+        for cls in reversed(learner.__mro__)
+        for name, allowed in vars(cls).get("_parameter_constraints", {}).items()
+    }
     doc = learner.__doc__ or ""
     for name, text in (
-        ("{common_parameters}", with_defaults(_described(learner), family)),
+        ("{common_parameters}", with_defaults(_described(learner), parameters)),
         ("{common_attributes}", COMMON_ATTRIBUTES),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
@@ -171,12 +209,67 @@ def with_common_parameters(learner: type) -> type:
     return learner
 
 
+def _parameters_of(learner: type, defaults: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return all that a constructor takes: its own, then those of the ones it passes others on to.
+
+    A parameter that several list has the default of the first, and the place of the last.
+    """
+    found: dict[str, Parameter] = {}
+    for cls in learner.__mro__:
+        if "__init__" not in vars(cls):  # a mixin, for example
+            continue
+        _, *listed = signature(vars(cls)["__init__"]).parameters.values()  # without self
+        named = {one.name: one for one in listed if one.kind not in (VAR_POSITIONAL, VAR_KEYWORD)}
+        first = {name: one for name, one in found.items() if name not in named}
+        found = first | {name: found.get(name, one) for name, one in named.items()}
+        if VAR_KEYWORD not in {one.kind for one in listed}:
+            break
+    for name, default in defaults.items():
+        if name not in found:
+            raise TypeError(
+                f"with_common_parameters got a default for {name!r}, which is no parameter of "
+                f"{learner.__name__}. It has {', '.join(found)}."
+            )
+        found[name] = found[name].replace(default=default)
+    return {name: one.replace(kind=Parameter.KEYWORD_ONLY) for name, one in found.items()}
+
+
+def _check_names(learner: type, names: Iterable[str]) -> None:
+    for name in names:
+        if name.startswith("_") or name.endswith("_"):
+            raise TypeError(
+                f"The parameter {name!r} of {learner.__name__} begins or ends with an underscore: "
+                "in scikit-learn such attributes are private or made by fit. Rename it."
+            )
+        if hasattr(learner, name):
+            raise TypeError(
+                f"The parameter {name!r} of {learner.__name__} has the name of a method or "
+                "attribute of the class, which it would hide. Rename it."
+            )
+
+
+def _constructor(
+    learner: type[L], parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]
+) -> Callable[..., None]:
+    """Return the constructor with the defaults of the class, and a signature that shows all."""
+    constructor = learner.__init__
+
+    @wraps(constructor)
+    def __init__(self: L, **params: Any) -> None:
+        constructor(self, **{**defaults, **params})
+
+    this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    vars(__init__)["__signature__"] = Signature([this, *parameters.values()])
+    return __init__
+
+
 def _described(cls: type) -> str:
     """Describe the common parameters, those in ``_parameter_docs`` in the words of the class."""
     doc = COMMON_PARAMETERS
     for name, text in getattr(cls, "_parameter_docs", {}).items():
         entry = re.compile(rf"^({name} : .*\n)(?: +.*\n)*", re.MULTILINE)
-        doc = entry.sub(lambda match, text=text: match[1] + indent(text, "    ") + "\n", doc)
+        said = indent(text, "    ").replace("\\", r"\\")
+        doc = entry.sub(rf"\g<1>{said}\n", doc)
     return doc
 
 
