@@ -82,7 +82,7 @@ def test_arrays_count_by_their_content(order, tmp_path, monkeypatch):
     path = tmp_path / "X.npy"
     np.save(path, np.asarray(X, order=order))
     monkeypatch.setattr(_memory_map, "LOADED_BELOW", 0)
-    monkeypatch.setattr(_memory_map, "READ_AT_A_TIME", 100)
+    monkeypatch.setattr(_memory_map, "READ_BYTES", 100)
     assert fingerprint(np.load(path, mmap_mode="r")) == fingerprint(X) == fingerprint(X[::1])
     assert fingerprint(np.asarray(X, order=order)) == fingerprint(X)
     assert fingerprint(X[::-1]) != fingerprint(X)
