@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import HasMethods, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..episodes._holdout import place_in_class
@@ -22,6 +21,7 @@ from ..utils._carried import refuse_carried_support
 from ..utils._fresh import unfitted_copy
 from ..utils._html import ViewWithFacts, names_text, range_of
 from ..utils._memory_map import blocks_of
+from ..utils._sklearn import HasMethods, InvalidParameterError
 from ..utils._validation import (
     check_labels,
     check_X,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
 from ..utils._blocks import blocks
+from ..utils._sklearn import Interval, validate_params
 
 REGULAR = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")
 EM = 512  # pixels; so large that hinting, the fitting to whole pixels, changes nothing

@@ -25,7 +25,8 @@ from urllib.request import urlopen
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from ..utils._sklearn import Interval, StrOptions, validate_params
 
 
 class Archive(NamedTuple):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..model_selection import EpisodicResult, ShotCurve, shot_curve
 from ..model_selection._result import PERCENT, count_text
 from ..utils._html import range_text
+from ..utils._sklearn import check_matplotlib_support
 from ._axes import COLORS, MARKERS, axes_or_new
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._validation import check_X
 from ._episode import adapted_to, check_entries
 from ._points import draw_points, plane_names, principal_plane

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted._classifier import FewShotClassifier, adapt
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
 from ._points import draw_points, plane_names, principal_plane
 from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows

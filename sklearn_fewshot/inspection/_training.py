@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ..utils._sklearn import check_matplotlib_support
 from ._axes import COLORS, axes_or_new, label_of
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._pictures import MODES, channels_first, read_picture
 from ..utils._progress import Progress
+from ..utils._sklearn import Interval, StrOptions
 from ..utils._validation import check_layout
 
 SHARED = ("module", "preprocess")  # parameters that clones share

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..calibration._held_out import calibrate
 from ..episodes._holdout import drawable_classes, held_out_classes
@@ -44,6 +43,7 @@ from ..training._sklearn_callbacks import CallbackSupport, FitTask, with_callbac
 from ..training._start import Untrained
 from ..utils._fresh import unfitted_copy
 from ..utils._random import draw_seed, seeded_torch
+from ..utils._sklearn import Interval, StrOptions
 from ..utils._validation import (
     check_aligned,
     check_labels,

@@ -12,12 +12,12 @@ from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..utils._html import html_table
 from ..utils._progress import Progress
+from ..utils._sklearn import _safe_indexing, validate_parameter_constraints
 from ._episodic import CONSTRAINTS, episodic_score
 from ._result import (
     EpisodicResult,

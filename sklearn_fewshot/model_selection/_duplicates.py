@@ -10,11 +10,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import indexable
-from sklearn.utils.validation import _num_samples
 
 from ..episodes._sampler import EpisodePlan
 from ..utils._blocks import blocks
 from ..utils._memory_map import some_rows
+from ..utils._sklearn import _num_samples
 from ..utils._validation import check_aligned
 
 

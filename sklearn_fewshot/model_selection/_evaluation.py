@@ -14,7 +14,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..adapted._classifier import FewShotClassifier
@@ -22,6 +21,7 @@ from ..episodes._sampler import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._memory_map import some_rows
 from ..utils._progress import Progress
+from ..utils._sklearn import _safe_indexing
 from ..utils._validation import check_X, label_text
 from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored

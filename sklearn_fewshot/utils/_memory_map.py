@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
 
 from ._blocks import blocks
+from ._sklearn import _safe_indexing
 
 LOADED_BELOW = 2**28  # bytes of an array: a smaller one may as well be in memory
 READ_BYTES = 2**26  # of rows that follow one another

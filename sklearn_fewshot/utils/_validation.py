@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _num_samples,
-    assert_all_finite,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from ._blocks import blocks
 from ._memory_map import blocks_of, release_pages, stays_on_disk
+from ._sklearn import _num_samples
 
 MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.

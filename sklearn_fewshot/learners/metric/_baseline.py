@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ...nn import (
     ClassifierModule,
@@ -20,6 +19,7 @@ from ...nn import (
 from ...nn.backbones import embedding_shape
 from ...nn.heads import CentroidHead, LogisticHead
 from ...utils._docs import with_common_parameters
+from ...utils._sklearn import Interval, StrOptions
 from .._base import BaseFewShotLearner
 
 

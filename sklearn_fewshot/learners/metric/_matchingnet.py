@@ -6,11 +6,11 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import FullContextHead, MatchingHead
 from ...utils._docs import with_common_parameters
+from ...utils._sklearn import Interval
 from .._base import BaseFewShotLearner
 from .._meta_learner import METRIC_CONSTRAINTS
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import StrOptions
 
 from ...nn import PairSquaredError
 from ...nn.backbones import auto_backbone, distances_mean_something
 from ...nn.heads import RelationHead
 from ...utils._docs import with_common_parameters
+from ...utils._sklearn import StrOptions
 from .._base import BaseFewShotLearner
 
 

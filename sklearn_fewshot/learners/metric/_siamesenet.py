@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ...episodes._holdout import thinned
@@ -17,6 +16,7 @@ from ...nn import BalancedPairCrossEntropy, EpisodicModule, evaluating
 from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
 from ...utils._docs import with_common_parameters
+from ...utils._sklearn import Interval, StrOptions
 from ...utils._validation import check_X
 from .._base import BaseFewShotLearner
 from .._meta_learner import METRIC_CONSTRAINTS

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ...adapted._classifier import FewShotClassifier
@@ -36,6 +35,7 @@ from ...utils._attributes import (
 )
 from ...utils._docs import with_common_parameters
 from ...utils._html import range_text
+from ...utils._sklearn import Interval, StrOptions
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseFewShotLearner
 from .._meta_learner import METRIC_CONSTRAINTS
