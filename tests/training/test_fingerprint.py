@@ -28,6 +28,10 @@ def values():
     circle = [1]
     circle.append(circle)
     factor = 3
+
+    class Local:
+        pass
+
     return [
         *(0, 1, 1.0, True, None, "a", b"a", np.float64(1), ...),
         *((1,), [1], {1, 2, "x"}, {1: 2}, {2: 1}, [[1], 2], [[1, 2]], [1, [1]], circle),
@@ -42,7 +46,7 @@ def values():
         *(np.random.RandomState(0), np.random.RandomState(1), np.random.default_rng(0)),
         *(torch.float32, torch.device("cpu"), pathlib.Path("a"), print, np.mean, torch.optim.Adam),
         *(ProtoNetClassifier(), ProtoNetClassifier(lr=1), ClassAttributes(["a"], [[1]])),
-        *("x".join, threading.Lock(), np),
+        *("x".join, np, Local, Local()),
     ]
 
 
@@ -55,6 +59,12 @@ def test_different_values_have_different_fingerprints():
 
 def test_equal_values_have_equal_fingerprints():
     assert [fingerprint(it) for it in values()] == [fingerprint(it) for it in values()]
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), (it for it in ())])
+def test_what_cannot_be_pickled_is_refused(value):
+    with pytest.raises(TypeError, match=r"must be such as pickle takes.*checkpoint=None"):
+        fingerprint({"backbone": value})
 
 
 SCRIPT = """
