@@ -13,8 +13,7 @@ from ..adapted._classifier import FewShotClassifier, check_support_pair
 from ..network import on_cpu
 from ..nn import EpisodicModule
 from ..training._sklearn_callbacks import DURING_FIT
-from ..utils._html import ViewWithFacts, names_text, range_text
-from ..utils._progress import clock
+from ..utils._html import ViewWithFacts, clock, names_text, range_text
 from ..utils._validation import check_X
 from ..utils._warnings import warn_user
 from ._meta_learner import BaseMetaLearner

@@ -20,7 +20,7 @@ from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._pictures import MODES, channels_first, read_picture
-from ..utils._progress import Progress
+from ..utils._progress import progress
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._validation import check_layout
 
@@ -60,7 +60,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         How pictures are read from paths: colour or grey. They are turned upright if the camera
         noted how; transparency is dropped.
     verbose : int, default=0
-        1 shows a progress line.
+        1 shows a progress bar.
 
     Attributes
     ----------
@@ -199,15 +199,15 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         self._validate_params()
         samples = self._check_samples(X, reset=False)
-        progress = Progress(len(samples), "samples embedded", bool(self.verbose))
-        embedding = None
-        with self._encoding() as encode:
+        embedding, n_done = None, 0
+        with self._encoding() as encode, progress(len(samples), "sample", self.verbose) as add:
             for names, batch in self._batches(samples):
                 rows = self._embed(encode, batch, names)
                 if embedding is None:  # its width is known only now
                     embedding = np.empty((len(samples), rows.shape[1]), dtype=np.float32)
-                embedding[progress.n_done :][: len(rows)] = rows
-                progress.add(len(rows))
+                embedding[n_done : n_done + len(rows)] = rows
+                n_done += len(rows)
+                add(len(rows))
         return embedding
 
     # ------------------------------------------------------------------ samples

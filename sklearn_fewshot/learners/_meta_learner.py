@@ -493,7 +493,7 @@ class BaseMetaLearner(CallbackSupport, BaseEstimator):
                 network = network.with_projection(store, rows, data.codes)
             self._start_head(network.trained, data, store, train_sampler, rng)
             recipe, module, trained = network
-        title = "again on all classes, " if is_refit else ""
+        title = "again on all classes" if is_refit else ""
         networks, others = (module, trained), (recipe, data, store, is_refit)
         fit_task = fit_task.knowing(partial(self._as_of_now, networks, others))
         loader = self._loader(store, train_sampler, data, rng)

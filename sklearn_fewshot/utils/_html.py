@@ -81,3 +81,11 @@ def range_of(counts: np.ndarray) -> str:
     """Return "5 each" or "1 to 7"."""
     low, high = int(np.min(counts)), int(np.max(counts))
     return f"{low:,} each" if low == high else f"{low:,} to {high:,}"
+
+
+def clock(seconds: float) -> str:
+    """Return "45 s" or "3:20 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d} min"

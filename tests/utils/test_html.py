@@ -26,7 +26,7 @@ from sklearn_fewshot.model_selection import (
     generalized_episodic_score,
     shot_curve,
 )
-from sklearn_fewshot.utils._html import html_table
+from sklearn_fewshot.utils._html import clock, html_table
 
 HOSTILE = "<script>alert('x')</script>"
 SIZE = {"n_way": 3, "n_shot": 1, "n_query": 2, "scoring": "accuracy"}
@@ -161,3 +161,11 @@ def test_a_single_episode_has_no_interval():
 def test_a_table_has_the_cells_it_was_given():
     table = Tables(html_table([("a", "1"), ("b & c", "2")], header=("name", "n"), caption="<all>"))
     assert table.cells == ["<all>", "name", "n", "a", "1", "b & c", "2"]
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [(0.2, "0 s"), (59.4, "59 s"), (60.0, "1:00 min"), (199.6, "3:20 min"), (7200, "120:00 min")],
+)
+def test_times_are_readable(time, text):
+    assert clock(time) == text
