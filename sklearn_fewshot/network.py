@@ -158,12 +158,6 @@ class FittedNetwork:
         """Shape of one embedding."""
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
 
-    @property
-    def text(self) -> str:
-        """What kind of network it is, and how large."""
-        n_parameters = sum(p.numel() for p in self.module.parameters())
-        return f"{type(self.module.backbone).__name__}, {n_parameters:,} parameters"
-
     def check_takes_examples(self) -> None:
         """Raise if the network knows classes by something else than examples."""
         if not self.module.head.takes_examples:

@@ -19,7 +19,6 @@ from ..episodes._holdout import place_in_class
 from ..network import SCORES_AT_A_TIME, Representation, identity_network
 from ..utils._carried import refuse_carried_support
 from ..utils._fresh import unfitted_copy
-from ..utils._html import ViewWithFacts, names_text, range_of
 from ..utils._memory_map import blocks_of
 from ..utils._sklearn import HasMethods, InvalidParameterError
 from ..utils._validation import (
@@ -37,7 +36,7 @@ LEAST_FOR_LEAVING_OUT = 3  # examples of a class, of which each is scored by the
 MOST_FOLDS = 10  # in which examples are left out
 
 
-class FewShotClassifier(ViewWithFacts, ClassifierMixin, BaseEstimator):
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify by comparing with a few labelled examples, through a frozen learner.
 
     ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
@@ -516,20 +515,6 @@ class FewShotClassifier(ViewWithFacts, ClassifierMixin, BaseEstimator):
         clf = cls(learner, unlabelled=unlabelled)._start(None)
         clf._set(items, classes)
         return clf
-
-    def _facts(self) -> dict[str, str]:
-        """Return what the view in a notebook says of the support set."""
-        if not self.__sklearn_is_fitted__():
-            return {}
-        facts = {"classes": names_text(self.classes_)}
-        if self._network.module.head.takes_examples:
-            facts["examples"] = range_of(self.class_count_)
-        learner = "none: nearest class mean of the rows"
-        if self.learner is not None:
-            learner = f"{type(self.learner).__name__} ({self._network.text})"
-            if hasattr(self.learner, "classes_"):  # not if it was exchanged for an unfitted one
-                learner += f", {len(self.learner.classes_)} base classes"
-        return facts | {"learner": learner}
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a support set has been given."""

@@ -13,7 +13,6 @@ from ..adapted._classifier import FewShotClassifier, check_support_pair
 from ..network import on_cpu
 from ..nn import EpisodicModule
 from ..training._sklearn_callbacks import DURING_FIT
-from ..utils._html import ViewWithFacts, clock, names_text, range_text
 from ..utils._validation import check_X
 from ..utils._warnings import warn_user
 from ._meta_learner import BaseMetaLearner
@@ -23,7 +22,6 @@ FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untr
 
 
 class BaseFewShotLearner(
-    ViewWithFacts,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClassifierMixin,
@@ -325,28 +323,6 @@ class BaseFewShotLearner(
     @property
     def _n_features_out(self) -> int:
         return int(np.prod(self._network.embedding_shape))
-
-    def _facts(self) -> dict[str, str]:
-        """Return what the view in a notebook says of a fitted learner."""
-        if not self.__sklearn_is_fitted__():
-            return {}
-        device = next((p.device for p in self.module_.parameters()), "cpu")
-        seconds = sum(row["duration"] for row in self.history_)
-        trained = f"{len(self.history_)} epochs in {clock(seconds)}"
-        if self.history_ and "valid_acc" in self.history_[-1]:
-            best = f"of epoch {self.best_epoch_}" if self.best_epoch_ else "of the start"
-            trained += f"; weights {best} kept"
-        return {
-            "network": self._network.text,
-            "base classes": names_text(self.classes_),
-            "trained on": self._trained_on(),
-            "training": trained,
-            "predicts on": str(device),
-        }
-
-    def _trained_on(self) -> str:
-        """Say what a step of training was, for the view in a notebook."""
-        return f"{range_text(self.n_way_)}-way {range_text(self.n_shot)}-shot episodes"
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether ``fit`` has succeeded."""

@@ -120,9 +120,6 @@ class BaselineClassifier(BaseFewShotLearner):
         self.batch_size = batch_size
         super().__init__(**common)
 
-    def _trained_on(self) -> str:
-        return f"batches of {self.batch_size} samples of all classes"
-
     def _head(self) -> tuple[type, dict[str, Any]]:
         if self.readout == "logistic":
             return LogisticHead, {"C": self.C}

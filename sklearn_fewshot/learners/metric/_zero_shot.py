@@ -34,7 +34,6 @@ from ...utils._attributes import (
     check_described,
 )
 from ...utils._docs import with_common_parameters
-from ...utils._html import range_text
 from ...utils._sklearn import Interval, StrOptions
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseFewShotLearner
@@ -222,9 +221,6 @@ default=None
     def _episode_size(self) -> dict[str, Any]:
         # The sampler wants a support example, which becomes a query.
         return {"n_way": self.n_way, "n_shot": 1, "n_query": max(1, self.n_query - 1)}
-
-    def _trained_on(self) -> str:
-        return f"{range_text(self.n_way_)}-way episodes of attributes and queries"
 
     def _sampler(self, data: Any, drawn: np.ndarray) -> Any:
         return _QuerySampler(super()._sampler(data, drawn), np.flatnonzero(drawn), self.n_query)
