@@ -68,6 +68,11 @@ class _Hasher(NumpyHasher):
             obj = "module", obj.__name__
         super().save(obj)
 
+    def memoize(self, obj: Any) -> None:
+        """Count a tuple by its values, be it one object in two places or a copy, as strings are."""
+        if not isinstance(obj, tuple):
+            super().memoize(obj)
+
     @staticmethod
     def _content(array: np.ndarray) -> str:
         """Hash the rows of an array in bounded memory, whatever their order in it."""

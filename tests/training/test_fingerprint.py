@@ -1,5 +1,6 @@
 """Fingerprints: equal for equal values in any process, different for all others."""
 
+import copy
 import functools
 import os
 import pathlib
@@ -59,6 +60,12 @@ def test_different_values_have_different_fingerprints():
 
 def test_equal_values_have_equal_fingerprints():
     assert [fingerprint(it) for it in values()] == [fingerprint(it) for it in values()]
+
+
+def test_one_object_in_two_places_counts_as_two_equal_ones():
+    for value in ((2, 5), "name", np.arange(3), torch.ones(2), linear, nn.Linear):
+        copied = copy.deepcopy([value, value])
+        assert fingerprint([value, value]) == fingerprint([copied[0], copy.deepcopy(value)])
 
 
 @pytest.mark.parametrize("value", [threading.Lock(), (it for it in ())])
