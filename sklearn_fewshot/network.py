@@ -209,14 +209,6 @@ class FittedNetwork:
             return tuple(self.embed(np.zeros((1, *self.recipe.input_shape), np.float32)).shape[1:])
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
 
-    @property
-    def text(self) -> str:
-        """What kind of network it is, and how large."""
-        n_parameters = sum(p.numel() for p in self.module.parameters())
-        is_pair = isinstance(self.module, EmbeddingModule)
-        main = self.module.backbone if is_pair else self.module
-        return f"{type(main).__name__}, {n_parameters:,} parameters"
-
     def check_takes_examples(self) -> None:
         """Raise if classes are represented by something else than examples."""
         if not self.takes_examples:

@@ -43,8 +43,8 @@ def save(tmp_path):
 def as_map(save, monkeypatch):
     """The same, and maps of any size stay on disk, to be read a few rows at a time."""
     monkeypatch.setattr(_memory_map, "LOADED_BELOW", 0)
-    monkeypatch.setattr(_memory_map, "READ_AT_A_TIME", 2000)
-    monkeypatch.setattr(_memory_map, "SCATTERED_AT_A_TIME", 7)
+    monkeypatch.setattr(_memory_map, "READ_BYTES", 2000)
+    monkeypatch.setattr(_memory_map, "READ_AHEAD_BYTES", _memory_map.SCATTERED_BYTES // 7)
     return save
 
 
@@ -287,8 +287,8 @@ def test_a_map_is_never_loaded_whole(make_learner, save, monkeypatch, dtype):
     learner.fit(X[::10], y[::10]).predict(X[:500])  # what is imported on the way is no matter
     X = save(X)
     monkeypatch.setattr(_memory_map, "LOADED_BELOW", X.nbytes)
-    monkeypatch.setattr(_memory_map, "READ_AT_A_TIME", X.nbytes // 32)
-    monkeypatch.setattr(_memory_map, "SCATTERED_AT_A_TIME", 8)
+    monkeypatch.setattr(_memory_map, "READ_BYTES", X.nbytes // 32)
+    monkeypatch.setattr(_memory_map, "READ_AHEAD_BYTES", _memory_map.SCATTERED_BYTES // 8)
     before = forget_peak()
     learner.fit(X, y).transform(X)
     learner.predict(X)

@@ -31,10 +31,6 @@ def imports_of(code):
             yield from ((node.module, alias.name) for alias in node.names)
 
 
-def test_there_are_pages_with_code():
-    assert sum(len(BLOCK.findall(page.read_text())) for page in PAGES) >= 10
-
-
 @each_page
 def test_code_parses_and_imports_what_there_is(page):
     for code in BLOCK.findall(page.read_text()):

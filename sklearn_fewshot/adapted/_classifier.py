@@ -11,22 +11,27 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import HasMethods, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from ..episodes import place_in_class
 from ..network import SCORES_AT_A_TIME, FittedNetwork, Representation, identity_network
 from ..utils._carried import refuse_carried_support
 from ..utils._fresh import unfitted_copy
-from ..utils._html import ViewWithFacts, names_text, range_of
-from ..utils._validation import check_labels, check_X, encode_labels, is_known, label_text
+from ..utils._sklearn import HasMethods, InvalidParameterError
+from ..utils._validation import (
+    check_labels,
+    check_X,
+    encode_labels,
+    is_known,
+    label_text,
+)
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_support_labels, join_classes, warn_of_conflicts
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
 
-class FewShotClassifier(ViewWithFacts, ClassifierMixin, BaseEstimator):
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
     r"""Classify by comparing with a few labelled examples, through a frozen learner.
 
     ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
@@ -495,20 +500,6 @@ class FewShotClassifier(ViewWithFacts, ClassifierMixin, BaseEstimator):
             yield network.predict(self._state, rows, self._count)
 
     # ------------------------------------------------------------------ scikit-learn's protocol
-
-    def _facts(self) -> dict[str, str]:
-        """Return what the view in a notebook says of the support set."""
-        if not self.__sklearn_is_fitted__():
-            return {}
-        facts = {"classes": names_text(self.classes_)}
-        if self._network.takes_examples:
-            facts["examples"] = range_of(self.class_count_)
-        learner = "none: nearest class mean of the rows"
-        if self.learner is not None:
-            learner = f"{type(self.learner).__name__} ({self._network.text})"
-            if hasattr(self.learner, "classes_"):  # not if it was exchanged for an unfitted one
-                learner += f", {len(self.learner.classes_)} base classes"
-        return facts | {"learner": learner}
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a support set has been given."""

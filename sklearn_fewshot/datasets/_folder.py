@@ -10,13 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
 
 from ..utils._pictures import MODES, channels_first, import_pillow, read_picture
+from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import PathLike
 from ..utils._warnings import warn_user
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
+from ..utils._blocks import blocks
+from ..utils._sklearn import Interval, validate_parameter_constraints
 from ..utils._typing import RandomState
 
 REGULAR = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")
@@ -21,7 +22,7 @@ FILL = (0.55, 0.8)  # least and greatest share of the picture that a letter's lo
 MARGIN = 0.03  # of the picture, on each side, which ink keeps free
 ALIKE = 0.1  # distance of two pictures, over the norm of the fuller, below which they look alike
 ALIKE_SIZE = 32  # pixels of the pictures compared
-CANVAS = 2**22  # pixels that are drawn at a time
+CANVAS_BYTES = 2**22  # of a canvas of many letters, which are drawn in one call
 LETTER_NAME = re.compile(r"(\w+)\b.*\b(?:LETTER|LIGATURE|SYLLABICS|SYMBOL)\b")
 
 DESCR = """\
@@ -271,9 +272,7 @@ class _Pen:
     ) -> np.ndarray:
         """Draw n letters: uint8 pictures of shape (n, size, size)."""
         images = np.empty((len(letters), size, size), dtype=np.uint8)
-        step = max(1, CANVAS // size**2)
-        for start in range(0, len(letters), step):
-            part = slice(start, start + step)
+        for part in blocks(len(letters), size**2, max_bytes=CANVAS_BYTES):
             outlines = map(self._outline, letters[part].tolist(), faces[part].tolist())
             images[part] = self._draw_grid(list(outlines), maps[part], size)
         return images

@@ -25,8 +25,9 @@ from urllib.request import urlopen
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
+from ..utils._blocks import blocks
+from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import PathLike
 
 
@@ -62,14 +63,12 @@ ARCHIVES = {
         "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
     ),
 }
-PREPARED = "omniglot_28.npz"  # a prepared file with both sets and the Vinyals split
-PREPARED_BITS = "omniglot_105_bits.npz"  # the same in the original size
 ORIGINAL_SIZE = 105
 TIMEOUT = 30  # seconds without an answer
-STEP = 256  # pictures that are resampled at a time: a few megabytes
+RESAMPLED_BYTES = 2**23  # of pictures in the original size that are resampled at a time
 # The other names in a copy are not pictures: "__MACOSX/.../._0709_01.png", ".DS_Store".
 PICTURE = re.compile(r"([^/]+)/(character\d+)/\d+_(\d+)\.png$")
-COLUMNS = ("images", "target", "alphabet", "character", "drawer", "subset", "split")
+COLUMNS = ("images", "target", "alphabet", "character", "drawer", "subset")
 
 DESCR = """\
 Omniglot: 964 characters of 30 alphabets in the background set and 659 of 20 in the evaluation set,
@@ -115,8 +114,7 @@ def fetch_omniglot(
         Cache folder; None for scikit-learn's.
     folder : str, path-like or None, default=None
         A folder that you have: with the original archives ``images_background.zip`` and
-        ``images_evaluation.zip``, or these unpacked, or the prepared file ``omniglot_28.npz``
-        (for other sizes also ``omniglot_105_bits.npz``). Nothing is downloaded or cached then.
+        ``images_evaluation.zip``, or these unpacked. Nothing is downloaded or cached then.
     subset : {"all", "background", "evaluation"}, default="all"
         Which of the two original sets.
     size : int, default=28
@@ -149,9 +147,6 @@ def fetch_omniglot(
             person within an alphabet, but not across alphabets.
         subset : ndarray of str of shape (n_samples,)
             "background" or "evaluation".
-        split : ndarray of str of shape (n_samples,) or None
-            "train", "validation" or "test" in the split of Vinyals et al., where the source has it:
-            the prepared file.
         DESCR : str
             Description.
     (images, target) : tuple of ndarray
@@ -201,9 +196,6 @@ def fetch_omniglot(
 
 def _from_folder(folder: Path, subset: str, size: int) -> Bunch:
     """Read one of the two sets from whatever form of it the folder holds."""
-    needed = [PREPARED] if size == 28 else [PREPARED, PREPARED_BITS]
-    if all((folder / name).is_file() for name in needed):
-        return _read_prepared(folder, subset, size)
     archive = folder / ARCHIVES[subset].filename
     if archive.is_file():
         return _bunch_of(_read_drawings(_members(archive), archive), subset, size)
@@ -211,8 +203,8 @@ def _from_folder(folder: Path, subset: str, size: int) -> Bunch:
     if unpacked.is_dir():
         return _bunch_of(_read_drawings(_files(unpacked), unpacked), subset, size)
     raise FileNotFoundError(
-        f"fetch_omniglot found neither {archive.name} nor a folder {archive.stem} in {folder} (nor "
-        f"{' and '.join(needed)}, which serve for size={size}). Pass the folder that holds them."
+        f"fetch_omniglot found neither {archive.name} nor a folder {archive.stem} in {folder}. "
+        "Pass the folder that holds one of them."
     )
 
 
@@ -313,47 +305,27 @@ def _decode(content: bytes, name: str) -> np.ndarray:
     return np.packbits(ink)
 
 
-def _read_prepared(folder: Path, subset: str, size: int) -> Bunch:
-    """Read one of the two sets from the prepared files."""
-    with np.load(folder / PREPARED, allow_pickle=False) as file:
-        chosen = file["is_background"] == (subset == "background")
-        images = file["images"][chosen]
-        alphabet, character = file["alphabet"][chosen], file["character"][chosen]
-        split = np.array(["train", "validation", "test"])[file["split_vinyals"][chosen]]
-    if size != images.shape[-1]:
-        with np.load(folder / PREPARED_BITS, allow_pickle=False) as file:
-            images = _unpacked(file["bits"][chosen].reshape(-1, file["bits"].shape[-1]), size)
-    n_characters, n_drawers = len(alphabet), 20
-    return _bunch(
-        images.reshape(-1, size, size),
-        np.repeat(alphabet, n_drawers),
-        np.repeat(character, n_drawers),
-        np.tile(np.arange(n_drawers), n_characters),
-        subset,
-        np.repeat(split, n_drawers),
-    )
-
-
 def _bunch_of(drawings: Drawings, subset: str, size: int) -> Bunch:
-    bits, alphabet, character, drawer = drawings
-    return _bunch(_unpacked(bits, size), alphabet, character, drawer, subset, None)
+    bits, *names = drawings
+    return _bunch(_unpacked(bits, size), *names, subset)
 
 
 def _unpacked(bits: np.ndarray, size: int) -> np.ndarray:
     """Unpack and resample: uint8 pictures of shape (n_samples, size, size), ink 255."""
     images = np.empty((len(bits), size, size), dtype=np.uint8)
-    for start in range(0, len(bits), STEP):
-        ink = np.unpackbits(bits[start : start + STEP], axis=1, count=ORIGINAL_SIZE**2)
+    # In float32, as which they are averaged.
+    for part in blocks(len(bits), 4 * ORIGINAL_SIZE**2, max_bytes=RESAMPLED_BYTES):
+        ink = np.unpackbits(bits[part], axis=1, count=ORIGINAL_SIZE**2)
         ink = 255 * ink.reshape(-1, ORIGINAL_SIZE, ORIGINAL_SIZE)
         lines = _box_filter(ink, size)  # (n_pictures, 105, size)
-        images[start : start + STEP] = _box_filter(lines.swapaxes(1, 2), size).swapaxes(1, 2)
+        images[part] = _box_filter(lines.swapaxes(1, 2), size).swapaxes(1, 2)
     return images
 
 
 def _box_filter(pictures: np.ndarray, size: int) -> np.ndarray:
     """Resample the last axis: a new pixel is the mean of the old ones whose middle it covers.
 
-    Rounded after each axis, as Pillow does, so that pictures of 28 x 28 equal the prepared ones.
+    Rounded after each axis, as Pillow does.
     """
     n_pixels = pictures.shape[-1]
     edge = np.arange(size + 1) * (n_pixels / size)
@@ -371,7 +343,6 @@ def _bunch(
     character: np.ndarray,
     drawer: np.ndarray,
     subset: str,
-    split: np.ndarray | None,
 ) -> Bunch:
     name = np.char.add(np.char.add(alphabet, "/"), character)
     return Bunch(
@@ -382,22 +353,17 @@ def _bunch(
         drawer=np.char.add(np.char.add(alphabet, "/"), drawer.astype(str)),
         number=drawer,
         subset=np.full(len(images), subset),
-        split=split,
     )
 
 
 def _in_order(part: Bunch) -> Bunch:
     """Sort by character, then drawer: the sources differ in this."""
     order = np.lexsort((part.number, part.character))
-    return Bunch(**{name: None if part[name] is None else part[name][order] for name in COLUMNS})
+    return Bunch(**{name: part[name][order] for name in COLUMNS})
 
 
 def _joined(parts: list[Bunch]) -> Bunch:
-    columns = {name: [part[name] for part in parts] for name in COLUMNS}
-    whole = {
-        name: None if any(part is None for part in column) else np.concatenate(column)
-        for name, column in columns.items()
-    }
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
     return Bunch(**whole, DESCR=DESCR)
 
 
@@ -406,8 +372,7 @@ def _with_rotations(data: Bunch) -> Bunch:
     turned = [np.rot90(data.images, k, axes=(-2, -1)) for k in range(4)]
     targets = [np.char.add(data.target, f"@{90 * k}") for k in range(4)]
     others = {
-        name: None if data[name] is None else np.tile(data[name], 4)
-        for name in ("alphabet", "character", "drawer", "subset", "split")
+        name: np.tile(data[name], 4) for name in ("alphabet", "character", "drawer", "subset")
     }
     return Bunch(
         images=np.concatenate(turned), target=np.concatenate(targets), **others, DESCR=data.DESCR

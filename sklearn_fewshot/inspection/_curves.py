@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..model_selection import EpisodicResult, ShotCurve, shot_curve
 from ..model_selection._result import PERCENT, count_text
 from ..utils._html import range_text
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator, RandomState, Scoring, Way
 from ._axes import COLORS, MARKERS, axes_or_new
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..adapted import Path, walk
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ._episode import adapt_to, check_entries, check_optional, embed_behind
 from ._points import draw_points, plane_names, principal_plane

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, Path, adapt, walk
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
 from ._points import draw_points, plane_names, principal_plane

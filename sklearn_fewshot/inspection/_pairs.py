@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import auc, roc_curve
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ._axes import axes_or_new, is_in_legend, label_of, next_look
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier
 from ..model_selection._evaluation import few_shot_end
+from ..utils._sklearn import _num_samples, check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ._axes import axes_or_new, draw_diagonal, label_of, next_look
 

@@ -6,9 +6,9 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ..utils._validation import check_labels, is_known, label_text
 from ._axes import axes_or_new, draw_diagonal, is_in_legend, label_of, next_look

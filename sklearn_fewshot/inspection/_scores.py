@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..model_selection import EpisodicComparison, EpisodicResult
 from ..model_selection._result import PERCENT
+from ..utils._sklearn import check_matplotlib_support
 from ._axes import COLORS, axes_or_new
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from ..learners._base import BaseFewShotLearner
+from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import Estimator
 from ._axes import COLORS, axes_or_new, label_of
 

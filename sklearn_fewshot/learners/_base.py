@@ -30,8 +30,6 @@ from ..training._net import callback_parameters
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy
-from ..utils._html import ViewWithFacts, names_text, range_text
-from ..utils._progress import clock
 from ..utils._random import draw_seed, seeded_torch
 from ..utils._validation import (
     check_aligned,
@@ -75,7 +73,6 @@ class KeptClassifier:
 
 
 class BaseMetaLearner(
-    ViewWithFacts,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupport,
@@ -343,30 +340,6 @@ class BaseMetaLearner(
         return self._kept_classifier.get(
             lambda: FewShotClassifier._of_items(self, self.representation_, self.classes_)
         )
-
-    def _facts(self) -> dict[str, str]:
-        """Return what the view in a notebook says of a fitted learner."""
-        if not self.__sklearn_is_fitted__():
-            return {}
-        device = next((p.device for p in self.module_.parameters()), "cpu")
-        seconds = sum(row["duration"] for row in self.history_)
-        trained = f"{len(self.history_)} epochs in {clock(seconds)}"
-        if self.history_ and "valid_acc" in self.history_[-1]:
-            best = f"of epoch {self.best_epoch_}" if self.best_epoch_ else "of the start"
-            trained += f"; weights {best} kept"
-        return {
-            "network": self._network.text,
-            "base classes": names_text(self.classes_),
-            "trained on": self._trained_on(),
-            "training": trained,
-            "predicts on": str(device),
-        }
-
-    def _trained_on(self) -> str:
-        """Say what a step of training was, for the view in a notebook."""
-        return f"{range_text(self.n_way_)}-way {range_text(self.n_shot)}-shot episodes"
-
-    # ------------------------------------------------------------------ scikit-learn's protocol
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether ``fit`` has succeeded."""

@@ -95,7 +95,7 @@ random_state : int, RandomState instance or None, default=None
     Seed of class split, weights and episodes. Results repeat exactly on the same machine with the
     same number of threads, except for ``fit`` calls that run at once in threads of one process.
 verbose : int, default=0
-    1 shows a progress line.
+    1 shows a progress bar.
 net_params : dict or None, default=None
     Further parameters of :class:`skorch.NeuralNet`."""
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
@@ -21,7 +20,8 @@ from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._pictures import MODES, channels_first, read_picture
-from ..utils._progress import Progress
+from ..utils._progress import progress
+from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_layout
 
@@ -61,7 +61,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         How pictures are read from paths: colour or grey. They are turned upright if the camera
         noted how; transparency is dropped.
     verbose : int, default=0
-        1 shows a progress line.
+        1 shows a progress bar.
 
     Attributes
     ----------
@@ -200,15 +200,15 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         self._validate_params()
         samples = self._check_samples(X, reset=False)
-        progress = Progress(len(samples), "samples embedded", bool(self.verbose))
-        embedding = np.empty((0, 0), dtype=np.float32)
-        with self._encoding() as encode:
+        embedding, n_done = np.empty((0, 0), dtype=np.float32), 0
+        with self._encoding() as encode, progress(len(samples), "sample", self.verbose) as add:
             for names, batch in self._batches(samples):
                 rows = self._embed(encode, batch, names)
-                if not progress.n_done:  # the width is known only now
+                if not n_done:  # the width is known only now
                     embedding = np.empty((len(samples), rows.shape[1]), dtype=np.float32)
-                embedding[progress.n_done :][: len(rows)] = rows
-                progress.add(len(rows))
+                embedding[n_done : n_done + len(rows)] = rows
+                n_done += len(rows)
+                add(len(rows))
         return embedding
 
     # ------------------------------------------------------------------ samples

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ..utils._html import html_table
+from ..utils._sklearn import validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS

@@ -12,12 +12,12 @@ from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils import gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..utils._html import html_table
-from ..utils._progress import Progress
+from ..utils._progress import progress
+from ..utils._sklearn import _safe_indexing, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._episodic import CONSTRAINTS, episodic_score
 from ._result import (
@@ -306,24 +306,23 @@ def episodic_cross_validate(
         "random_state": random_state,
     }
     tasks = [(name, sides, seed) for name in named for sides in splits for seed in range(n_seeds)]
-    progress = Progress(len(tasks), "trainings", verbose)
     run = delayed(_train_and_score)
     step = len(tasks) if not verbose else max(n_seeds, effective_n_jobs(n_jobs))
     done: list[tuple[Any, EpisodicResult]] = []
-    for start in range(0, len(tasks), step):
-        some = tasks[start : start + step]
-        done += Parallel(n_jobs=n_jobs)(
-            run(
-                named[name],
-                (X, y, groups, class_groups),
-                sides,
-                _training_seed(random_state, seed),
-                episodes,
-                return_estimator,
+    with progress(len(tasks), "training", verbose) as add:
+        for some in gen_batches(len(tasks), step):
+            done += Parallel(n_jobs=n_jobs)(
+                run(
+                    named[name],
+                    (X, y, groups, class_groups),
+                    sides,
+                    _training_seed(random_state, seed),
+                    episodes,
+                    return_estimator,
+                )
+                for name, sides, seed in tasks[some]
             )
-            for name, sides, seed in some
-        )
-        progress.add(len(some))
+            add(some.stop - some.start)
     test_classes = [np.unique(y[test]) for _, test in splits]
     found = {}
     for place, name in enumerate(named):

@@ -10,14 +10,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import indexable
-from sklearn.utils.validation import _num_samples
 
 from ..episodes import EpisodePlan
+from ..utils._blocks import blocks
 from ..utils._memory_map import some_rows
+from ..utils._sklearn import _num_samples
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_aligned
-
-VALUES_AT_A_TIME = 2**22  # of dense rows
 
 
 def duplicate_groups(X: ArrayLike, groups: ArrayLike | None = None) -> np.ndarray:
@@ -76,10 +75,9 @@ def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
     ids : int ndarray of shape (n_rows,)
     """
     (X,) = indexable(X if hasattr(X, "shape") else np.asarray(X))
-    step = max(1, VALUES_AT_A_TIME // max(1, math.prod(X.shape[1:])))
     digests: list[bytes] = []
-    for start in range(0, len(rows), step):
-        block = some_rows(X, rows[start : start + step])
+    for part in blocks(len(rows), 8 * math.prod(X.shape[1:])):
+        block = some_rows(X, rows[part])
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         if block.dtype.kind == "f":
             block = block + 0.0  # there are two zeros

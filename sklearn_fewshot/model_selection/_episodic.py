@@ -7,13 +7,9 @@ from typing import Any, overload
 
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.metadata_routing import UNUSED
 
+from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._draw import draw_episodes
 from ._evaluation import check_can_be_scored, evaluate

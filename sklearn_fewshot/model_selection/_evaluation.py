@@ -11,14 +11,14 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
-from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..adapted import FewShotClassifier, is_search, refuse_search, walk
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._memory_map import some_rows
-from ..utils._progress import Progress
+from ..utils._progress import progress
+from ..utils._sklearn import _safe_indexing
 from ..utils._validation import check_X, label_text
 from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
@@ -251,20 +251,24 @@ def _work_on(
     worker: _Worker, plans: list[EpisodePlan], n_jobs: int | None, verbose: bool
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     """Iterate over the worker's results for each plan, in order, from processes if asked for."""
-    progress = Progress(sum(np.count_nonzero(p.query >= 0) for p in plans), "queries", verbose)
     n_workers = effective_n_jobs(n_jobs)
-    if n_workers == 1 or len(plans) == 1:
-        for plan in plans:
-            yield worker(plan)
-            progress.add(np.count_nonzero(plan.query >= 0))
-        return
-    n_rounds = ROUNDS if verbose else 1
-    with Parallel(n_jobs=n_jobs) as parallel:
-        for some in _in_runs(plans, n_rounds):
-            runs = _in_runs(some, 4 * n_workers)
-            for results in parallel(delayed(_work_on_all)(worker, run) for run in runs):
-                yield from results
-            progress.add(sum(np.count_nonzero(plan.query >= 0) for plan in some))
+    with progress(_n_queries(plans), "query", verbose) as add:
+        if n_workers == 1 or len(plans) == 1:
+            for plan in plans:
+                yield worker(plan)
+                add(_n_queries([plan]))
+            return
+        n_rounds = ROUNDS if verbose else 1
+        with Parallel(n_jobs=n_jobs) as parallel:
+            for some in _in_runs(plans, n_rounds):
+                runs = _in_runs(some, 4 * n_workers)
+                for results in parallel(delayed(_work_on_all)(worker, run) for run in runs):
+                    yield from results
+                add(_n_queries(some))
+
+
+def _n_queries(plans: list[EpisodePlan]) -> int:
+    return sum(np.count_nonzero(plan.query >= 0) for plan in plans)
 
 
 def _work_on_all(

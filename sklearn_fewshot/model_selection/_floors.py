@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-from sklearn.utils import _safe_indexing
 
+from ..utils._sklearn import _safe_indexing
 from ..utils._typing import ArrayLike, Estimator
 from ._evaluation import few_shot_end
 

@@ -14,7 +14,7 @@ from ..adapted import FewShotClassifier
 from ..calibration import harmonic_mean
 from ..episodes import some_of_each
 from ..utils._html import html_table
-from ..utils._progress import Progress
+from ..utils._progress import progress
 from ..utils._random import draw_seed
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Way
 from ..utils._validation import check_labels, encode_labels, is_known, label_text
@@ -218,13 +218,13 @@ def generalized_episodic_score(
     old._set(learner.representation_, learner.classes_)
     rng = np.random.default_rng(draw_seed(random_state))
     scores = np.empty((n_episodes, 2))
-    progress = Progress(n_episodes, "episodes", verbose)
-    for episode, (support, query) in enumerate(episode_rows(drawn.plan)):
-        both = copy.copy(old)
-        both._add(encoded[support], drawn.classes[drawn.codes[support]])
-        of_base = some_of_each(base_codes, n_base_query, rng)
-        true = np.concatenate([drawn.classes[drawn.codes[query]], y_base[of_base]])
-        predicted = both.predict(np.concatenate([encoded[query], base_encoded[of_base]]))
-        scores[episode] = generalized_accuracy(true, predicted, learner.classes_)[:2]
-        progress.add(1)
+    with progress(n_episodes, "episode", verbose) as add:
+        for episode, (support, query) in enumerate(episode_rows(drawn.plan)):
+            both = copy.copy(old)
+            both._add(encoded[support], drawn.classes[drawn.codes[support]])
+            of_base = some_of_each(base_codes, n_base_query, rng)
+            true = np.concatenate([drawn.classes[drawn.codes[query]], y_base[of_base]])
+            predicted = both.predict(np.concatenate([encoded[query], base_encoded[of_base]]))
+            scores[episode] = generalized_accuracy(true, predicted, learner.classes_)[:2]
+            add(1)
     return GeneralizedResult(base=scores[:, 0], new=scores[:, 1])

@@ -10,11 +10,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ..episodes import EpisodePlan
+from ..utils._blocks import blocks
 from ..utils._html import html_table, range_text
 from ..utils._typing import Label, RandomState, Range, Way
 
 CONFIDENCE = 0.95
-FLOATS_AT_A_TIME = 2**20  # of a bootstrap's resamples
+RESAMPLE_BYTES = 2**23  # of bootstrap resamples drawn at a time
 PERCENT = (
     "accuracy",
     "balanced_accuracy",
@@ -143,10 +144,9 @@ def bootstrap_interval(
         raise ValueError(f"'n_resamples' must be an int of at least 1. Got {n_resamples!r}.")
     rng = np.random.default_rng(random_state)
     n_values = len(values)
-    step = max(1, FLOATS_AT_A_TIME // n_values)
     means = [
-        values[rng.integers(n_values, size=(min(step, n_resamples - start), n_values))].mean(axis=1)
-        for start in range(0, n_resamples, step)
+        values[rng.integers(n_values, size=(part.stop - part.start, n_values))].mean(axis=1)
+        for part in blocks(n_resamples, 8 * n_values, max_bytes=RESAMPLE_BYTES)
     ]
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])

@@ -1,6 +1,7 @@
 """What the hardware offers: device, precision, and an allocator that keeps what it has."""
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -112,8 +113,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 # Parameters of glibc's mallopt(3), and the greatest values that its own adjustment reaches.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _GREATEST_MMAP_THRESHOLD, _GREATEST_TRIM_THRESHOLD = 32 * 2**20, 64 * 2**20
+_OFF = "SKLEARN_FEWSHOT_MALLOC"
+# By which a process is started with these parameters of its own, or with others that they touch.
+_SET_BY_HOST = "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
+_TUNED_BY_HOST = "glibc.malloc.mmap_", "glibc.malloc.trim_threshold"
 _lock = threading.Lock()
 _n_holders = 0
+_is_set = False
 
 
 @contextmanager
@@ -121,9 +127,14 @@ def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
     """Keep glibc from returning big blocks to the system while the block runs.
 
     Otherwise every activation over 32 MB, and at first smaller ones too, is mapped, page-faulted
-    and unmapped at each step. Elsewhere than on glibc this does nothing. The settings are those of
-    the process: nested and concurrent uses share them, and the last to leave sets what glibc's own
-    adjustment would come to after such allocations.
+    and unmapped at each step. The settings are those of the process: nested and concurrent uses
+    share them, and the last to leave restores them. glibc does not tell what they were: they become
+    its default number of mappings, and the thresholds at which its own adjustment ends after such
+    allocations; it adjusts them no more.
+
+    Nothing is set elsewhere than on glibc, where the environment variable
+    ``SKLEARN_FEWSHOT_MALLOC`` is ``"0"`` on entry, and where the process was started with settings
+    of its own for the same parameters (``MALLOC_..._``, ``GLIBC_TUNABLES``).
 
     Parameters
     ----------
@@ -140,20 +151,32 @@ def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
     >>> total
     tensor(1000000.)
     """
-    global _n_holders
+    global _n_holders, _is_set
     with _lock:
         _n_holders += 1
-        if _n_holders == 1:
+        if not _is_set and _may_set_malloc():
+            _is_set = True
             _set_malloc(mmap_max=0, trim_threshold=-1)
     try:
         yield
     finally:
         with _lock:
             _n_holders -= 1
-            if _n_holders == 0:
+            if _n_holders == 0 and _is_set:
+                _is_set = False
                 _set_malloc(mmap_max=65536, trim_threshold=_GREATEST_TRIM_THRESHOLD)
                 if hand_back:
                     _trim()
+
+
+def _may_set_malloc() -> bool:
+    """Whether the host program leaves the allocator to us."""
+    tuned = os.environ.get("GLIBC_TUNABLES", "")
+    return not (
+        os.environ.get(_OFF) == "0"
+        or any(name in os.environ for name in _SET_BY_HOST)
+        or any(name in tuned for name in _TUNED_BY_HOST)
+    )
 
 
 def _set_malloc(*, mmap_max: int, trim_threshold: int) -> None:

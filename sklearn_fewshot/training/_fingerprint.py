@@ -1,145 +1,83 @@
-"""One short name for any values: equal values have equal names, in every process."""
+"""One short name for values: equal values have equal names, in every process."""
 
 from __future__ import annotations
 
-import copyreg
+import marshal
+import pickle
 import types
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
+from joblib.hashing import NumpyHasher
 
+from ..utils._blocks import blocks
 from ..utils._memory_map import blocks_of
 
-BYTES_AT_A_TIME = 2**26
-PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
-NAMED = (type, types.BuiltinFunctionType, types.ModuleType)
-REDUCED_BY_COPYREG = 2  # pickle protocol in which every object says what it is made of
+STABLE_MARSHAL = 2  # the last version whose bytes do not depend on who else holds an object
 
 
 def fingerprint(*values: Any) -> str:
     """Return 32 hexadecimal digits that stand for values.
 
-    Arrays, tensors and modules count by their content, functions by their code, classes by their
-    name, and other objects by what pickle would keep of them. What cannot be pickled counts by the
-    name of its class.
+    It is :func:`joblib.hash`, of what pickle would write, except that arrays count by dtype, shape
+    and content (memory maps too, some rows at a time), tensors as arrays, functions by their code
+    and what it refers to in defaults and closures, classes and Python modules by their names.
 
     Parameters
     ----------
     *values : object
-        Anything.
+        Anything that can be pickled.
 
     Returns
     -------
     digits : str
+
+    Raises
+    ------
+    TypeError
+        If a value cannot be pickled.
     """
-    return _digest(values, ()).hex()
-
-
-def _digest(value: Any, around: tuple[Any, ...]) -> bytes:
-    """Digest a value; ``around`` are the objects that it is part of, to notice circles."""
-    hasher = blake2b(digest_size=16)
-    for place, outer in enumerate(around):
-        if outer is value:
-            hasher.update(f"circle {place}".encode())
-            return hasher.digest()
-    for part in _parts(value, (*around, value)):
-        hasher.update(len(part).to_bytes(8, "little"))
-        hasher.update(part)
-    return hasher.digest()
-
-
-def _parts(value: Any, around: tuple[Any, ...]) -> Iterator[Any]:
-    """Yield bytes that say what a value is, and the digests of what it consists of."""
-    kind = type(value)
-    yield b"array" if isinstance(value, np.ndarray) else _name(kind)  # memory maps are arrays, too
-    if kind in PLAIN:
-        yield repr(value).encode()
-    elif isinstance(value, NAMED):
-        yield _name(value)
-    elif isinstance(value, np.ndarray):
-        yield from _of_array(value, around)
-    elif isinstance(value, torch.Tensor):
-        yield from _of_tensor(value)
-    elif kind in (list, tuple):
-        yield from (_digest(item, around) for item in value)
-    elif kind in (set, frozenset):
-        yield from sorted(_digest(item, around) for item in value)
-    elif kind is dict:
-        pairs = ((_digest(key, around), _digest(item, around)) for key, item in value.items())
-        yield from (part for pair in sorted(pairs) for part in pair)
-    elif isinstance(value, types.FunctionType):
-        yield from _of_function(value, around)
-    else:
-        yield from _of_object(value, around)
-
-
-def _name(value: Any) -> bytes:
-    """Return the full name of a class, function or module."""
-    name = getattr(value, "__qualname__", None) or value.__name__
-    return f"{getattr(value, '__module__', '')}.{name}".encode()
-
-
-def _of_array(array: np.ndarray, around: tuple[Any, ...]) -> Iterator[Any]:
-    yield f"{array.dtype.str} {array.dtype.descr} {array.shape}".encode()
-    if array.dtype.hasobject:
-        yield _digest(array.tolist(), around)
-        return
-    hasher = blake2b(digest_size=16)
-    rows = array.reshape(1) if array.ndim == 0 else array
-    for block in blocks_of(rows):
-        step = max(1, BYTES_AT_A_TIME // max(1, block[:1].nbytes))
-        for start in range(0, len(block), step):
-            part = np.ascontiguousarray(block[start : start + step])
-            hasher.update(part.reshape(-1).view(np.uint8))
-    yield hasher.digest()
-
-
-def _of_tensor(tensor: torch.Tensor) -> Iterator[Any]:
-    yield f"{tensor.dtype} {tuple(tensor.shape)} {tensor.requires_grad}".encode()
-    values = tensor.detach().cpu().contiguous().reshape(-1)
-    yield _digest(values.view(torch.uint8).numpy(), ())
-
-
-def _of_function(function: types.FunctionType, around: tuple[Any, ...]) -> Iterator[Any]:
-    """Say what a function does: what it is called says little of a lambda."""
-    yield _name(function)
-    yield from _of_code(function.__code__, around)
-    cells = [_content(cell) for cell in function.__closure__ or ()]
-    yield _digest([function.__defaults__, function.__kwdefaults__, cells], around)
-
-
-def _of_code(code: types.CodeType, around: tuple[Any, ...]) -> Iterator[Any]:
-    yield code.co_code
-    yield _digest([code.co_names, code.co_varnames], around)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _of_code(constant, around)
-        else:
-            yield _digest(constant, around)
-
-
-def _content(cell: types.CellType) -> Any:
     try:
-        return cell.cell_contents
-    except ValueError:  # not yet assigned
-        return None
+        return _Hasher().hash(values)
+    except (pickle.PicklingError, AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise TypeError(
+            "A checkpoint is found again by the parameters and data of its fit, which must be such "
+            f"as pickle takes. Got one that it refuses: {error} Pass another, or checkpoint=None."
+        ) from error
 
 
-def _of_object(value: Any, around: tuple[Any, ...]) -> Iterator[Any]:
-    """Say of any other object what pickle would write."""
-    try:
-        reduce = copyreg.dispatch_table.get(type(value))
-        parts = reduce(value) if reduce else value.__reduce_ex__(REDUCED_BY_COPYREG)
-    except Exception:  # locks, files, ...: objects refuse in many ways
-        return
-    if isinstance(parts, str):  # of an object that is known by its name
-        yield parts.encode()
-        return
-    made, state, items, pairs = [*parts[:2]], *(*parts[2:5], None, None, None)[:3]
-    yield _digest(made, around)
-    yield _digest(state, around)
-    yield _digest(list(items or ()), around)
-    yield _digest(list(pairs or ()), around)
+class _Hasher(NumpyHasher):
+    """The hasher of joblib, with stand-ins for values that pickle refuses or writes differently."""
+
+    def save(self, obj: Any) -> None:
+        """Write a value, or what stands for it."""
+        if isinstance(obj, np.ndarray) and not obj.dtype.hasobject:
+            obj = "array", obj.dtype.str, str(obj.dtype.descr), obj.shape, self._content(obj)
+        elif isinstance(obj, torch.Tensor):
+            values = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            obj = "tensor", str(obj.dtype), tuple(obj.shape), obj.requires_grad, values
+        elif isinstance(obj, types.FunctionType):
+            cells = [cell.cell_contents for cell in obj.__closure__ or ()]
+            code = marshal.dumps(obj.__code__, STABLE_MARSHAL)
+            obj = "function", obj.__module__, code, obj.__defaults__, obj.__kwdefaults__, cells
+        elif isinstance(obj, type):
+            obj = "class", obj.__module__, obj.__qualname__
+        elif isinstance(obj, types.ModuleType):
+            obj = "module", obj.__name__
+        super().save(obj)
+
+    def memoize(self, obj: Any) -> None:
+        """Count a tuple by its values, be it one object in two places or a copy, as strings are."""
+        if not isinstance(obj, tuple):
+            super().memoize(obj)
+
+    @staticmethod
+    def _content(array: np.ndarray) -> str:
+        """Hash the rows of an array in bounded memory, whatever their order in it."""
+        hasher = blake2b(digest_size=16)
+        for rows in blocks_of(np.atleast_1d(array)):
+            for part in blocks(len(rows), rows[:1].nbytes):
+                hasher.update(np.ascontiguousarray(rows[part]).reshape(-1).view(np.uint8))
+        return hasher.hexdigest()

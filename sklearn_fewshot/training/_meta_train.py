@@ -202,7 +202,7 @@ def train_once(
     fit_task = watch.task.knowing(
         lambda net: watch.describe(finish(copy.deepcopy(network), net, epoch=len(net.history)))
     )
-    title = "again on all classes, " if is_refit else ""
+    title = "again on all classes" if is_refit else ""
     episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved)
     net, best_epoch = _train(config, network.trained, task, episodes, n_epochs)
     return finish(network, net, epoch=best_epoch)

@@ -13,7 +13,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
-from ..utils._progress import Line
+from ..utils._progress import progress_bar
 from ._checkpoint import CheckpointPart, is_plain
 from ._sklearn_callbacks import FitTask
 
@@ -29,7 +29,7 @@ class EpisodicTask(NamedTuple):
 
     train: EpisodeLoader
     valid: ValidationEpisodes | None
-    title: str = ""  # of the progress line
+    title: str = ""  # of the progress bar
     fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
     saved: CheckpointPart | None = None  # where its state is kept after each epoch
 
@@ -203,47 +203,32 @@ class BestWeights(Callback):
         self.best_state_ = copy.deepcopy(net.module_.state_dict())
 
 
-class ProgressLine(Callback):
-    """One line that says how far training is: rewritten where it can be, else every few seconds."""
-
-    def __init__(self, seconds_between: float = 5.0) -> None:
-        self.seconds_between = seconds_between
+class ProgressBar(Callback):
+    """A bar of the epochs, with the last loss and validation accuracy."""
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
-        """Start the clock."""
-        self._title, self._line = X.title, Line()
-        self._start = self._last = time.perf_counter()
-        self._n_resumed: int | None = None
+        """Keep the title of the bar, which is not shown before the first epoch."""
+        self._title, self._bar = X.title, None
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Say once after which epoch an interrupted training goes on."""
-        if self._n_resumed is None:
-            self._n_resumed = len(net.history) - 1
-            if self._n_resumed:
-                print(f"{self._title}resumed after epoch {self._n_resumed}", flush=True)
+        """Open the bar, where an interrupted training goes on."""
+        if self._bar is None:
+            n_done = len(net.history) - 1
+            self._bar = progress_bar(net.max_epochs, "epoch", desc=self._title, initial=n_done)
 
     def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Print the line."""
-        now, row, total = time.perf_counter(), net.history[-1], net.max_epochs
-        is_due = row["epoch"] >= total or now - self._last >= self.seconds_between
-        if not is_due and not self._line.can_be_rewritten:
-            return
-        self._last = now
-        n_trained = row["epoch"] - self._n_resumed
-        left = (now - self._start) / n_trained * (total - row["epoch"])
-        accuracy = f", validation accuracy {row['valid_acc']:6.2%}" if "valid_acc" in row else ""
-        self._line.write(
-            f"{self._title}epoch {row['epoch']:>{len(str(total))}}/{total}: "
-            f"loss {row['train_loss']:.4f}{accuracy}, at most {_clock(left)} left"
-        )
+        """Count the epoch."""
+        row = net.history[-1]
+        shown = {"loss": f"{row['train_loss']:.4f}"}
+        if "valid_acc" in row:
+            shown["validation accuracy"] = f"{row['valid_acc']:.2%}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(1)
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """End the line."""
-        self._line.end()
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def train(
@@ -286,7 +271,7 @@ def train(
     callbacks : list
         The user's skorch callbacks.
     verbose : int
-        1 for a progress line.
+        1 for a progress bar.
     net_params : dict
         Further parameters of the skorch net.
 
@@ -303,7 +288,7 @@ def train(
         n_steps = max(1, schedule_epochs * len(task.train))
         ours.append(("lr_schedule", _per_batch_schedule(lr_factor, n_steps)))
     if verbose:
-        ours.insert(0, ("progress", ProgressLine()))
+        ours.insert(0, ("progress", ProgressBar()))
     params = {
         "optimizer": OPTIMIZERS.get(optimizer, optimizer),
         "optimizer__weight_decay": weight_decay,

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
+
+from ._blocks import blocks
+from ._sklearn import _safe_indexing
 
 LOADED_BELOW = 2**28  # bytes of an array: a smaller one may as well be in memory
-READ_AT_A_TIME = 2**26  # bytes of rows that follow one another
-SCATTERED_AT_A_TIME = 128  # rows from anywhere: up to 2 MB around each may come with it
+READ_BYTES = 2**26  # of rows that follow one another
+SCATTERED_BYTES = 2**28  # of rows from anywhere, with what the system reads around them
+READ_AHEAD_BYTES = 2**21  # that the system may read around a row
 
 
 def stays_on_disk(X: Any) -> bool:
@@ -26,9 +29,8 @@ def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
     if not stays_on_disk(X):
         yield X
         return
-    step = max(1, READ_AT_A_TIME // max(1, abs(X.strides[0])))
-    for start in range(0, len(X), step):
-        yield X[start : start + step]
+    for part in blocks(len(X), abs(X.strides[0]), max_bytes=READ_BYTES):
+        yield X[part]
         release_pages(X)
 
 
@@ -36,9 +38,8 @@ def rows_from_disk(X: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     """Copy some rows of a memory map into memory, reading them in the order of the file."""
     taken = np.empty((len(rows), *X.shape[1:]), X.dtype)
     order = np.argsort(rows)
-    for start in range(0, len(rows), SCATTERED_AT_A_TIME):
-        part = order[start : start + SCATTERED_AT_A_TIME]
-        taken[part] = X[rows[part]]
+    for part in blocks(len(rows), READ_AHEAD_BYTES, max_bytes=SCATTERED_BYTES):
+        taken[order[part]] = X[rows[order[part]]]
         release_pages(X)
     return taken
 

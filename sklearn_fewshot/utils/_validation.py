@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _num_samples,
-    assert_all_finite,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
+from ._blocks import blocks
 from ._memory_map import blocks_of, release_pages, stays_on_disk
+from ._sklearn import _num_samples
 from ._typing import ArrayLike, Estimator
 
-VALUES_AT_A_TIME = 2**20  # in float64: 8 MiB
+MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
 REMEDIES = {
     "string": "Encode strings as numbers first, for example with OneHotEncoder.",
@@ -331,9 +328,8 @@ def column_moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     shift = X[:1].reshape(1, -1).astype(np.float64)
     total, squares = np.zeros((2, shift.size))
-    step = min(4096, max(1, VALUES_AT_A_TIME // shift.size))
-    for start in range(0, len(X), step):
-        block = X[start : start + step].reshape(-1, shift.size) - shift
+    for part in blocks(len(X), 8 * shift.size, max_bytes=MOMENTS_BYTES, max_items=4096):
+        block = X[part].reshape(-1, shift.size) - shift
         total += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
         release_pages(X)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sklearn_fewshot.calibration._generalized import best_handicap, harmonic_mean
+
 from sklearn_fewshot.model_selection import generalized_accuracy
 
 SEEDS = st.integers(0, 2**32 - 1)

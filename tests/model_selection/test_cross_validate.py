@@ -171,9 +171,9 @@ def test_processes_change_nothing():
 
 def test_progress_counts_trainings(capsys):
     quiet = run(KNeighborsClassifier(1), n_seeds=2)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
     told = run(KNeighborsClassifier(1), n_seeds=2, verbose=True)
-    assert capsys.readouterr().out.splitlines()[-1] == "6/6 trainings, about 0 s left"
+    assert " 6/6 " in capsys.readouterr().err
     assert_array_equal(told.scores, quiet.scores)
 
 

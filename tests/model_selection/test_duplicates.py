@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -14,7 +15,6 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_fewshot.model_selection import (
     EpisodeSplit,
-    _duplicates,
     duplicate_groups,
     episodic_score,
 )
@@ -46,11 +46,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("n_values", [1, 4, 2**22])
+@pytest.mark.parametrize("n_bytes", [8, 32, 2**25])
 @pytest.mark.parametrize("name", FORMS)
-def test_equal_rows_are_found_in_every_form(monkeypatch, name, n_values):
-    monkeypatch.setattr(_duplicates, "VALUES_AT_A_TIME", n_values)
-    assert_array_equal(duplicate_groups(FORMS[name](ROWS)), GROUPS)
+def test_equal_rows_are_found_in_every_form(name, n_bytes):
+    with sklearn.config_context(working_memory=n_bytes / 2**20):
+        assert_array_equal(duplicate_groups(FORMS[name](ROWS)), GROUPS)
 
 
 def test_equal_rows_are_found_in_data_frames():
@@ -67,9 +67,9 @@ def test_both_zeros_are_equal(dtype):
     assert_array_equal(duplicate_groups(np.array([[0.0], [-0.0], [1.0]], dtype=dtype)), [0, 0, 1])
 
 
-def test_lists_of_mixed_numbers_are_compared_by_value(monkeypatch):
-    monkeypatch.setattr(_duplicates, "VALUES_AT_A_TIME", 1)
-    assert_array_equal(duplicate_groups([[1, 2], [1.0, 2.0], [1.5, 2]]), [0, 0, 1])
+def test_lists_of_mixed_numbers_are_compared_by_value():
+    with sklearn.config_context(working_memory=0):
+        assert_array_equal(duplicate_groups([[1, 2], [1.0, 2.0], [1.5, 2]]), [0, 0, 1])
 
 
 def test_long_objects_are_compared_to_their_ends():

@@ -112,7 +112,7 @@ def test_groups_keep_support_and_new_queries_apart(monkeypatch):
 
 def test_progress_counts_episodes(capsys):
     generalized_episodic_score(learner, X, y, X_base, y_base, verbose=True, **PARAMS)
-    assert capsys.readouterr().out == "8/8 episodes, about 0 s left\n"
+    assert " 8/8 " in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ the result

@@ -101,7 +101,9 @@ def test_what_goes_to_a_gpu_is_pinned_and_nobody_waits_for_it():
 
 @pytest.fixture
 def settings(monkeypatch):
-    """What the allocator was told, in order."""
+    """What the allocator was told, in order, in a process whose host does not care."""
+    for name in ("SKLEARN_FEWSHOT_MALLOC", "GLIBC_TUNABLES", *_hardware._SET_BY_HOST):
+        monkeypatch.delenv(name, raising=False)
     told = []
     monkeypatch.setattr(_hardware, "_set_malloc", lambda **values: told.append(values["mmap_max"]))
     return told
@@ -151,6 +153,41 @@ def test_the_last_of_several_threads_restores(settings):
     assert settings == [0]
     leave.set()
     thread.join(timeout=60)
+    assert settings == [0, 65536]
+
+
+FORBID = {
+    "switched off": ("SKLEARN_FEWSHOT_MALLOC", "0"),
+    "set by the host": ("MALLOC_TRIM_THRESHOLD_", "1000000"),
+    "tuned by the host": ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2:glibc.malloc.mmap_max=9"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), FORBID.values(), ids=FORBID)
+def test_a_host_that_cares_about_its_allocator_is_left_alone(settings, monkeypatch, name, value):
+    monkeypatch.setattr(_hardware, "_trim", lambda: settings.append("trimmed"))
+    monkeypatch.setenv(name, value)
+    with kept_memory():
+        pass
+    assert settings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SKLEARN_FEWSHOT_MALLOC", "1"), ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")],
+)
+def test_other_settings_of_the_host_do_not_matter(settings, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with kept_memory():
+        assert settings == [0]
+
+
+def test_what_was_set_is_restored_although_it_was_switched_off_meanwhile(settings, monkeypatch):
+    with kept_memory():
+        monkeypatch.setenv("SKLEARN_FEWSHOT_MALLOC", "0")
+        with kept_memory():
+            pass
+        assert settings == [0]
     assert settings == [0, 65536]
 
 

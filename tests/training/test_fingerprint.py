@@ -1,5 +1,6 @@
 """Fingerprints: equal for equal values in any process, different for all others."""
 
+import copy
 import functools
 import os
 import pathlib
@@ -28,6 +29,10 @@ def values():
     circle = [1]
     circle.append(circle)
     factor = 3
+
+    class Local:
+        pass
+
     return [
         *(0, 1, 1.0, True, None, "a", b"a", np.float64(1), ...),
         *((1,), [1], {1, 2, "x"}, {1: 2}, {2: 1}, [[1], 2], [[1, 2]], [1, [1]], circle),
@@ -42,7 +47,7 @@ def values():
         *(np.random.RandomState(0), np.random.RandomState(1), np.random.default_rng(0)),
         *(torch.float32, torch.device("cpu"), pathlib.Path("a"), print, np.mean, torch.optim.Adam),
         *(ProtoNetClassifier(), ProtoNetClassifier(lr=1), ClassAttributes(["a"], [[1]])),
-        *("x".join, threading.Lock(), np),
+        *("x".join, np, Local, Local()),
     ]
 
 
@@ -55,6 +60,18 @@ def test_different_values_have_different_fingerprints():
 
 def test_equal_values_have_equal_fingerprints():
     assert [fingerprint(it) for it in values()] == [fingerprint(it) for it in values()]
+
+
+def test_one_object_in_two_places_counts_as_two_equal_ones():
+    for value in ((2, 5), "name", np.arange(3), torch.ones(2), linear, nn.Linear):
+        copied = copy.deepcopy([value, value])
+        assert fingerprint([value, value]) == fingerprint([copied[0], copy.deepcopy(value)])
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), (it for it in ())])
+def test_what_cannot_be_pickled_is_refused(value):
+    with pytest.raises(TypeError, match=r"must be such as pickle takes.*checkpoint=None"):
+        fingerprint({"backbone": value})
 
 
 SCRIPT = """
@@ -82,7 +99,7 @@ def test_arrays_count_by_their_content(order, tmp_path, monkeypatch):
     path = tmp_path / "X.npy"
     np.save(path, np.asarray(X, order=order))
     monkeypatch.setattr(_memory_map, "LOADED_BELOW", 0)
-    monkeypatch.setattr(_memory_map, "READ_AT_A_TIME", 100)
+    monkeypatch.setattr(_memory_map, "READ_BYTES", 100)
     assert fingerprint(np.load(path, mmap_mode="r")) == fingerprint(X) == fingerprint(X[::1])
     assert fingerprint(np.asarray(X, order=order)) == fingerprint(X)
     assert fingerprint(X[::-1]) != fingerprint(X)

@@ -7,7 +7,6 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ...nn import (
     ClassifierModule,
@@ -20,6 +19,7 @@ from ...nn.backbones import embedding_shape
 from ...nn.heads import CentroidHead, LogisticHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
+from ...utils._sklearn import Interval, StrOptions
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
@@ -121,9 +121,6 @@ class BaselineClassifier(BaseFewShotLearner):
         self.C = C
         self.batch_size = batch_size
         super().__init__(**common)
-
-    def _trained_on(self) -> str:
-        return f"batches of {self.batch_size} samples of all classes"
 
     def _head(self) -> tuple[type, dict[str, Any]]:
         if self.readout == "logistic":

@@ -6,11 +6,11 @@ from numbers import Integral
 from typing import Any, Literal, Unpack
 
 import torch
-from sklearn.utils._param_validation import Interval
 
 from ...nn.backbones import starts_from_features
 from ...nn.heads import FullContextHead, MatchingHead
 from ...training._meta_train import Trained
+from ...utils._sklearn import Interval
 from ...utils._typing import Metric
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner

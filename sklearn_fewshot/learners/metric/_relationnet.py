@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal, Unpack
 
 import torch
-from sklearn.utils._param_validation import StrOptions
 
 from ...nn import PairSquaredError
 from ...nn.backbones import auto_backbone, distances_mean_something
 from ...nn.heads import RelationHead
+from ...utils._sklearn import StrOptions
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters

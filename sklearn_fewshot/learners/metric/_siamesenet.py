@@ -10,7 +10,6 @@ from typing import Any, Literal, Unpack
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ...episodes import thinned
@@ -19,6 +18,7 @@ from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
+from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike, Metric
 from ...utils._validation import check_X
 from .._docs import with_common_parameters
