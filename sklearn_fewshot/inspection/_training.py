@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ..learners._base import BaseFewShotLearner
+from ..learners._base import BaseMetaLearner
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import Estimator
 from ._axes import COLORS, axes_or_new, label_of
@@ -185,7 +185,7 @@ def _learner_of(estimator: Estimator) -> Any:
     """Return the learner at the end of pipelines, searches and adapted classifiers."""
     if isinstance(estimator, Pipeline):
         return _learner_of(estimator.steps[-1][1])
-    if isinstance(estimator, BaseFewShotLearner):
+    if isinstance(estimator, BaseMetaLearner):
         return estimator
     if hasattr(estimator, "best_estimator_"):
         return _learner_of(estimator.best_estimator_)
