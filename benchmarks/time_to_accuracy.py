@@ -34,9 +34,8 @@ from sklearn_fewshot import (
     SiameseNetClassifier,
 )
 from sklearn_fewshot.episodes._sampler import EpisodeSampler
-from sklearn_fewshot.nn import EpisodicModule, over_stored_rows
+from sklearn_fewshot.nn import EpisodicModule, autocast, evaluating, over_stored_rows
 from sklearn_fewshot.nn._data import as_input, as_tensor
-from sklearn_fewshot.nn._module import autocast, evaluating
 
 from . import _data
 from ._report import Study, kept, markdown_table, write_page

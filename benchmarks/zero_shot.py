@@ -25,9 +25,9 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
-from sklearn_fewshot.calibration._generalized import best_handicap
 
 from sklearn_fewshot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
+from sklearn_fewshot.calibration import best_penalty
 from sklearn_fewshot.model_selection import generalized_accuracy
 
 from . import _data
@@ -263,7 +263,7 @@ def handicap_of(
     of_seen, of_fold = (scores(X[test], A[side]) for side in (inside, fold))
     ahead = of_seen.max(axis=1) - of_fold.max(axis=1)
     winner = np.where(out[test], fold[of_fold.argmax(axis=1)], inside[of_seen.argmax(axis=1)])
-    return best_handicap(ahead, winner == y[test], y[test], ~np.isin(np.arange(len(A)), fold))
+    return best_penalty(ahead, winner == y[test], y[test], ~np.isin(np.arange(len(A)), fold))
 
 
 def fit_nearest(name: str, data: _data.ZeroShotData, seed: int) -> Fitted:

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 import sklearn_fewshot
 from sklearn_fewshot import BaselineClassifier, MatchingNetClassifier, ProtoNetClassifier
-from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner
 from sklearn_fewshot.training import _net
 
 os.environ.setdefault("MPLBACKEND", "Agg")

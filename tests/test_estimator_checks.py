@@ -19,7 +19,7 @@ from sklearn_fewshot import (
     ProtoNetClassifier,
     make_fewshot_pipeline,
 )
-from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner
 
 BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 0}
 BUDGETED = ProtoNetClassifier(**BUDGET)

@@ -30,16 +30,16 @@ def test_means_are_the_same_however_many_items_are_taken_in_at_a_time(
     make, table, items, monkeypatch, n_rows
 ):
     network = network_of(make, table)
-    expected = network.represent(items)
-    sizes, applied = [], network._applied
+    expected = network.condense(items)
+    sizes, condense = [], network._condense
 
-    def spy(verb, part):
+    def spy(part):
         sizes.append(len(part.code))
-        return applied(verb, part)
+        return condense(part)
 
     monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", n_rows * DIM)
-    monkeypatch.setattr(network, "_applied", spy)
-    result = network.represent(items)
+    monkeypatch.setattr(network, "_condense", spy)
+    result = network.condense(items)
     assert max(sizes) <= n_rows + N_CLASSES
     np.testing.assert_allclose(result.embedding, expected.embedding, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(result.count, expected.count)
@@ -50,6 +50,6 @@ def test_means_are_the_same_however_many_items_are_taken_in_at_a_time(
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_examples_that_stay_examples_stay_whole(table, items, monkeypatch):
     network = network_of(MatchingNetClassifier, table)
-    expected = network.represent(items)
+    expected = network.condense(items)
     monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", 1)
-    np.testing.assert_array_equal(network.represent(items).embedding, expected.embedding)
+    np.testing.assert_array_equal(network.condense(items).embedding, expected.embedding)

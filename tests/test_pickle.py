@@ -16,8 +16,8 @@ from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from sklearn_fewshot import FewShotClassifier, adapt, make_fewshot_pipeline
-from sklearn_fewshot.learners import _base
 from sklearn_fewshot.nn.backbones import Conv4
+from sklearn_fewshot.training import _start
 
 ON_LOAD = """
 import pickle, sys
@@ -138,7 +138,7 @@ def test_a_warm_start_continues_from_what_was_loaded(make_learner, table):
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_projected_start_survives(make_learner, table, monkeypatch, frozen):
-    monkeypatch.setattr(_base.BaseFewShotLearner, "_prefers_projection", lambda *args: True)
+    monkeypatch.setattr(_start, "_prefers_projection", lambda *args: True)
     learner = make_learner(backbone="residual_mlp", freeze_backbone=frozen).fit(table.X, table.y)
     assert learner.transform(table.X).shape[1] < 6  # fewer axes than six training classes
     check_equal_predictions(through_pickle(learner), learner, table.X)

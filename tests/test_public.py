@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import StandardScaler
 
 import sklearn_fewshot
-from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner
 from sklearn_fewshot.learners._parameters import LearnerParameters
 
 UNDERLINED = re.compile(r"^(?P<title>[A-Z][A-Za-z ]+)\n-+$", re.MULTILINE)

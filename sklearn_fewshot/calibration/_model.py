@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 
 PRIOR_WEIGHT = 50.0  # scores of the task itself that all scores of held-out classes weigh like
+NO_SCORES = np.empty(0)
 LEVELS = np.linspace(0.0, 1.0, 101)  # of the quantiles of inlier scores that are kept
 N_STRENGTHS = 101  # tried for the shot bias ...
 POWERS = (1.0, 0.75, 0.5, 0.25)  # ... and how it may fall with the number of examples
@@ -32,7 +33,9 @@ class InlierScores(NamedTuple):
     n_shot: np.ndarray
     quantile: np.ndarray
 
-    def at(self, n_way: float, n_shot: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+    def at(
+        self, n_way: float, n_shot: np.ndarray, rate: float, ahead: np.ndarray = NO_SCORES
+    ) -> np.ndarray:
         """Return the score that a share ``rate`` of inliers stays below.
 
         Between the ways and shots that were measured it is interpolated in their logarithms;

@@ -10,11 +10,11 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..nn import AUGMENTATIONS, METRICS
 from ..nn.backbones import BACKBONES
 from ..training._net import OPTIMIZERS
+from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike, Backbone, RandomState, Range
 
 

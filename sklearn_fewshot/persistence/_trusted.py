@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import chi2, f_classif, mutual_info_classif
-from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
 from torch import nn
 
 from .. import nn as package_nn
@@ -22,6 +21,7 @@ from ..calibration import Calibration, InlierScores, ShotBias
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
 from ..utils._attributes import ClassAttributes
+from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 
 #: Classes whose instances are made of attributes.
 OBJECTS: tuple[type, ...] = (FittedNetwork, ClassAttributes, MetadataRequest, MethodMetadataRequest)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
 from torch import nn
 
 from ..adapted import FewShotClassifier
 from ..learners._base import BaseMetaLearner
 from ..nn._stored import StoredModule
+from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 from ._archive import ModelFormatError
 from ._trusted import OBJECTS, TUPLES
 

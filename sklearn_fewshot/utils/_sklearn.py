@@ -9,6 +9,9 @@ are met in the same way in :mod:`sklearn_fewshot.training._sklearn_callbacks`.
 # public indexes them all.
 from sklearn.utils import _safe_indexing
 
+# 1.3. The requests for metadata that an estimator holds, which model files must know to store them.
+from sklearn.utils._metadata_requests import MetadataRequest, MethodMetadataRequest
+
 # 1.5. An ImportError that names the caller and what to install, worded as scikit-learn's own.
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
@@ -30,6 +33,8 @@ __all__ = [
     "HasMethods",
     "Interval",
     "InvalidParameterError",
+    "MetadataRequest",
+    "MethodMetadataRequest",
     "StrOptions",
     "_num_samples",
     "_safe_indexing",

@@ -148,8 +148,10 @@ def test_two_classes_give_one_column_positive_for_the_second(learner, table):
     )
     proba = classifier.predict_proba(table.X)
     assert proba.shape == (len(table.X), 2)
-    sharpness = learner._network.calibration.sharpness(classifier.class_count_)
-    np.testing.assert_allclose(proba[:, 1], 1 / (1 + np.exp(-sharpness * decision)), rtol=1e-9)
+    inverse_temperature = learner._network.calibration.inverse_temperature(classifier.class_count_)
+    np.testing.assert_allclose(
+        proba[:, 1], 1 / (1 + np.exp(-inverse_temperature * decision)), rtol=1e-9
+    )
 
 
 def test_one_class_is_certain(learner, table):
@@ -170,14 +172,14 @@ def test_queries_are_scored_in_bounded_blocks(learner, table, monkeypatch, metho
     classifier = learner.adapt(table.X_new, table.y_new)
     X = np.tile(table.X, (20, 1))
     expected = getattr(classifier, method)(X)
-    sizes, score = [], type(classifier._network).score
+    sizes, predict = [], type(classifier._network).predict
 
-    def spy(self, representation, embedding):
-        sizes.append(len(embedding))
-        return score(self, representation, embedding)
+    def spy(self, state, rows, count):
+        sizes.append(len(rows))
+        return predict(self, state, rows, count)
 
-    monkeypatch.setattr(type(classifier._network), "score", spy)
-    n_values = len(classifier.classes_) + classifier._context.embedding.shape[1]  # of a row
+    monkeypatch.setattr(type(classifier._network), "predict", spy)
+    n_values = len(classifier.classes_) + classifier._state["prototype"].shape[2]  # of a row
     monkeypatch.setattr(_few_shot, "SCORES_AT_A_TIME", n_values * 512)
     np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
     assert sizes == [512, 512, 512, 64]

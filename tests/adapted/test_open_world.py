@@ -27,11 +27,12 @@ from sklearn_fewshot import (
     ZeroShotProtoNetClassifier,
     adapt,
 )
-from sklearn_fewshot.calibration import _held_out as _posed
+from sklearn_fewshot.calibration import _held_out
 from sklearn_fewshot.calibration._model import ShotBias
 from sklearn_fewshot.episodes._sampler import EpisodePlan, EpisodeSampler
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
 from sklearn_fewshot.network import Representation
+from sklearn_fewshot.training import _meta_train
 
 NONE = "none"
 
@@ -69,14 +70,12 @@ def test_classes_of_few_examples_are_lifted_by_what_was_measured(make_any, table
     learner = make_any(max_epochs=1).fit(table.X, table.y)
     X, y = table.X_new[unequal], table.y_new[unequal]
     lifted = learner.adapt(X, y)
-    bias = ShotBias(strength=1.5, power=0.5, plenty=5.0)
+    bias = ShotBias(strength=1.5, power=0.5, saturation=5.0)
     learner._network.calibration = learner._network.calibration._replace(shot_bias=None)
     plain = learner.adapt(X, y).decision_function(table.X)
     learner._network.calibration = learner._network.calibration._replace(shot_bias=bias)
     scores = lifted.decision_function(table.X)
     offset = 1.5 * (np.array([1.0, 2.0, 4.0, 5.0]) ** -0.5 - 5.0**-0.5)
-    if (plain >= 0).all() and (plain <= 1).all():  # of a relation module, where odds are lifted
-        plain, scores = (np.log(s) - np.log1p(-s) for s in (plain, scores))
     np.testing.assert_allclose(scores - plain, np.tile(offset, (len(plain), 1)), atol=1e-4)
 
 
@@ -117,7 +116,7 @@ def test_unequal_shots_of_episodes_are_lifted_as_adapted_classifiers_do(make_any
             query[episode, place] = members[6:8]
     plan = EpisodePlan(support, query, classes)
     stored = network.stored(network.embed(table.X_new))
-    ((scores, target),) = network.score_episodes(stored, plan)
+    ((scores, target),) = network.score_plan(stored, plan)
     for episode, counts in enumerate(shots):
         given = support[episode][support[episode] >= 0]
         asked = query[episode][: len(counts)].ravel()
@@ -154,11 +153,13 @@ def test_probabilities_are_sharpened_and_keep_their_order(any_learner, table, un
     np.testing.assert_array_equal(
         classifier.classes_[proba.argmax(axis=1)], classifier.predict(table.X)
     )
-    sharpness = any_learner._network.calibration.sharpness(classifier.class_count_)
+    inverse_temperature = any_learner._network.calibration.inverse_temperature(
+        classifier.class_count_
+    )
     scores = classifier.decision_function(table.X)
     if (scores >= 0).all() and (scores <= 1).all():
         scores = np.log(scores) - np.log1p(-scores)
-    expected = softmax(sharpness * scores, axis=1)
+    expected = softmax(inverse_temperature * scores, axis=1)
     np.testing.assert_allclose(proba, expected, rtol=1e-4, atol=1e-7)
 
 
@@ -211,16 +212,16 @@ def test_at_rate_zero_nobody_seen_in_calibration_is_rejected(make_any, table, mo
     """Of every size of episodes: their worst query is at the threshold or above."""
     seen = []
 
-    def spy(asked):
-        seen.extend(asked)
-        return found(asked)
+    def spy(sizes):
+        seen.extend(sizes)
+        return found(sizes)
 
-    found = _posed.known_scores
-    monkeypatch.setattr(_posed, "known_scores", spy)
+    found = _held_out.tabulate_inlier_scores
+    monkeypatch.setattr(_held_out, "tabulate_inlier_scores", spy)
     learner = make_any(max_epochs=1).fit(table.X, table.y)
     for size in seen:
         threshold = learner._network.threshold(np.full(size.n_way, size.n_shot), 0.0, np.empty(0))
-        assert (size.best >= threshold[0] - 1e-9).all()
+        assert (size.logits.max(axis=1) >= threshold[0] - 1e-9).all()
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])
@@ -357,14 +358,12 @@ def test_training_again_keeps_or_renews_the_calibration(make_learner, table, par
 def test_refitted_learners_keep_what_held_out_classes_said(make_learner, table, monkeypatch):
     held_out = []
 
-    def spy(network, embedding, codes, groups, classes):
+    def spy(network, data, classes):
         held_out.append(classes)
-        return calibrate(network, embedding, codes, groups, classes)
+        return calibrate(network, data, classes)
 
-    from sklearn_fewshot.learners import _meta_learner as _training
-
-    calibrate = _training.calibrate
-    monkeypatch.setattr(_training, "calibrate", spy)
+    calibrate = _meta_train.calibrate
+    monkeypatch.setattr(_meta_train, "calibrate", spy)
     make_learner(refit=True, max_epochs=3).fit(table.X, table.y)
     assert len(held_out) == 1
     assert 0 < held_out[0].sum() < len(held_out[0])
@@ -390,15 +389,15 @@ def test_refined_means_are_those_of_soft_k_means(learner, half_labelled, table):
     embedding, is_labelled = network.embed(X).astype(float), y != "?"
     classes = np.unique(y[is_labelled])
     means = np.stack([embedding[y == k].mean(axis=0) for k in classes])
-    sharpness = network.calibration.sharpness(np.full(4, 2))
-    none = network.calibration.known.at(4, np.array([2]), 0.1)[0]
+    inverse_temperature = network.calibration.inverse_temperature(np.full(4, 2))
+    outlier = network.calibration.quantile(np.full(4, 2), 0.1, np.empty(0))[0]
     total, mass = 2.0 * means, np.full(4, 2.0)
     for x in embedding[~is_labelled]:
-        scores = [-learner.scale_ * np.sum((x - mean) ** 2) for mean in means] + [none]
-        share = softmax(sharpness * np.array(scores))[:4]
+        scores = [-learner.scale_ * np.sum((x - mean) ** 2) for mean in means] + [outlier]
+        share = softmax(inverse_temperature * np.array(scores))[:4]
         total, mass = total + share[:, None] * x, mass + share
-    np.testing.assert_allclose(classifier._context.embedding, total / mass[:, None], rtol=1e-6)
-    np.testing.assert_allclose(classifier._context.weight, mass, rtol=1e-6)
+    np.testing.assert_allclose(classifier._state["prototype"][0], total / mass[:, None], rtol=1e-6)
+    np.testing.assert_allclose(classifier._count, mass, rtol=1e-6)
     np.testing.assert_array_equal(classifier.class_count_, 2)
 
 
@@ -544,8 +543,8 @@ def test_calibration_is_finite_whatever_the_data_allow(make_any, sizes, params):
         warnings.filterwarnings("ignore", message=".*(training classes|validation classes)")
         learner = make_any(max_epochs=1, **params).fit(X, y, groups=np.arange(len(y)))
     found = learner._network.calibration
-    assert np.isfinite(found.log_sharpness).all()
-    assert np.isfinite(found.known.quantile).all()
+    assert np.isfinite(found.log_inverse_temperature).all()
+    assert np.isfinite(found.inliers.quantile).all()
     assert found.shot_bias is None or np.isfinite(found.shot_bias).all()
     classifier = learner.adapt(X[:1], y[:1], include_base=True)
     assert np.isfinite(classifier.predict_proba(X)).all()
@@ -567,7 +566,7 @@ def test_held_out_classes_that_make_no_episode_give_way_to_all(make_learner, tab
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*too few examples")
         learner = make_learner(validation_classes=["base-0", "base-3"], max_epochs=1).fit(X, y)
-    assert learner._network.calibration.known.n_way.max() == 7
+    assert learner._network.calibration.inliers.n_way.max() == 7
 
 
 def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkeypatch):
@@ -576,9 +575,10 @@ def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkey
     X = rng.normal(size=(10, 6))[y] + rng.normal(size=(120, 6))
     seen = []
 
-    def spy(network, embedding, codes, support, queries, new):
-        seen.append((set(groups[support[np.isin(codes[support], new)]]), set(groups[queries])))
-        return pose(network, embedding, codes, support, queries, new)
+    def spy(network, data, support, queries, new):
+        is_new = np.isin(data.codes[support], new)
+        seen.append((set(groups[support[is_new]]), set(groups[queries])))
+        return score_split(network, data, support, queries, new)
 
     class Sampler(EpisodeSampler):
         def plan(self, n_episodes, rng):
@@ -588,9 +588,9 @@ def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkey
                 seen.append((set(of_row[support[support >= 0]]), set(of_row[query[query >= 0]])))
             return plan
 
-    pose = _posed._pose
-    monkeypatch.setattr(_posed, "_pose", spy)
-    monkeypatch.setattr(_posed, "EpisodeSampler", Sampler)
+    score_split = _held_out._score_split
+    monkeypatch.setattr(_held_out, "_score_split", spy)
+    monkeypatch.setattr(_held_out, "EpisodeSampler", Sampler)
     held_out = np.flatnonzero(y >= 5)
     learner = make_learner(max_epochs=1, validation_classes=np.arange(5, 10))
     learner.fit(X, y, groups=groups)

@@ -6,15 +6,15 @@ from scipy.special import softmax
 
 from sklearn_fewshot.calibration._model import (
     LEVELS,
-    QUERIES_OF_PRIOR,
-    Asked,
+    PRIOR_WEIGHT,
     Calibration,
-    KnownScores,
-    Posing,
+    InlierScores,
+    OldAndNew,
+    SampledQueries,
     ShotBias,
-    fit_log_sharpness,
+    fit_log_inverse_temperature,
     fit_shot_bias,
-    known_scores,
+    tabulate_inlier_scores,
 )
 
 # ------------------------------------------------------------------ scores of known queries
@@ -25,7 +25,7 @@ def known():
     """Scores between -way and -way / shot, so that every entry of the table differs."""
     n_way, n_shot = np.array([2, 8]), np.array([1, 4, 16])
     quantile = [[-w + LEVELS * (w - w / s + 1) for s in n_shot] for w in n_way]
-    return KnownScores(n_way, n_shot, np.array(quantile))
+    return InlierScores(n_way, n_shot, np.array(quantile))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.123, 0.995])
@@ -54,7 +54,7 @@ def test_queries_of_the_task_join_those_that_were_measured(known, rate):
     """Recomputed by repeating: every measured score a hundred times, those of the task more."""
     ahead = np.array([-3.0, 0.1, 0.2, 0.3])
     measured = known.quantile[1, 1]
-    times = round(100 * len(measured) / QUERIES_OF_PRIOR)
+    times = round(100 * len(measured) / PRIOR_WEIGHT)
     every = np.repeat(np.append(measured, np.median(measured) + ahead), [100] * 101 + [times] * 4)
     found = known.at(8, np.array([4]), rate, ahead)[0]
     least = 0.02 * np.ptp(every)
@@ -71,39 +71,39 @@ def test_at_rate_zero_nobody_seen_is_below(known):
 def test_the_table_has_a_row_for_each_way():
     rng = np.random.default_rng(0)
     sizes = [(way, shot) for way in (2, 5) for shot in (1, 3, 9)]
-    asked = [Asked(np.zeros((7, w)), np.zeros(7, int), rng.normal(size=7), w, s) for w, s in sizes]
-    table = known_scores(asked)
+    asked = [SampledQueries(rng.normal(size=(7, w)), np.zeros(7, int), w, s) for w, s in sizes]
+    table = tabulate_inlier_scores(asked)
     np.testing.assert_array_equal(table.n_way, [2, 5])
     np.testing.assert_array_equal(table.n_shot, [1, 3, 9])
     for size, (way, shot) in zip(asked, sizes, strict=True):
         row = table.quantile[list(table.n_way).index(way), list(table.n_shot).index(shot)]
-        np.testing.assert_array_equal(row, np.quantile(size.best, LEVELS))
+        np.testing.assert_array_equal(row, np.quantile(size.logits.max(axis=1), LEVELS))
 
 
-# ------------------------------------------------------------------ sharpness
+# ------------------------------------------------------------------ inverse_temperature
 
 
-def asked_of(sharpness, n_way, n_shot, n_queries=4000, seed=0):
-    """Queries whose right class is drawn with the probabilities of that sharpness."""
+def asked_of(inverse_temperature, n_way, n_shot, n_queries=4000, seed=0):
+    """Queries whose right class is drawn with the probabilities of that inverse_temperature."""
     rng = np.random.default_rng([seed, n_way, n_shot])
     logits = 2.0 * rng.normal(size=(n_queries, n_way))
-    proba = softmax(sharpness * logits, axis=1)
+    proba = softmax(inverse_temperature * logits, axis=1)
     target = (proba.cumsum(axis=1) > rng.uniform(size=(n_queries, 1))).argmax(axis=1)
-    return Asked(logits, target, logits.max(axis=1), n_way, n_shot)
+    return SampledQueries(logits, target, n_way, n_shot)
 
 
-def test_the_sharpness_by_which_answers_were_drawn_is_found():
+def test_the_inverse_temperature_by_which_answers_were_drawn_is_found():
     coefficients = -1.0, 0.3, 0.4
     asked = [
         asked_of(np.exp(np.dot(coefficients, [1, np.log(way), np.log(shot)])), way, shot)
         for way in (2, 5, 20)
         for shot in (1, 3, 10)
     ]
-    found = fit_log_sharpness(asked)
+    found = fit_log_inverse_temperature(asked)
     np.testing.assert_allclose(found, coefficients, atol=0.06)
     for size in asked:
-        sharpness = np.exp(np.dot(found, [1, np.log(size.n_way), np.log(size.n_shot)]))
-        confidence = softmax(sharpness * size.logits, axis=1).max(axis=1).mean()
+        inverse_temperature = np.exp(np.dot(found, [1, np.log(size.n_way), np.log(size.n_shot)]))
+        confidence = softmax(inverse_temperature * size.logits, axis=1).max(axis=1).mean()
         accuracy = np.mean(size.logits.argmax(axis=1) == size.target)
         assert confidence == pytest.approx(accuracy, abs=0.02)
 
@@ -112,32 +112,34 @@ def test_the_sharpness_by_which_answers_were_drawn_is_found():
 def test_always_right_and_never_right_are_finite(right):
     logits = np.tile([1.0, 0.0, 0.0], (50, 1))
     target = np.zeros(50, int) if right else np.ones(50, int)
-    found = fit_log_sharpness([Asked(logits, target, logits.max(axis=1), 3, 1)])
+    found = fit_log_inverse_temperature([SampledQueries(logits, target, 3, 1)])
     assert np.isfinite(found).all()
     proba = softmax(np.exp(found[0]) * logits[0])[0]
     assert 0.95 < proba < 0.995 if right else proba < 0.4
 
 
 def test_one_size_shows_no_trend():
-    found = fit_log_sharpness([asked_of(0.5, 4, 2)])
+    found = fit_log_inverse_temperature([asked_of(0.5, 4, 2)])
     at_hand = np.dot(found, [1, np.log(4), np.log(2)])
     assert np.exp(at_hand) == pytest.approx(0.5, rel=0.1)
 
 
-def test_sharpness_goes_by_the_geometric_mean_of_the_shots_within_what_was_measured(known):
+def test_the_temperature_goes_by_the_geometric_mean_of_the_shots_within_what_was_measured(
+    known,
+):
     calibration = Calibration((0.1, 0.2, 0.3), known, None)
     count = np.array([1, 4, 16, 4])
     expected = np.exp(0.1 + 0.2 * np.log(4) + 0.3 * np.log(4))
-    assert calibration.sharpness(count) == pytest.approx(expected)
-    largest = calibration.sharpness(np.full(8, 16))
-    assert calibration.sharpness(np.full(5000, 700)) == largest
+    assert calibration.inverse_temperature(count) == pytest.approx(expected)
+    largest = calibration.inverse_temperature(np.full(8, 16))
+    assert calibration.inverse_temperature(np.full(5000, 700)) == largest
 
 
 # ------------------------------------------------------------------ few examples beside many
 
 
 def test_the_offset_is_what_a_class_lacks_more_than_the_largest():
-    bias = ShotBias(strength=3.0, power=0.5, plenty=25.0)
+    bias = ShotBias(strength=3.0, power=0.5, saturation=25.0)
     count = np.array([[1, 4, 25, 100, 0], [7, 7, 7, 7, 0]])
     expected = [3.0 * (k**-0.5 - 25**-0.5) for k in (1, 4, 25, 25)]
     np.testing.assert_allclose(bias.offset(count)[0], [*expected, 0.0], atol=1e-15)
@@ -147,7 +149,7 @@ def test_the_offset_is_what_a_class_lacks_more_than_the_largest():
 def posing_of(gap, n_new, is_new, code):
     """Queries that are answered rightly if and only if their own side wins."""
     old, new = np.full(len(gap), 50), np.full(len(gap), n_new)
-    return Posing(gap, old, new, ~is_new, is_new, code, is_new)
+    return OldAndNew(gap, old, new, ~is_new, is_new, code, is_new)
 
 
 def test_the_harmonic_mean_is_of_mean_recalls():

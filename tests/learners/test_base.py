@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_fewshot.learners import _meta_learner as _training
+from sklearn_fewshot.training import _meta_train
 
 PREDICTIONS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
 
@@ -29,8 +29,8 @@ def tasks(monkeypatch):
         seen.append((task, params["max_epochs"]))
         return train(module, criterion, task, **params)
 
-    train = _training.train
-    monkeypatch.setattr(_training, "train", spy)
+    train = _meta_train.train
+    monkeypatch.setattr(_meta_train, "train", spy)
     return seen
 
 
@@ -146,8 +146,10 @@ def test_a_picture_hardly_depends_on_how_many_come_with_it(picture_learner, pict
 def test_probabilities_and_predictions_follow_the_scores(learner, table):
     scores = learner.decision_function(table.X)
     proba = learner.predict_proba(table.X)
-    sharpness = learner._network.calibration.sharpness(np.unique(table.y, return_counts=True)[1])
-    expected = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
+    inverse_temperature = learner._network.calibration.inverse_temperature(
+        np.unique(table.y, return_counts=True)[1]
+    )
+    expected = np.exp(inverse_temperature * (scores - scores.max(axis=1, keepdims=True)))
     np.testing.assert_allclose(proba, expected / expected.sum(axis=1, keepdims=True))
     np.testing.assert_array_equal(learner.predict(table.X), learner.classes_[scores.argmax(axis=1)])
     np.testing.assert_array_equal(learner.score_samples(table.X), scores.max(axis=1))
@@ -338,11 +340,9 @@ def test_support_and_query_of_an_episode_share_no_group(make_learner, table, tas
     plan = training_plan(task)
     for support, query in zip(plan.support, plan.query, strict=True):
         assert not set(writer[support[support >= 0]]) & set(writer[query[query >= 0]])
-    valid = task.valid
-    for support, weight, query, target in zip(
-        valid.batch.support, valid.batch.weight, valid.batch.query, valid.target, strict=True
-    ):
-        support, query = valid.rows[support[weight > 0]], valid.rows[query[target >= 0]]
+    plan, rows = task.valid.plan, task.valid.rows
+    for support, query in zip(plan.support, plan.query, strict=True):
+        support, query = rows[support[support >= 0]], rows[query[query >= 0]]
         assert not set(writer[support]) & set(writer[query])
 
 

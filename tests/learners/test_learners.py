@@ -202,7 +202,7 @@ def test_a_pickle_is_small_and_predicts_the_same(fitted, toy, unequal):
     pickled = pickle.dumps(fitted)
     weights = sum(v.numel() * v.element_size() for v in fitted.module_.state_dict().values())
     kept = sum(array.nbytes for array in fitted.representation_[:3])
-    kept += fitted._network.calibration.known.quantile.nbytes
+    kept += fitted._network.calibration.inliers.quantile.nbytes
     assert len(pickled) < weights + kept + 20_000
     loaded = pickle.loads(pickled)
     pairs = [(loaded, fitted), (loaded.adapt(*unequal), fitted.adapt(*unequal))]

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
 
 from sklearn_fewshot import SiameseNetClassifier, ZeroShotProtoNetClassifier
-from sklearn_fewshot.learners._base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner
 from sklearn_fewshot.training._net import TrainingDiverged
 
 pytest.importorskip("sklearn.callback")  # from scikit-learn 1.9 on

@@ -24,9 +24,9 @@ from sklearn_fewshot import (
     ZeroShotProtoNetClassifier,
     ZeroShotRelationNetClassifier,
 )
-from sklearn_fewshot.learners import _meta_learner as _training
+from sklearn_fewshot.learners import _base
 from sklearn_fewshot.nn.backbones import MLP
-from sklearn_fewshot.training import _checkpoint
+from sklearn_fewshot.training import _checkpoint, _meta_train
 from sklearn_fewshot.training._checkpoint import CheckpointPart, opened
 from sklearn_fewshot.training._fingerprint import fingerprint
 
@@ -260,7 +260,7 @@ def test_callbacks_go_on_with_what_is_plain(make_learner, table, tmp_path, stop_
 
 def test_a_drawn_seed_is_taken_up_again(make_learner, table, tmp_path, stop_after, monkeypatch):
     seeds = iter([11, 11, 12, 13])
-    monkeypatch.setattr(_training, "draw_seed", lambda random_state: next(seeds))
+    monkeypatch.setattr(_base, "draw_seed", lambda random_state: next(seeds))
     expected = make_learner(random_state=None).fit(table.X, table.y)
     learner = make_learner(random_state=None, checkpoint=tmp_path)
     stop_after(1)
@@ -402,7 +402,7 @@ def test_an_end_between_training_and_calibration_costs_no_epoch(
     learner = make_learner(checkpoint=tmp_path, callbacks=[Trip()])
     Trip.n_left = 0
     with monkeypatch.context() as patch:
-        patch.setattr(_training, "calibrate", Trip.on_epoch_end)  # any function that raises here
+        patch.setattr(_meta_train, "calibrate", Trip.on_epoch_end)  # any function that raises here
         with pytest.raises(TypeError):
             learner.fit(table.X, table.y)
     assert Trip.n_left == -2
@@ -601,7 +601,7 @@ def test_without_a_checkpoint_nothing_is_hashed_or_written(make_learner, table, 
         raise AssertionError
 
     for module, name in (
-        (_training, "fingerprint"),
+        (_base, "fingerprint"),
         (_checkpoint, "fingerprint"),
         (CheckpointPart, "save"),
     ):

@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
 
 from sklearn_fewshot.network import Recipe
-from sklearn_fewshot.nn import DataTensor
+from sklearn_fewshot.nn import DataTensor, EmbeddingModule
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.training import _start
 from sklearn_fewshot.training._start import Untrained, discriminant_projection
@@ -83,7 +83,8 @@ def test_classes_without_spread_keep_their_distances():
 
 
 def untrained(n_features):
-    recipe = Recipe("residual_mlp", (n_features,), {}, None, PrototypicalHead, {})
+    options = {"backbone": "residual_mlp", "head": PrototypicalHead}
+    recipe = Recipe(EmbeddingModule, (n_features,), options)
     module = recipe.build()
     return Untrained(recipe, module, module)
 

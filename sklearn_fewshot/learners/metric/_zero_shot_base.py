@@ -10,7 +10,6 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ...adapted import FewShotClassifier
@@ -28,6 +27,7 @@ from ...utils._attributes import (
     check_described,
 )
 from ...utils._html import range_text
+from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
 from .._base import BaseMetaLearner

@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from sklearn_fewshot import BaselineClassifier
-from sklearn_fewshot.learners import _meta_learner as _training
 from sklearn_fewshot.model_selection import episodic_score
 from sklearn_fewshot.nn import ClassifierModule, CosineClassifier, SampleLoader
 from sklearn_fewshot.nn.heads import CentroidHead, LogisticHead
+from sklearn_fewshot.training import _meta_train
 
 BUDGET = {
     "n_way": 5,
@@ -37,16 +37,16 @@ def trained(monkeypatch):
         seen.append((module, task))
         return train(module, criterion, task, **params)
 
-    train = _training.train
-    monkeypatch.setattr(_training, "train", spy)
+    train = _meta_train.train
+    monkeypatch.setattr(_meta_train, "train", spy)
     return seen
 
 
 def served(task, n_epochs=10):
     """Return rows and classes of some epochs of training."""
     batches = [batch for _ in range(n_epochs) for batch in task.train]
-    inputs = torch.cat([inputs for inputs, _ in batches]).numpy()
-    return inputs, torch.cat([target[0] for _, target in batches]).numpy()
+    inputs = torch.cat([batch.inputs for batch in batches]).numpy()
+    return inputs, torch.cat([batch.target for batch in batches]).numpy()
 
 
 # ------------------------------------------------------------------ training
@@ -76,15 +76,14 @@ def test_the_second_training_has_all_classes(trained, table):
 def test_the_validation_episodes_are_those_of_the_family(trained, table):
     learner = make(n_way=2, n_query=4).fit(table.X, table.y)
     ((_, task),) = trained
-    assert task.valid.batch.n_classes == 2
-    assert task.valid.batch.query.shape[1] == 8
+    assert task.valid.plan.query.shape[1:] == (2, 4)
     assert {"valid_acc", "valid_loss", "train_loss"} <= set(learner.history_[0])
 
 
 def test_an_epoch_has_as_many_batches_as_asked_for(trained, table):
     make(episodes_per_epoch=3, batch_size=17, validation_fraction=0.0).fit(table.X, table.y)
     ((_, task),) = trained
-    assert [len(inputs) for inputs, _ in task.train] == [17] * 3
+    assert [len(batch.inputs) for batch in task.train] == [17] * 3
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from sklearn_fewshot import RelationNetClassifier
 from sklearn_fewshot.nn import PairSquaredError
@@ -34,12 +35,12 @@ def fitted(toy):
     return make().fit(toy.X, toy.y)
 
 
-def test_scores_are_between_zero_and_one_and_probabilities_are_shares_of_odds(fitted, toy):
+def test_probabilities_are_shares_of_the_odds_of_the_relation_scores(fitted, toy):
     classifier = fitted.adapt(toy.X_new, toy.y_new)
     scores, proba = classifier.decision_function(toy.X), classifier.predict_proba(toy.X)
-    assert ((scores >= 0) & (scores <= 1)).all()
-    sharpness = fitted._network.calibration.sharpness(classifier.class_count_)
-    odds = (scores / (1.0 - scores)) ** sharpness
+    inverse_temperature = fitted._network.calibration.inverse_temperature(classifier.class_count_)
+    relation = expit(scores)
+    odds = (relation / (1.0 - relation)) ** inverse_temperature
     np.testing.assert_allclose(proba, odds / odds.sum(axis=1, keepdims=True), rtol=1e-6)
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
     np.testing.assert_array_equal(classifier.score_samples(toy.X), scores.max(axis=1))
@@ -133,7 +134,7 @@ def test_vectors_start_as_a_distance_whatever_their_size(factor, table):
     classifier = learner.adapt(factor * table.X_new, table.y_new)
     assert classifier.score(factor * table.X_new, table.y_new) > 0.8
     scores = classifier.decision_function(factor * table.X_new)
-    assert 0.01 < np.median(scores) < 0.5
+    assert 0.01 < np.median(expit(scores)) < 0.5
 
 
 def test_a_random_perceptron_in_front_does_not_silence_the_relation_module():

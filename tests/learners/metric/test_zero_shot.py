@@ -26,9 +26,10 @@ from sklearn_fewshot import (
 )
 from sklearn_fewshot.episodes._holdout import reserved_rows
 from sklearn_fewshot.episodes._sampler import EpisodeSampler
-from sklearn_fewshot.learners.metric._zero_shot import _QuerySampler
 from sklearn_fewshot.model_selection import ClassKFold, episodic_score, generalized_accuracy
 from sklearn_fewshot.training._attribute_regression import attribute_regression
+from sklearn_fewshot.training._config import TrainingConfig
+from sklearn_fewshot.training._data import QuerySampler
 
 METHODS = ("predict_proba", "decision_function", "score_samples")
 BUDGET = {"n_way": 6, "n_query": 3, "episodes_per_epoch": 5, "max_epochs": 2, "random_state": 0}
@@ -624,7 +625,7 @@ def test_episodes_are_queries_that_know_their_class(n_query):
     rows, members = np.flatnonzero(drawn[codes]), np.flatnonzero(drawn)
     within = np.searchsorted(members, codes[rows])
     size = {"n_way": (2, 4), "n_shot": 1, "n_query": max(1, n_query - 1)}
-    sampler = _QuerySampler(EpisodeSampler(within, **size, rows=rows), members, n_query)
+    sampler = QuerySampler(EpisodeSampler(within, **size, rows=rows), members, n_query)
     plan = sampler.plan(50, np.random.default_rng(0))
     assert plan.support.shape[2] == 0
     assert plan.query.shape[2] == n_query
@@ -654,7 +655,7 @@ def test_groups_of_classes_stay_on_one_side(make, described, monkeypatch):
     family = np.array([label[-1] for label in described.y])
     seen = []
     monkeypatch.setattr(
-        "sklearn_fewshot.learners.metric._zero_shot.best_handicap",
+        "sklearn_fewshot.training._attribute_start.best_penalty",
         lambda *args: seen.append(args[3]) or 0.0,
     )
     given = {"class_attributes": described.everything}
@@ -723,7 +724,7 @@ def test_the_calibrated_bias_serves_both_sides(generalized):
     assert calibrated.seen < without.seen
 
 
-def test_base_classes_are_handicapped_beside_new_ones_only(make, cls, described):
+def test_base_classes_are_penalised_beside_new_ones_only(make, cls, described):
     given = {"class_attributes": described.everything}
     learner = make(seen_bias=0.25, max_epochs=0).fit(described.X, described.y, **given)
     assert learner.seen_bias_ == 0.25
@@ -738,7 +739,7 @@ def test_base_classes_are_handicapped_beside_new_ones_only(make, cls, described)
     if cls is ZeroShotProtoNetClassifier:
         lowered = of_base - 0.25 * learner.scale_
     else:
-        lowered = of_base * np.exp(-0.25)
+        lowered = of_base - 0.25  # of the logarithm of the relation score
     np.testing.assert_allclose(scores[:, is_base], lowered, rtol=1e-5, atol=1e-6)
     one_base = {**new, **described.of(described.y[:1])}
     mixed = learner.adapt(class_attributes=one_base)
@@ -779,13 +780,13 @@ def test_calibration_compares_held_out_classes_with_rows_kept_from_training(
         calls.append((right, codes, is_seen))
         return 0.125
 
-    monkeypatch.setattr("sklearn_fewshot.learners.metric._zero_shot.best_handicap", spy)
+    monkeypatch.setattr("sklearn_fewshot.training._attribute_start.best_penalty", spy)
     held_out = np.unique(described.y)[:6]
     learner = make(validation_classes=held_out, max_epochs=1)
-    sampler = type(learner)._sampler
+    sampler = TrainingConfig.sampler
     monkeypatch.setattr(
-        type(learner),
-        "_sampler",
+        TrainingConfig,
+        "sampler",
         lambda self, data, drawn: plans.append(data) or sampler(self, data, drawn),
     )
     learner.fit(described.X, described.y, class_attributes=described.everything)
@@ -816,8 +817,8 @@ def test_rows_are_thinned_whatever_their_order(make, described, order, monkeypat
         codes.append(of_rows)
         return attribute_regression(features, of_rows, *args)
 
-    monkeypatch.setattr("sklearn_fewshot.learners.metric._zero_shot.attribute_regression", spy)
-    monkeypatch.setattr("sklearn_fewshot.learners.metric._zero_shot.MAX_ROWS", 80)
+    monkeypatch.setattr("sklearn_fewshot.training._attribute_start.attribute_regression", spy)
+    monkeypatch.setattr("sklearn_fewshot.training._attribute_start.MAX_ROWS", 80)
     make(validation_fraction=0.0).fit(described.X[rows], described.y[rows], **given)
     np.testing.assert_array_equal(np.bincount(codes[0]), np.full(20, 4))
 
@@ -857,7 +858,7 @@ def test_groups_of_samples_are_kept_from_training_whole(make, described, monkeyp
     groups = np.arange(len(described.y)) % 40
     plans = []
     monkeypatch.setattr(
-        "sklearn_fewshot.learners.metric._zero_shot.reserved_rows",
+        "sklearn_fewshot.learners.metric._zero_shot_base.reserved_rows",
         lambda codes, given, *args: plans.append(given) or reserved_rows(codes, given, *args),
     )
     given = {"class_attributes": described.everything}

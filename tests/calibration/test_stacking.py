@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn_fewshot.calibration._generalized import best_handicap, harmonic_mean
 
+from sklearn_fewshot.calibration import best_penalty, harmonic_mean
 from sklearn_fewshot.model_selection import generalized_accuracy
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -101,7 +101,7 @@ def test_the_handicap_is_the_best_there_is(seed, n, ties):
     places = np.unique(ahead)
     thresholds = [-1e6, *(places[1:] + places[:-1]) / 2, 1e6]
     best = max(harmonic_mean_at(t, *given_) for t in thresholds)
-    handicap = best_handicap(*given_)
+    handicap = best_penalty(*given_)
     assert np.isfinite(handicap)
     if best > 0:
         assert harmonic_mean_at(handicap, *given_) == pytest.approx(best)
@@ -113,8 +113,8 @@ def test_the_order_of_the_samples_does_not_matter():
     rng = np.random.default_rng(0)
     ahead, right, codes = rng.normal(size=50), rng.random(50) < 0.8, rng.integers(6, size=50)
     is_seen, order = np.arange(6) < 3, rng.permutation(50)
-    expected = best_handicap(ahead, right, codes, is_seen)
-    assert best_handicap(ahead[order], right[order], codes[order], is_seen) == expected
+    expected = best_penalty(ahead, right, codes, is_seen)
+    assert best_penalty(ahead[order], right[order], codes[order], is_seen) == expected
 
 
 def test_a_lead_of_all_seen_classes_is_taken_back():
@@ -122,7 +122,7 @@ def test_a_lead_of_all_seen_classes_is_taken_back():
     codes = np.repeat(np.arange(6), 50)
     is_seen = np.arange(6) < 3
     ahead = np.where(is_seen[codes], 1.0, -1.0) + 5.0 + 0.1 * rng.normal(size=300)
-    assert best_handicap(ahead, np.ones(300, bool), codes, is_seen) == pytest.approx(5.0, abs=0.8)
+    assert best_penalty(ahead, np.ones(300, bool), codes, is_seen) == pytest.approx(5.0, abs=0.8)
 
 
 def test_the_harmonic_mean_is_zero_where_one_side_is():
