@@ -34,7 +34,7 @@ from sklearn_fewshot import (
     SiameseNetClassifier,
 )
 from sklearn_fewshot.episodes._sampler import EpisodeSampler
-from sklearn_fewshot.nn import EpisodicModule, autocast, evaluating, over_stored_rows
+from sklearn_fewshot.nn import EmbeddingModule, evaluating, score_plan, take_rows
 from sklearn_fewshot.nn._data import as_input, as_tensor
 
 from . import _data
@@ -143,17 +143,13 @@ def scorer(X: np.ndarray, y: np.ndarray) -> Callable[[Any], float]:
     plan = sampler.plan(N_EPISODES, np.random.default_rng(0))
     inputs = as_input(as_tensor(X), 1 / 255)
 
-    def score(module: EpisodicModule) -> float:
-        hits = []
+    def score(module: EmbeddingModule) -> float:
         with evaluating(module):
-            with autocast(inputs.device, module.autocast_dtype):
-                parts = [module.backbone(part).float() for part in inputs.split(128)]
-            embedding = torch.cat(parts)
-            for start in range(0, N_EPISODES, 50):
-                batch, target = over_stored_rows(plan.take(slice(start, start + 50)))
-                scores = module.score_episodes(embedding, batch)
-                hits.append((scores.argmax(dim=-1) == target).double().mean())
-        return float(torch.stack(hits).mean())
+            embedding = torch.cat([module.embed(part) for part in inputs.split(128)])
+            take = partial(take_rows, embedding)
+            parts = score_plan(module, plan, take, device=inputs.device)
+            hits = torch.cat([logits.argmax(dim=-1) == target for logits, target in parts])
+        return float(hits.double().mean())
 
     return score
 
@@ -176,7 +172,7 @@ def compare_precisions(seed: int) -> dict[str, Any]:
         for dtype, stored in embedding.items():
             parts = [
                 (scores.argmax(axis=2), target)
-                for scores, target in network.score_episodes(stored, plan)
+                for scores, target in network.score_plan(stored, plan)
             ]
             answers[dtype] = np.concatenate([answer for answer, _ in parts])
             accuracy[dtype] = np.mean(np.concatenate([a == target for a, target in parts]))

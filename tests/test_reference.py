@@ -3,12 +3,13 @@
 import doctest
 import importlib
 import inspect
-import pkgutil
+import types
 
 import pytest
 
 import sklearn_fewshot
 from docs.api_reference import DATA, PAGES
+from tests.public_modules import public_modules
 
 PREFIX = f"{sklearn_fewshot.__name__}."
 # Forms of numpydoc that the docstrings do not follow, with the reason.
@@ -34,12 +35,11 @@ NOT_ASKED_OF = {
 
 
 def public_names():
-    """Yield the names in ``__all__`` of the package and of its modules without private parts."""
-    found = pkgutil.walk_packages(sklearn_fewshot.__path__, PREFIX)
-    modules = [sklearn_fewshot.__name__, *(info.name for info in found if "._" not in info.name)]
-    for module in modules:
-        for name in getattr(importlib.import_module(module), "__all__", ()):
-            yield f"{module}.{name}"
+    """Yield the names in ``__all__`` of the public modules, but for aliases of types."""
+    for module in public_modules():
+        for name in getattr(module, "__all__", ()):
+            if not isinstance(getattr(module, name), types.GenericAlias):
+                yield f"{module.__name__}.{name}"
 
 
 def get(name):

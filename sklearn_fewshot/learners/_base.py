@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -274,7 +275,10 @@ class BaseMetaLearner(
 
     def _describe(self, trained: Trained) -> dict[str, Any]:
         """Return all attributes of the learner as if training had ended here."""
-        return vars(self) | self._fitted_attributes(trained)
+        learner = copy.copy(self)  # without what belongs to this fit alone
+        vars(learner).update(self._fitted_attributes(trained))
+        del learner.net_  # which is not done yet
+        return vars(learner)
 
     # ------------------------------------------------------------------ interrupted fits
 

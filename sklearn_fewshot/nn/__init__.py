@@ -1,7 +1,7 @@
 """Torch parts: the verbs of networks, heads, backbones, losses, loader. No scikit-learn in here."""
 
 from ._augment import AUGMENTATIONS, resolve_augmentation
-from ._batch import EpisodeBatch, SampleBatch, Take, is_padding, take_rows
+from ._batch import EpisodeBatch, SampleBatch, is_padding, take_rows
 from ._collate import collate, over_stored_rows, to_device, with_values
 from ._data import DataTensor
 from ._distances import METRICS, get_metric
@@ -44,7 +44,6 @@ __all__ = [
     "SampleLoader",
     "State",
     "Support",
-    "Take",
     "ValidationEpisodes",
     "autocast",
     "chunk_sizes",

@@ -115,6 +115,13 @@ class SampleBatch(NamedTuple):
         Samples.
     target : int64 tensor of shape (n_rows,)
         Their classes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import SampleBatch
+    >>> SampleBatch(torch.zeros(3, 4), torch.tensor([0, 2, 1])).inputs.shape
+    torch.Size([3, 4])
     """
 
     inputs: Tensor

@@ -105,6 +105,14 @@ class EmbedsRows:
 
     Every distinct row is then embedded once, however many episodes it takes part in; there is an
     embedding to look at, and it can be frozen.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import EmbeddingModule, EmbedsRows
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> isinstance(EmbeddingModule(Identity((4,)), PrototypicalHead()), EmbedsRows)
+    True
     """
 
     def embed(self, inputs: Tensor) -> Tensor:
@@ -125,6 +133,17 @@ class Joins:
 
     Without it an adapted classifier keeps its support rows and adapts again to all of them when
     more examples come.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import EmbeddingModule, Support
+    >>> from sklearn_fewshot.nn.backbones import Identity
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> module = EmbeddingModule(Identity((2,)), PrototypicalHead())
+    >>> support = Support(torch.rand(1, 5, 2), torch.tensor([[0, 1, 1, 0, 1]]), torch.ones(1, 5), 2)
+    >>> module.condense(support).weight  # one item a class
+    tensor([[2., 3.]])
     """
 
     def condense(self, support: Support) -> Support:

@@ -179,18 +179,24 @@ def test_networks_are_compared_with_their_weights_before_they_are_built(piped, p
     width = call("DictNode", "builtins.dict", {"embedding_dim": plain(10**9)})
     width["key_types"] = listed(call("TypeNode", "builtins.str", None))
     named = call("TypeNode", "sklearn_fewshot.nn.backbones._plain.MLP", None)
-    for forged in (
-        {"input_shape": arguments(7)},
-        {"backbone_options": width},
-        {"backbone": named, "input_shape": arguments(10**9)},
+    for shape, options in (
+        (7, {}),
+        (None, {"backbone_options": width}),
+        (10**9, {"backbone": named}),
     ):
         save_model(piped, path)
 
-        def change(schema, forged=forged):
+        def change(schema, shape=shape, options=options):
             for state in states(schema):
                 if state["__class__"] == "Recipe":
-                    for name, value in forged.items():
-                        state["content"][Recipe._fields.index(name)] = value
+                    if shape is not None:
+                        state["content"][Recipe._fields.index("input_shape")] = arguments(shape)
+                    known = state["content"][Recipe._fields.index("options")]
+                    for name, value in options.items():
+                        if name not in known["content"]:
+                            string = call("TypeNode", "builtins.str", None)
+                            known["key_types"]["content"].append(string)
+                        known["content"][name] = value
 
         forge(path, change)
         with pytest.raises(ModelFormatError, match="weights are not those of the network"):

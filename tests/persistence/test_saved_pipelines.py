@@ -36,7 +36,6 @@ from sklearn_fewshot import (
     FewShotClassifier,
     FrozenEncoder,
     ModelFormatError,
-    ProtoNetClassifier,
     adapt,
     load_model,
     make_fewshot_pipeline,
@@ -45,6 +44,7 @@ from sklearn_fewshot import (
 from sklearn_fewshot.base import BaseFewShotLearner, with_common_parameters
 from sklearn_fewshot.nn import backbones, heads
 from sklearn_fewshot.persistence._trusted import own_types
+from sklearn_fewshot.training import _start
 from tests.persistence.equality import check_equal
 
 
@@ -258,7 +258,7 @@ def test_trust_is_a_collection_of_names(small, path):
 def test_a_start_as_a_projection_of_other_width(
     make_learner, table, through_file, monkeypatch, backbone, frozen
 ):
-    monkeypatch.setattr(ProtoNetClassifier, "_prefers_projection", lambda *args: True)
+    monkeypatch.setattr(_start, "_prefers_projection", lambda *args: True)
     learner = make_learner(backbone=backbone, freeze_backbone=frozen).fit(table.X, table.y)
     assert learner.transform(table.X).shape[1] < table.X.shape[1]
     loaded = through_file(learner)

@@ -274,7 +274,7 @@ def test_without_them_nothing_is_copied_or_scored(make_learner, table, monkeypat
     def refuse(*args):
         raise AssertionError("nobody asked")
 
-    monkeypatch.setattr(BaseFewShotLearner, "_as_of_now", refuse)
+    monkeypatch.setattr(BaseFewShotLearner, "_describe", refuse)
     learner = make_learner(refit=True).fit(table.X, table.y)
     assert not [name for name in vars(learner) if "callback" in name and name != "callbacks"]
     learner.set_callbacks(Follower()).fit(table.X, table.y)  # does not ask for the learner
