@@ -32,9 +32,8 @@ from .nn import (
 from .nn._data import as_input, as_tensor
 from .nn.backbones import Identity, embedding_shape
 from .nn.heads import PrototypicalHead
+from .utils._blocks import blocks
 
-SCORES_AT_A_TIME = 2**22  # float64 scores held at once: 32 MiB
-VALUES_AT_A_TIME = 2**23  # of embeddings that become means: 64 MiB in float64
 OUTLIER_QUANTILE = 0.1  # of the scores of inliers: there an outlier is as likely as a class
 NO_SCORES = np.empty(0)
 
@@ -68,15 +67,17 @@ class Representation(NamedTuple):
         return cls(embedding, code.astype(np.int64), np.ones(len(code)), n_classes)
 
     @property
-    def count(self) -> np.ndarray:
+    def class_count(self) -> np.ndarray:
         """Examples of each class, shape (n_classes,)."""
         return np.bincount(self.code, self.weight, self.n_classes)
 
     def join(self, other: Representation) -> Representation:
         """Return all items of both, under common class codes."""
-        pairs = zip(self[:3], other[:3], strict=True)
         return Representation(
-            *(np.concatenate(pair) for pair in pairs), max(self.n_classes, other.n_classes)
+            np.concatenate([self.embedding, other.embedding]),
+            np.concatenate([self.code, other.code]),
+            np.concatenate([self.weight, other.weight]),
+            max(self.n_classes, other.n_classes),
         )
 
     def recode(self, codes: np.ndarray, n_classes: int) -> Representation:
@@ -85,7 +86,9 @@ class Representation(NamedTuple):
 
     def take(self, items: np.ndarray | slice) -> Representation:
         """Return some of the items."""
-        return Representation(*(values[items] for values in self[:3]), self.n_classes)
+        return Representation(
+            self.embedding[items], self.code[items], self.weight[items], self.n_classes
+        )
 
 
 class Recipe(NamedTuple):
@@ -277,23 +280,26 @@ class FittedNetwork:
         """
         if not isinstance(self.module, Joins):
             return items
-        n_items = len(items.code)
-        step = max(1, VALUES_AT_A_TIME // max(1, items.embedding[:1].size))
-        if not self.averages or n_items <= step:
+        if not self.averages or not len(items.code):
             return self._condense(items)
-        done = self._condense(items.take(slice(step)))
-        for start in range(step, n_items, step):
-            done = self._condense(done.join(items.take(slice(start, start + step))))
+        done = items.take(slice(0))
+        for block in blocks(len(items.code), 8 * items.embedding[:1].size):  # means are float64
+            done = self._condense(done.join(items.take(block)))
         return done
 
     def _condense(self, items: Representation) -> Representation:
+        assert isinstance(self.module, Joins)
         support = self._support(items)
         with torch.no_grad():
             condensed = self.module.condense(support)
         if condensed is support:
             return items
-        arrays = (value[0].cpu().numpy().copy() for value in condensed[:3])
-        return Representation(*arrays, items.n_classes)
+        return Representation(
+            condensed.inputs[0].cpu().numpy().copy(),
+            condensed.target[0].cpu().numpy().copy(),
+            condensed.weight[0].cpu().numpy().copy(),
+            items.n_classes,
+        )
 
     def adapt(self, items: Representation) -> State:
         """Work out what :meth:`predict` compares with, from encoded items."""
@@ -335,8 +341,8 @@ class FittedNetwork:
         """
         device = self._device()
         tensors = {name: _writeable(value).to(device) for name, value in state.items()}
-        embeds = isinstance(self.module, EmbedsRows)
-        verb = self.module.predict_embedded if embeds else self.module.predict
+        module = self.module
+        verb = module.predict_embedded if isinstance(module, EmbedsRows) else module.predict
         n = len(rows)
         parts: Any = [(0, n, n)]
         if self.module.independent_queries and not self.is_exact:
@@ -423,13 +429,12 @@ class FittedNetwork:
         one_by_one = Representation.of_examples(unlabelled, every, len(every))
         mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-        step = max(1, SCORES_AT_A_TIME // len(count))
-        for start in range(0, len(every), step):
-            logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
+        for block in blocks(len(every), 8 * len(count)):
+            logits = self.predict_uncorrected(state, unlabelled[block], len(count))
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
             proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
             share += proba.sum(axis=0)
-            total += proba.T @ mapped[start : start + step]
+            total += proba.T @ mapped[block]
         mean = representation.embedding.reshape(len(count), -1)
         mean = (count[:, None] * mean + total) / (count + share)[:, None]
         shape = representation.embedding.shape
@@ -530,8 +535,8 @@ class FittedNetwork:
 
     def _device(self) -> torch.device:
         """Return where the module compares: heads without weights do it on the CPU."""
-        is_pair = isinstance(self.module, EmbeddingModule)
-        part = self.module.head if is_pair else self.module
+        module = self.module
+        part = module.head if isinstance(module, EmbeddingModule) else module
         return next((p.device for p in part.parameters()), torch.device("cpu"))
 
     def __getstate__(self) -> dict[str, Any]:

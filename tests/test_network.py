@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import sklearn
 
 from sklearn_fewshot import MatchingNetClassifier, ProtoNetClassifier, RelationNetClassifier
-from sklearn_fewshot import network as _fitted
 from sklearn_fewshot.network import Representation
 
 N_CLASSES, DIM = 7, 6
@@ -37,19 +37,19 @@ def test_means_are_the_same_however_many_items_are_taken_in_at_a_time(
         sizes.append(len(part.code))
         return condense(part)
 
-    monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", n_rows * DIM)
     monkeypatch.setattr(network, "_condense", spy)
-    result = network.condense(items)
+    with sklearn.config_context(working_memory=8 * n_rows * DIM / 2**20):
+        result = network.condense(items)
     assert max(sizes) <= n_rows + N_CLASSES
     np.testing.assert_allclose(result.embedding, expected.embedding, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(result.count, expected.count)
+    np.testing.assert_array_equal(result.class_count, expected.class_count)
     np.testing.assert_array_equal(result.code, expected.code)
     assert result.n_classes == N_CLASSES
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_examples_that_stay_examples_stay_whole(table, items, monkeypatch):
+def test_examples_that_stay_examples_stay_whole(table, items):
     network = network_of(MatchingNetClassifier, table)
     expected = network.condense(items)
-    monkeypatch.setattr(_fitted, "VALUES_AT_A_TIME", 1)
-    np.testing.assert_array_equal(network.condense(items).embedding, expected.embedding)
+    with sklearn.config_context(working_memory=0):
+        np.testing.assert_array_equal(network.condense(items).embedding, expected.embedding)

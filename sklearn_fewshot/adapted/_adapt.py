@@ -4,44 +4,45 @@ from __future__ import annotations
 
 from typing import Any, Protocol, overload
 
+from ..utils._typing import ArrayLike, Estimator, Label
 from ._classifier import FewShotClassifier, check_learner
 from ._walk import refuse_search, walk
 
 
 class _AdaptsToExamples(Protocol):
-    def adapt(self, X_support: Any, y_support: Any) -> FewShotClassifier: ...
+    def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> FewShotClassifier: ...
 
 
 @overload
 def adapt(
     estimator: _AdaptsToExamples | FewShotClassifier,
-    X_support: Any,
-    y_support: Any,
+    X_support: ArrayLike,
+    y_support: ArrayLike,
     *,
     include_base: bool = ...,
-    unlabelled: Any = ...,
+    unlabelled: Label | None = ...,
 ) -> FewShotClassifier: ...
 
 
 @overload
 def adapt(
-    estimator: Any,
-    X_support: Any,
-    y_support: Any,
+    estimator: Estimator,
+    X_support: ArrayLike,
+    y_support: ArrayLike,
     *,
     include_base: bool = ...,
-    unlabelled: Any = ...,
-) -> Any: ...
+    unlabelled: Label | None = ...,
+) -> Estimator: ...
 
 
 def adapt(
-    estimator: Any,
-    X_support: Any,
-    y_support: Any,
+    estimator: Estimator,
+    X_support: ArrayLike,
+    y_support: ArrayLike,
     *,
     include_base: bool = False,
-    unlabelled: Any = None,
-) -> Any:
+    unlabelled: Label | None = None,
+) -> Estimator:
     """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
 
     In a pipeline the support set passes through the fitted transformers first, which stay as they

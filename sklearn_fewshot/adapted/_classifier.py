@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -14,10 +14,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..episodes import place_in_class
-from ..network import SCORES_AT_A_TIME, FittedNetwork, Representation, identity_network
+from ..network import FittedNetwork, Representation, identity_network
+from ..utils._blocks import blocks
 from ..utils._carried import refuse_carried_support
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, InvalidParameterError
+from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import (
     check_labels,
     check_X,
@@ -95,20 +97,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     """
 
     # Checked in `fit`, which says more.
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: dict[str, list[Any] | str] = {
         "learner": [HasMethods(["adapt", "fit"]), None],
         "include_base": ["boolean"],
         "unlabelled": "no_validation",
     }
 
     def __init__(
-        self, learner: Any = None, *, include_base: bool = False, unlabelled: Any = None
+        self,
+        learner: Estimator = None,
+        *,
+        include_base: bool = False,
+        unlabelled: Label | None = None,
     ) -> None:
         self.learner = learner
         self.include_base = include_base
         self.unlabelled = unlabelled
 
-    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Set the support.
 
         Parameters
@@ -134,7 +140,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.__dict__ = fresh.__dict__
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
         """Add examples of known or new classes; equals ``fit`` on everything seen.
 
         Parameters
@@ -165,7 +171,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.__dict__ = fresh.__dict__
         return self
 
-    def drop_classes(self, labels: Any) -> FewShotClassifier:
+    def drop_classes(self, labels: ArrayLike) -> Self:
         """Forget classes.
 
         Parameters
@@ -201,7 +207,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self._set(items, self.classes_[keep], shown, self._unlabelled)
         return self
 
-    def predict(self, X: Any, *, reject_label: Any = None, reject_rate: float = 0.05) -> np.ndarray:
+    def predict(
+        self, X: ArrayLike, *, reject_label: Label | None = None, reject_rate: float = 0.05
+    ) -> np.ndarray:
         """Predict the class of each query, or say that it is of none.
 
         Parameters
@@ -271,7 +279,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         )
         return self._network.threshold(self._count, rate, scores)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Predict class probabilities.
 
         Parameters
@@ -287,7 +295,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         blocks = self._score_blocks(X)
         return np.concatenate([self._network.proba(logits, self._count) for logits in blocks])
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Score each query against each class, larger is closer.
 
         Parameters
@@ -303,7 +311,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         logits = np.concatenate(list(self._score_blocks(X)))
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the support.
 
         Parameters
@@ -319,7 +327,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         return np.concatenate([scores.max(axis=1) for scores in self._score_blocks(X)])
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy.
 
         Parameters
@@ -366,7 +374,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ the support set
 
-    def _start(self, X: Any) -> FewShotClassifier:
+    def _start(self, X: Any) -> Self:
         """Take over the network and what it says of its input."""
         if self.learner is None:
             self.input_shape_ = check_X(self, X, reset=True, input_shape=None).shape[1:]
@@ -394,16 +402,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self._set(self.learner.representation_, self.learner.classes_)
 
     @classmethod
-    def _of_items(
-        cls, learner: Any, items: Representation, classes: np.ndarray
-    ) -> FewShotClassifier:
+    def _of_items(cls, learner: Estimator, items: Representation, classes: np.ndarray) -> Self:
         """Build a classifier of what a learner represents classes by, such as its base classes."""
         classifier = cls(learner)._start(None)
         classifier._set(items, classes)
         return classifier
 
     @classmethod
-    def _of_encoded(cls, network: FittedNetwork, rows: np.ndarray) -> FewShotClassifier:
+    def _of_encoded(cls, network: FittedNetwork, rows: np.ndarray) -> Self:
         """Build a classifier, not fitted yet, for rows that a network has encoded already."""
         classifier = cls()
         classifier.input_shape_, classifier.n_features_in_ = rows.shape[1:], rows.shape[1]
@@ -420,17 +426,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             "makes of others now. Call fit, or adapt the learner, with all the examples."
         )
 
-    def _readapt(self, X: Any, y: Any) -> FewShotClassifier:
+    def _readapt(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Return a classifier of another support set, through the same network."""
         other = copy.copy(self)
         for name in ("_representation", "_shown", "_unlabelled"):
-            vars(other).pop(name, None)
+            other.__dict__.pop(name, None)
         if other.include_base:
             other._start_from_base()
         other._add(X, y)
         return other
 
-    def _add(self, X: Any, y: Any, allowed: Any = None) -> None:
+    def _add(self, X: ArrayLike, y: ArrayLike, allowed: ArrayLike | None = None) -> None:
         """Join labelled examples to the representation, or leave everything as it is and raise."""
         self._network.check_takes_examples()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
@@ -467,11 +473,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         condensed = self._network.condense(items)
         refined = self._refine(condensed, unlabelled)
         self._state = self._network.adapt(refined)
-        self._count = refined.count
+        self._count = refined.class_count
         self._representation, self._unlabelled = condensed, unlabelled
         self._shown = shown._replace(n_classes=len(classes))
         self.classes_ = classes
-        self.class_count_ = items.count.astype(int)
+        self.class_count_ = items.class_count.astype(int)
 
     def _refine(
         self, representation: Representation, unlabelled: np.ndarray | None = None
@@ -482,7 +488,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             return representation
         return self._network.refine(representation, unlabelled)
 
-    def _score_blocks(self, X: Any) -> Iterator[np.ndarray]:
+    def _score_blocks(self, X: ArrayLike) -> Iterator[np.ndarray]:
         """Score queries a block at a time, so that memory stays bounded.
 
         Where queries depend on each other, all are one block.
@@ -491,13 +497,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         network = self._network
         items = self._representation
-        n_values = len(items.code) + items.embedding[:1].size  # a row's scores and embedding
-        block = max(1, SCORES_AT_A_TIME // (network.batch_size * n_values)) * network.batch_size
+        n_bytes = 8 * (len(items.code) + items.embedding[:1].size)  # a row's scores and embedding
+        parts: Iterable[slice] = blocks(len(X), n_bytes, multiple_of=network.batch_size)
         if not network.module.independent_queries:
-            block = len(X)
-        for start in range(0, len(X), block):
-            rows = network.encode(X[start : start + block])
-            yield network.predict(self._state, rows, self._count)
+            parts = [slice(len(X))]
+        for part in parts:
+            yield network.predict(self._state, network.encode(X[part]), self._count)
 
     # ------------------------------------------------------------------ scikit-learn's protocol
 
@@ -505,14 +510,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Whether a support set has been given."""
         return hasattr(self, "_representation")
 
-    def __sklearn_clone__(self) -> FewShotClassifier:
+    def __sklearn_clone__(self) -> Self:
         """Clone without the support; a fitted learner is shared, since nothing here changes it."""
         unfitted = unfitted_copy(self)
         unfitted.learner = _shared_or_cloned(self.learner)
         return unfitted
 
 
-def _shared_or_cloned(learner: Any) -> Any:
+def _shared_or_cloned(learner: Estimator | None) -> Estimator | None:
     if learner is None:
         return None
     try:
@@ -522,7 +527,7 @@ def _shared_or_cloned(learner: Any) -> Any:
     return learner
 
 
-def check_learner(estimator: Any, what: str) -> None:
+def check_learner(estimator: Estimator, what: str) -> None:
     """Raise unless the estimator, named ``what`` in the error, is a fitted learner."""
     if not (hasattr(estimator, "adapt") and hasattr(estimator, "fit")):
         hint = ""

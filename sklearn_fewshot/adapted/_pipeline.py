@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from joblib import Memory
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from ..utils._typing import ArrayLike, Estimator, PathLike
 from ._adapt import adapt
 from ._support import check_support_pair
 
@@ -49,7 +51,12 @@ class FewShotPipeline(Pipeline):
     """
 
     def predict(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+        **params: Any,
     ) -> np.ndarray:
         """Predict classes, of the support set if there is one.
 
@@ -69,7 +76,12 @@ class FewShotPipeline(Pipeline):
         return self._call("predict", X, X_support, y_support, **params)
 
     def predict_proba(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+        **params: Any,
     ) -> np.ndarray:
         """Predict class probabilities; parameters as in :meth:`predict`.
 
@@ -89,7 +101,12 @@ class FewShotPipeline(Pipeline):
         return self._call("predict_proba", X, X_support, y_support, **params)
 
     def decision_function(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None, **params: Any
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+        **params: Any,
     ) -> np.ndarray:
         """Score queries against classes; parameters as in :meth:`predict`.
 
@@ -108,7 +125,13 @@ class FewShotPipeline(Pipeline):
         """
         return self._call("decision_function", X, X_support, y_support, **params)
 
-    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+    def score_samples(
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Say how well any class explains each query; parameters as in :meth:`predict`.
 
         Parameters
@@ -126,12 +149,12 @@ class FewShotPipeline(Pipeline):
 
     def score(
         self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_support: Any = None,
-        y_support: Any = None,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
         **params: Any,
     ) -> float:
         """Return the accuracy; parameters as in :meth:`predict`.
@@ -158,16 +181,25 @@ class FewShotPipeline(Pipeline):
         return self._call("score", X, X_support, y_support, y, **params)
 
     def _call(
-        self, method: str, X: Any, X_support: Any, y_support: Any, *args: Any, **params: Any
+        self,
+        method: str,
+        X: ArrayLike,
+        X_support: ArrayLike | None,
+        y_support: ArrayLike | None,
+        *args: Any,
+        **params: Any,
     ) -> Any:
         check_support_pair(X_support, y_support)
-        if X_support is None:
+        if X_support is None or y_support is None:
             return getattr(super(), method)(X, *args, **params)
         return getattr(adapt(self, X_support, y_support), method)(X, *args, **params)
 
 
 def make_fewshot_pipeline(
-    *steps: Any, memory: Any = None, transform_input: Any = None, verbose: bool = False
+    *steps: Estimator,
+    memory: PathLike | Memory | None = None,
+    transform_input: list[str] | None = None,
+    verbose: bool = False,
 ) -> FewShotPipeline:
     """Build a :class:`FewShotPipeline`, naming the steps after their types.
 

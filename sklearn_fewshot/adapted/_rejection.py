@@ -65,7 +65,7 @@ def leave_one_out_scores(
     score : float64 ndarray of shape (n_scored_examples,)
         Relative to the median score of inliers that held-out classes predict.
     """
-    count = items.count.astype(int)
+    count = items.class_count.astype(int)
     n_shown = np.bincount(shown.code, minlength=len(count))
     takes_part = (n_shown == count) & (count >= LEAST_TO_LEAVE_OUT)
     rest = items.take(~takes_part[items.code])

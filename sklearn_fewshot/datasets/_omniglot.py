@@ -306,8 +306,8 @@ def _decode(content: bytes, name: str) -> np.ndarray:
 
 
 def _bunch_of(drawings: Drawings, subset: str, size: int) -> Bunch:
-    bits, *names = drawings
-    return _bunch(_unpacked(bits, size), *names, subset)
+    bits, alphabet, character, drawer = drawings
+    return _bunch(_unpacked(bits, size), alphabet, character, drawer, subset)
 
 
 def _unpacked(bits: np.ndarray, size: int) -> np.ndarray:

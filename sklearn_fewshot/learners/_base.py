@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ..nn import (
     resolve_device,
     says_what_to_lower,
 )
+from ..nn.heads import Head
 from ..training._checkpoint import Checkpoint, opened
 from ..training._config import Task, TrainingConfig
 from ..training._data import TrainingData, given_validation, hold_out
@@ -32,6 +33,7 @@ from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, 
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy
 from ..utils._random import draw_seed, seeded_torch
+from ..utils._typing import ArrayLike, Backbone
 from ..utils._validation import (
     check_aligned,
     check_labels,
@@ -89,7 +91,7 @@ class BaseMetaLearner(
 
     # ------------------------------------------------------------------ hooks
 
-    def _head(self) -> tuple[type, dict[str, Any]]:
+    def _head(self) -> tuple[type[Head], dict[str, Any]]:
         """Return the head's class and its parameters."""
         raise NotImplementedError
 
@@ -107,7 +109,7 @@ class BaseMetaLearner(
         """Whether the head starts from the distances that the untrained backbone gives."""
         return False
 
-    def _backbone(self) -> Any:
+    def _backbone(self) -> Backbone:
         """Return the backbone to build: the ``backbone`` parameter."""
         return self.backbone
 
@@ -134,7 +136,14 @@ class BaseMetaLearner(
 
     # ------------------------------------------------------------------ fit
 
-    def _fit(self, X: Any, y: Any, groups: Any, class_groups: Any, **described: Any) -> Any:
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None,
+        class_groups: ArrayLike | None,
+        **described: Any,
+    ) -> Self:
         """Check, train, and take over what came out; ``described`` is what some learners take."""
         self._validate_params()
         self._check_parameters()
@@ -142,7 +151,10 @@ class BaseMetaLearner(
         start = getattr(self, "_network", None) if self.warm_start else None
         settings = self._settings(start)  # before a RandomState is drawn from
         seed = draw_seed(self.random_state)
-        check = partial(fresh._check_data, X, y, groups, class_groups, **described)
+
+        def check(seed: int) -> TrainingData:
+            return fresh._check_data(X, y, groups, class_groups, seed, **described)
+
         with says_what_to_lower(TRAINING_MEMORY):
             data = check(seed)
             fresh._check_start(start)
@@ -167,7 +179,12 @@ class BaseMetaLearner(
             )
 
     def _check_data(
-        self, X: Any, y: Any, groups: Any, class_groups: Any, seed: int
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None,
+        class_groups: ArrayLike | None,
+        seed: int,
     ) -> TrainingData:
         """Validate everything that ``fit`` takes and hold out the validation classes."""
         owner = type(self).__name__
@@ -257,8 +274,8 @@ class BaseMetaLearner(
         data: TrainingData,
         rng: np.random.Generator,
         start: FittedNetwork | None,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         checkpoint: Checkpoint | None,
     ) -> None:
         """Train and set the fitted attributes.
@@ -270,7 +287,7 @@ class BaseMetaLearner(
         task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
         watch = Watch(task, self._describe, checkpoint)
         trained = meta_train(config, data, rng, start=start, watch=watch)
-        vars(self).update(self._fitted_attributes(trained))
+        self.__dict__.update(self._fitted_attributes(trained))
         task.knowing(dict).end()  # nothing to add: the learner is fitted
 
     def _describe(self, trained: Trained) -> dict[str, Any]:
@@ -293,7 +310,12 @@ class BaseMetaLearner(
         return fingerprint(params, device, None if start is None else start.module.state_dict())
 
     def _unfinished_fit(
-        self, settings: str | None, data: TrainingData, groups: Any, class_groups: Any, seed: int
+        self,
+        settings: str | None,
+        data: TrainingData,
+        groups: ArrayLike | None,
+        class_groups: ArrayLike | None,
+        seed: int,
     ) -> AbstractContextManager[Checkpoint | None]:
         """Take up what an interrupted fit of the same settings on the same data left behind."""
         if self.checkpoint is None:
@@ -305,7 +327,7 @@ class BaseMetaLearner(
 
     # ------------------------------------------------------------------ the fitted network
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Embed samples.
 
         Parameters

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, check_support_pair
+from ..utils._typing import ArrayLike, Label
 from ..utils._warnings import warn_user
 from ._base import BaseMetaLearner
 
@@ -47,7 +48,14 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
     array([8, 9])
     """
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, class_groups: Any = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+    ) -> Self:
         """Meta-train the network on episodes drawn from the classes of y.
 
         Parameters
@@ -87,11 +95,11 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
 
     def adapt(
         self,
-        X_support: Any,
-        y_support: Any,
+        X_support: ArrayLike,
+        y_support: ArrayLike,
         *,
         include_base: bool = False,
-        unlabelled: Any = None,
+        unlabelled: Label | None = None,
     ) -> FewShotClassifier:
         """Build a classifier of new classes from a few examples; nothing is trained.
 
@@ -132,7 +140,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         self._warn_if_far(X_support)
         return adapted
 
-    def _warn_if_far(self, X_support: Any) -> None:
+    def _warn_if_far(self, X_support: ArrayLike) -> None:
         support = np.asarray(X_support)
         if self.input_scale_ != 1.0 and support.dtype.kind == "f" and support.max() <= 1.0:
             warn_user(
@@ -151,21 +159,23 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
                 "or a FewShotPipeline: a raw support set does not pass through them."
             )
 
-    def _classifier(self, X_support: Any = None, y_support: Any = None) -> FewShotClassifier:
+    def _classifier(
+        self, X_support: ArrayLike | None = None, y_support: ArrayLike | None = None
+    ) -> FewShotClassifier:
         """Return the classifier of a support set, or of the base classes without one."""
         check_is_fitted(self)
         check_support_pair(X_support, y_support)
-        if X_support is None:
+        if X_support is None or y_support is None:
             return self._base_classifier()
         return self.adapt(X_support, y_support)
 
     def predict(
         self,
-        X: Any,
+        X: ArrayLike,
         *,
-        X_support: Any = None,
-        y_support: Any = None,
-        reject_label: Any = None,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+        reject_label: Label | None = None,
         reject_rate: float = 0.05,
     ) -> np.ndarray:
         """Predict the class of each query, of the support set or of the base classes.
@@ -195,7 +205,13 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         classifier = self._classifier(X_support, y_support)
         return classifier.predict(X, reject_label=reject_label, reject_rate=reject_rate)
 
-    def predict_proba(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+    def predict_proba(
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Predict class probabilities.
 
         Parameters
@@ -213,7 +229,11 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         return self._classifier(X_support, y_support).predict_proba(X)
 
     def decision_function(
-        self, X: Any, *, X_support: Any = None, y_support: Any = None
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
     ) -> np.ndarray:
         """Score each query against each class, larger is closer.
 
@@ -231,7 +251,13 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         """
         return self._classifier(X_support, y_support).decision_function(X)
 
-    def score_samples(self, X: Any, *, X_support: Any = None, y_support: Any = None) -> np.ndarray:
+    def score_samples(
+        self,
+        X: ArrayLike,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Say how well any class explains each query, larger is more like the classes.
 
         Parameters
@@ -249,12 +275,12 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
 
     def score(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_support: Any = None,
-        y_support: Any = None,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
     ) -> float:
         """Return the accuracy.
 

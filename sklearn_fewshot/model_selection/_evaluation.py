@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from ..adapted import FewShotClassifier, is_search, refuse_search, walk
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
+from ..utils._blocks import blocks
 from ..utils._memory_map import some_rows
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing
@@ -24,7 +26,7 @@ from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
 from ._split import episode_rows
 
-ROWS_AT_A_TIME = 4096  # rows that are transformed and embedded at once
+MAX_ROWS = 4096  # encoded at once: transformers may make them wider than they were
 VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
 FITS_AT_A_TIME = 25  # episodes of an ordinary classifier in one piece of work
 ROUNDS = 20  # of parallel work, after each of which progress is told
@@ -268,7 +270,7 @@ def _work_on(
 
 
 def _n_queries(plans: list[EpisodePlan]) -> int:
-    return sum(np.count_nonzero(plan.query >= 0) for plan in plans)
+    return sum(int(np.count_nonzero(plan.query >= 0)) for plan in plans)
 
 
 def _work_on_all(
@@ -361,13 +363,15 @@ def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np
             one = _transform(before, _safe_indexing(X, rows[:1]))
         classifier = FewShotClassifier(learner)._start(one)
     network = classifier._network
-    step = network.batch_size * max(1, ROWS_AT_A_TIME // network.batch_size)
-    blocks = []
-    for start in range(0, len(rows), step):
-        block = _transform(before, some_rows(X, rows[start : start + step]))
-        block = check_X(classifier, block, reset=False, input_shape=classifier.input_shape_)
-        blocks.append(network.encode(block))
-    return network, np.concatenate(blocks)
+    n_values = max(getattr(some_rows(X, rows[:1]), "size", 1), math.prod(classifier.input_shape_))
+    encoded = []
+    for block in blocks(
+        len(rows), 8 * n_values, max_items=MAX_ROWS, multiple_of=network.batch_size
+    ):
+        some = _transform(before, some_rows(X, rows[block]))
+        some = check_X(classifier, some, reset=False, input_shape=classifier.input_shape_)
+        encoded.append(network.encode(some))
+    return network, np.concatenate(encoded)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def sqeuclidean(a: Tensor, b: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def cityblock(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a.double(), b.double(), p=1.0).to(a.dtype)
 
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Distance] = {
     "sqeuclidean": sqeuclidean,
     "euclidean": euclidean,
     "cosine": cosine,
@@ -52,7 +52,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def get_metric(metric: str | Metric) -> Metric:
+def get_metric(metric: str | Distance) -> Distance:
     """Return the distance function of that name, or the callable itself.
 
     Examples

@@ -1,7 +1,7 @@
 """Networks that embed each row: a backbone and a head."""
 
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from ._module import Criterion, EmbedsRows, FewShotModule, Joins, episode_loss
 from ._support import State, Support
 from .backbones import Frozen, ResidualMLP, embedding_shape, make_backbone
 from .heads import Head
+
+H = TypeVar("H", bound=Head)
 
 
 class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
@@ -40,6 +42,9 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
     tensor([[[ -1., -81.],
              [-81.,  -1.]]])
     """
+
+    backbone: nn.Module
+    head: Head
 
     def __init__(
         self, backbone: nn.Module, head: Head, autocast_dtype: torch.dtype | None = None
@@ -123,6 +128,22 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
     def training_loss(self, batch: EpisodeBatch, criterion: Criterion) -> Tensor:
         """Return the loss of a batch, whose rows are embedded in one pass."""
         return episode_loss(self, batch, partial(take_rows, self.embed(batch.inputs)), criterion)
+
+
+def frozen_and_top(backbone: nn.Module) -> tuple[Frozen, ResidualMLP]:
+    """Return the two parts of a backbone that was built with ``top_options``."""
+    assert isinstance(backbone, nn.Sequential)
+    frozen, top = backbone
+    assert isinstance(frozen, Frozen)
+    assert isinstance(top, ResidualMLP)
+    return frozen, top
+
+
+def head_of(module: FewShotModule, kind: type[H]) -> H:
+    """Return the head of a network, which must be of a kind."""
+    assert isinstance(module, EmbeddingModule)
+    assert isinstance(module.head, kind)
+    return module.head
 
 
 class ClassifierModule(EmbeddingModule):

@@ -51,7 +51,8 @@ class Renumbering:
         return value
 
     def _state(self, state: dict[str, Any]) -> dict[str, Any]:
-        address, changed = state.get("__id__"), {}
+        address = state.get("__id__")
+        changed: dict[str, Any] = {}
         if address in self._numbers:
             return {"__id__": self._numbers[address]}
         if address is not None:

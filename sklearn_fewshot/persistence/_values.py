@@ -79,11 +79,12 @@ def _parts(place: Place) -> Iterator[Place]:
     if isinstance(value, Mapping):
         yield from (Place(owner, name, str(key), part) for key, part in value.items())
     elif isinstance(value, TUPLES):
-        yield from (Place(value, key, key, part) for key, part in value._asdict().items())
+        yield from (Place(value, key, key, part) for key, part in place.value._asdict().items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from (Place(owner, name, key, part) for part in value)
     elif isinstance(value, (BaseEstimator, *OBJECTS)):
-        yield from (Place(value, key, key, part) for key, part in value.__getstate__().items())
+        state = place.value.__getstate__()
+        yield from (Place(value, key, key, part) for key, part in state.items())
 
 
 # ---------------------------------------------------------------------- before saving

@@ -10,6 +10,8 @@ import torch
 from ..calibration import best_penalty
 from ..episodes import thinned
 from ..nn import EmbeddingModule, Support, evaluating
+from ..nn._embedding_module import head_of
+from ..nn.heads._attributes import AttributeHead
 from ._attribute_regression import MAX_ROWS, attribute_regression
 from ._config import Task
 from ._start import start_scale
@@ -45,7 +47,8 @@ def start_from_attributes(
         centred / np.maximum(length, np.finfo(float).tiny),
         task.rng if chooses_penalty else None,
     )
-    module.head.start_as(*(torch.from_numpy(part) for part in regression))
+    weight, offset = (torch.from_numpy(part) for part in regression)
+    head_of(module, AttributeHead).start_as(weight, offset)
     if measures_scale:
         start_scale(module, task)
 
@@ -74,13 +77,13 @@ def measure_seen_bias(module: EmbeddingModule, task: Task) -> dict[str, Any]:
     unseen = np.flatnonzero(data.validation)
     logits = _score_base_classes(module, task, rows)
     best_unseen, best_seen = (logits[:, side].max(dim=1) for side in (unseen, seen))
-    ahead = (best_seen.values - best_unseen.values) / module.head.penalty_unit
+    unit = head_of(module, AttributeHead).penalty_unit
+    ahead = ((best_seen.values - best_unseen.values) / unit).detach().double().cpu().numpy()
     winner = np.where(
         data.validation[codes],
         unseen[best_unseen.indices.cpu().numpy()],
         seen[best_seen.indices.cpu().numpy()],
     )
-    ahead = ahead.detach().double().cpu().numpy()
     return {"seen_bias_": best_penalty(ahead, winner == codes, codes, data.training)}
 
 

@@ -220,28 +220,37 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def _read(path: Path, key: str) -> dict[str, Any] | None:
     """Return what is in a file; None, with a warning, if it is not what this package wrote."""
     try:
-        content = path.read_bytes()
+        return _checked(path.read_bytes(), key)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _ignored(path, f"it cannot be read: {error.strerror}")
+        reason = f"it cannot be read: {error.strerror}"
+    except _Unusable as error:
+        reason = str(error)
+    warn_user(f"The checkpoint {path} is ignored, and training starts afresh: {reason}.")
+    return None
+
+
+class _Unusable(Exception):
+    """Why a checkpoint cannot be gone on with."""
+
+
+def _checked(content: bytes, key: str) -> dict[str, Any]:
     if not content.startswith(MAGIC):
-        return _ignored(path, "it is no checkpoint of this version of sklearn_fewshot")
+        raise _Unusable("it is no checkpoint of this version of sklearn_fewshot")
     start = len(MAGIC) + DIGEST_SIZE
     body = memoryview(content)[start:]
     if blake2b(body, digest_size=DIGEST_SIZE).digest() != content[len(MAGIC) : start]:
-        return _ignored(path, "it is damaged")
+        raise _Unusable("it is damaged")
     try:
         found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         is_ours = found["key"] == key
         int(found["seed"]), dict(found["states"])
     except Exception as error:  # torch raises many kinds
-        return _ignored(path, f"it holds what no checkpoint does ({type(error).__name__})")
-    return found if is_ours else _ignored(path, "it is of another fit")
-
-
-def _ignored(path: Path, reason: str) -> None:
-    warn_user(f"The checkpoint {path} is ignored, and training starts afresh: {reason}.")
+        raise _Unusable(f"it holds what no checkpoint does ({type(error).__name__})") from error
+    if not is_ours:
+        raise _Unusable("it is of another fit")
+    return found
 
 
 def _detached(value: Any) -> Any:

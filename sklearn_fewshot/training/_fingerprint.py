@@ -79,5 +79,5 @@ class _Hasher(NumpyHasher):
         hasher = blake2b(digest_size=16)
         for rows in blocks_of(np.atleast_1d(array)):
             for part in blocks(len(rows), rows[:1].nbytes):
-                hasher.update(np.ascontiguousarray(rows[part]).reshape(-1).view(np.uint8))
+                hasher.update(np.ascontiguousarray(rows[part]).reshape(-1).view(np.uint8).data)
         return hasher.hexdigest()

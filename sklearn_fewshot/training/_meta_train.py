@@ -24,6 +24,7 @@ from ..nn import (
     resolve_device,
     resolve_precision,
 )
+from ..nn._embedding_module import frozen_and_top
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
 from ._data import TrainingData
@@ -248,7 +249,7 @@ def _trained_part(
             config.precision, device, len(config.recipe.input_shape)
         )
         return module, DataTensor(data.X, device, config.input_scale)
-    frozen, top = module.backbone
+    frozen, top = frozen_and_top(module.backbone)
     embedding = embed(
         frozen, data.X, scale=config.input_scale, batch_size=config.predict_batch_size
     )
@@ -328,6 +329,7 @@ def _compile(config: TrainingConfig, module: FewShotModule) -> FewShotModule:
         )
     mode = config.compile if isinstance(config.compile, str) else None
     compiled = torch.compile(module.backbone, mode=mode)
+    assert isinstance(compiled, torch.nn.Module)
     return EmbeddingModule(compiled, module.head, module.autocast_dtype)
 
 
@@ -371,7 +373,7 @@ def _encode_again(config: TrainingConfig, network: FittedNetwork, task: Task) ->
     if not config.freeze_backbone:
         return network.encode(task.data.X)
     assert isinstance(network.module, EmbeddingModule)
-    _, top = network.module.backbone
+    _, top = frozen_and_top(network.module.backbone)
     return embed(top, task.store.as_array(), batch_size=config.predict_batch_size)
 
 

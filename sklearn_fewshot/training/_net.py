@@ -165,7 +165,8 @@ class BestWeights(Callback):
     def on_train_begin(self, net: EpisodicNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Score the untrained network."""
         self.best_epoch_ = 0
-        self.best_score_ = self.best_state_ = None
+        self.best_score_: tuple[float, float] | None = None
+        self.best_state_: dict[str, Any] | None = None
         if X.valid is not None:
             accuracy, loss = evaluate(net.module_, net.criterion_, X.valid)
             self._keep(net, (accuracy or 0.0, -loss), epoch=0)
@@ -186,7 +187,7 @@ class BestWeights(Callback):
         if dataset_valid is None:
             return
         score = (row.get("valid_acc", 0.0), -row["valid_loss"])
-        if score > self.best_score_:
+        if self.best_score_ is None or score > self.best_score_:
             self._keep(net, score, epoch=row["epoch"])
         elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:
             raise _StopTraining
@@ -208,7 +209,8 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
         """Keep the title of the bar, which is not shown before the first epoch."""
-        self._title, self._bar = X.title, None
+        self._title: str = X.title
+        self._bar: Any = None
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Open the bar, where an interrupted training goes on."""
@@ -307,7 +309,7 @@ def train(
 
 def _fused_step(optimizer: Any, device: torch.device) -> dict[str, bool]:
     """Return what lets the optimizer update all weights in one pass, where torch can."""
-    can = device.type == "cuda" or (device.type == "cpu" and torch.__version__ >= (2, 4))
+    can = device.type == "cuda" or (device.type == "cpu" and torch.__version__ >= "2.4")
     return {"optimizer__fused": True} if can and optimizer in OPTIMIZERS else {}
 
 

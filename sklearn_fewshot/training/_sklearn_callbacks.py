@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 # What an estimator holds while its fit is followed; copies made meanwhile do without.
 DURING_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx")
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn import callback as sklearn_callback
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupport:
         """Base of the learners; empty, as this scikit-learn has no callbacks."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+    def with_callbacks(method: Method) -> Method:
         """Return the method as it is."""
         return method
 
 else:
 
-    class CallbackSupport(CallbackSupportMixin):  # type: ignore[no-redef]
+    class CallbackSupport(sklearn_callback.CallbackSupportMixin):  # type: ignore[no-redef]
         """Base of the learners, for callbacks of scikit-learn."""
 
         def set_callbacks(self, *callbacks: Any) -> Any:
@@ -79,6 +81,10 @@ else:
             epoch (0, 0, 1) True
             """
             return super().set_callbacks(*callbacks)
+
+    def with_callbacks(method: Method) -> Method:
+        """Return the method, with callbacks set up before and torn down after."""
+        return sklearn_callback.with_callbacks(method)
 
 
 class FitTask(NamedTuple):

@@ -11,7 +11,9 @@ from sklearn.covariance import ledoit_wolf
 from ..episodes import drawable_classes, thinned
 from ..network import Recipe
 from ..nn import DataTensor, EmbeddingModule, FewShotModule, ValidationEpisodes, evaluate
+from ..nn._embedding_module import frozen_and_top
 from ..nn.backbones import has_linear_start
+from ..nn.backbones._linear_start import LinearStart
 from ..nn.heads import PrototypicalHead
 from ._config import Task, TrainingConfig
 
@@ -44,11 +46,13 @@ class Untrained(NamedTuple):
         module = recipe.build().to(store.data.device)
         assert isinstance(module, EmbeddingModule)
         module.autocast_dtype = self.trained.autocast_dtype
-        top = module.backbone[1] if is_frozen else module.backbone
+        top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
+        assert isinstance(top, LinearStart)
         top.start_from(torch.from_numpy(projection).float())
         if not is_frozen:
             return Untrained(recipe, module, module)
-        module.backbone[0] = self.module.backbone[0]
+        frozen, _ = frozen_and_top(self.module.backbone)
+        module.backbone = torch.nn.Sequential(frozen, top)
         return Untrained(recipe, module, EmbeddingModule(top, module.head))
 
 
@@ -72,9 +76,10 @@ def _prefers_projection(config: TrainingConfig, network: Untrained, task: Task) 
     through the projection of the others. Nothing is trained, so this is inexpensive.
     """
     data, trained = task.data, network.trained
+    if not config.may_project or not isinstance(trained, EmbeddingModule):
+        return False
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
-    can_project = config.may_project and isinstance(trained, EmbeddingModule)
-    if not can_project or not has_linear_start(trained.backbone) or len(classes) < 6:
+    if not has_linear_start(trained.backbone) or len(classes) < 6:
         return False
     rows = np.flatnonzero(data.training[data.codes])
     gain = []
@@ -147,5 +152,6 @@ def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarr
 
 def linear_features(backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray) -> np.ndarray:
     """Return what a backbone's linear path sees of the rows."""
+    assert isinstance(backbone, LinearStart)
     with torch.no_grad():
         return backbone.features(store.take(rows)).double().cpu().numpy()

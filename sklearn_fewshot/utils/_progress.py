@@ -30,7 +30,7 @@ def progress_bar(total: int, unit: str, **options: Any) -> Any:
 
 
 @contextmanager
-def progress(total: int, unit: str, verbose: bool) -> Iterator[Callable[[int], Any]]:
+def progress(total: int, unit: str, verbose: int) -> Iterator[Callable[[int], Any]]:
     """Show a bar while the block runs, if it is wanted.
 
     Yields

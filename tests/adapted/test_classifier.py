@@ -11,7 +11,6 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import NearestCentroid
 
 from sklearn_fewshot import FewShotClassifier
-from sklearn_fewshot.adapted import _classifier as _few_shot
 
 METHODS = ("predict", "predict_proba", "decision_function", "score_samples")
 
@@ -180,8 +179,8 @@ def test_queries_are_scored_in_bounded_blocks(learner, table, monkeypatch, metho
 
     monkeypatch.setattr(type(classifier._network), "predict", spy)
     n_values = len(classifier.classes_) + classifier._state["prototype"].shape[2]  # of a row
-    monkeypatch.setattr(_few_shot, "SCORES_AT_A_TIME", n_values * 512)
-    np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
+    with sklearn.config_context(working_memory=8 * n_values * 512 / 2**20):
+        np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
     assert sizes == [512, 512, 512, 64]
 
 

@@ -5,6 +5,7 @@ from io import BytesIO
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import sklearn
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestCentroid
@@ -12,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_fewshot import FewShotClassifier, adapt
-from sklearn_fewshot.adapted import _classifier as _few_shot
 from sklearn_fewshot.inspection import RejectionDisplay
 
 RATES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.9)
@@ -97,13 +97,13 @@ def test_a_query_that_scores_the_threshold_is_accepted(clf, task):
     assert (display.false_rejections[0], display.false_acceptances[0]) == (0.0, 1.0)
 
 
-def test_errors_do_not_depend_on_the_blocks_that_queries_are_scored_in(clf, task, monkeypatch):
+def test_errors_do_not_depend_on_the_blocks_that_queries_are_scored_in(clf, task):
     *_, X_known, X_unknown = task
     X_known, X_unknown = np.tile(X_known, (40, 1)), np.tile(X_unknown, (70, 1))
     whole = RejectionDisplay.from_estimator(clf, X_known, X_unknown)
-    monkeypatch.setattr(_few_shot, "SCORES_AT_A_TIME", 1)
-    assert len(list(clf._score_blocks(X_known))) > 1
-    parts = RejectionDisplay.from_estimator(clf, X_known, X_unknown)
+    with sklearn.config_context(working_memory=0):
+        assert len(list(clf._score_blocks(X_known))) > 1
+        parts = RejectionDisplay.from_estimator(clf, X_known, X_unknown)
     assert_counts(parts, (whole.false_rejections, whole.false_acceptances))
     assert parts.roc_auc == whole.roc_auc
 

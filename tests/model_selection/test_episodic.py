@@ -146,7 +146,7 @@ def test_scores_do_not_depend_on_how_the_work_is_cut(monkeypatch, scoring, n_way
     whole = episodic_score(estimator, X, y, **episodes).scores
     for n_values in (1, 100, 1000):
         monkeypatch.setattr(_evaluation, "VALUES_AT_A_TIME", n_values)
-        monkeypatch.setattr(_evaluation, "ROWS_AT_A_TIME", n_values)
+        monkeypatch.setattr(_evaluation, "MAX_ROWS", n_values)
         assert_array_equal(episodic_score(estimator, X, y, **episodes).scores, whole)
 
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...episodes import thinned
 from ...nn import BalancedPairCrossEntropy, EmbeddingModule, evaluating
+from ...nn._embedding_module import head_of
 from ...nn.backbones import distances_mean_something
 from ...nn.heads import SiameseHead
 from ...training._config import Task, TrainingConfig
@@ -189,7 +190,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
             Minus the sum in ``p``: zero for equal samples, and larger the less alike they are. It
             can be below zero where training has left a positive ``a``.
         """
-        return float(self.module_.head.bias) - self._pair_log_odds(pairs)
+        return float(head_of(self.module_, SiameseHead).bias) - self._pair_log_odds(pairs)
 
     def predict_pairs(self, pairs: ArrayLike) -> np.ndarray:
         """Say whether the two samples of each pair are of the same class.
@@ -256,10 +257,10 @@ class SiameseNetClassifier(BaseFewShotLearner):
                 for side in (pairs[:, 0], pairs[:, 1])
             ]
         first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
-        head = self.module_.head
+        head = head_of(self.module_, SiameseHead)
         with torch.no_grad():
             paired = head.log_odds(
-                *(side.unsqueeze(1).to(head.bias.device) for side in (first, second))
+                first.unsqueeze(1).to(head.bias.device), second.unsqueeze(1).to(head.bias.device)
             )
         return paired.flatten().cpu().numpy()
 
@@ -296,7 +297,8 @@ def measure_threshold(
                 for start in range(0, len(rows), batch_size)
             ]
         )
-        log_odds = module.head.log_odds(embedding, embedding).double().cpu().numpy()
+        head = head_of(module, SiameseHead)
+        log_odds = head.log_odds(embedding, embedding).double().cpu().numpy()
     codes, is_new = codes[rows], is_new[rows]
     different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
     threshold = np.quantile(expit(log_odds[different]), 1.0 - false_accept_rate)

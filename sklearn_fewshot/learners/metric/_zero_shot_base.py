@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from ...adapted import FewShotClassifier
 from ...episodes import reserved_rows
 from ...network import FittedNetwork
+from ...nn._embedding_module import head_of
+from ...nn.heads._attributes import AttributeHead
 from ...training._attribute_start import measure_seen_bias, start_from_attributes
 from ...training._config import TrainingConfig
 from ...training._data import TrainingData
@@ -44,7 +46,7 @@ def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Conc
     n_positional = sum(kind is not Parameter.KEYWORD_ONLY for kind in kinds) - 1  # without self
 
     @wraps(method)
-    def checked(self: S, *args: P.args, **params: P.kwargs) -> R:
+    def checked(self: S, /, *args: P.args, **params: P.kwargs) -> R:
         if len(args) > n_positional or not params.keys().isdisjoint({"X_support", "y_support"}):
             raise TypeError(
                 f"{type(self).__name__}.{method.__name__} takes no support set: zero-shot "
@@ -196,11 +198,14 @@ default=None
         return True
 
     def _check_start(self, start: FittedNetwork | None) -> None:
+        if start is None:
+            return
         n_attributes = len(self.attribute_mean_)
-        if start is not None and start.module.head.n_attributes != n_attributes:
+        head = head_of(start.module, AttributeHead)
+        if head.n_attributes != n_attributes:
             raise ValueError(
                 f"{type(self).__name__} has warm_start=True and was fitted with "
-                f"{start.module.head.n_attributes} attributes a class. Got {n_attributes}."
+                f"{head.n_attributes} attributes a class. Got {n_attributes}."
             )
 
     # ------------------------------------------------------------------ adaptation and prediction

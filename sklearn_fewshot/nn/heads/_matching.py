@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .._distances import Metric
+from .._distances import Distance
 from .._support import State, Support, class_logsumexp, from_state, to_state
 from ._metric import MetricHead
 
@@ -52,7 +52,7 @@ class MatchingHead(MetricHead):
 
     def __init__(
         self,
-        metric: str | Metric = "cosine",
+        metric: str | Distance = "cosine",
         scale: float = 10.0,
         learn_scale: bool = True,
         class_balanced: bool = True,

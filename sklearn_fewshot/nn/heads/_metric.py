@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .._distances import Metric, get_metric
+from .._distances import Distance, get_metric
 from ._base import Head
 
 
@@ -30,7 +30,7 @@ class MetricHead(Head):
     """
 
     def __init__(
-        self, metric: str | Metric = "sqeuclidean", scale: float = 1.0, learn_scale: bool = False
+        self, metric: str | Distance = "sqeuclidean", scale: float = 1.0, learn_scale: bool = False
     ) -> None:
         super().__init__()
         self.metric = get_metric(metric)

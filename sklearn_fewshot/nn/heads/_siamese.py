@@ -5,7 +5,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from .._distances import Metric, cityblock, get_metric, sqeuclidean
+from .._distances import Distance, cityblock, get_metric, sqeuclidean
 from .._support import State, class_max, class_mean, from_state
 from ._base import Head
 
@@ -51,7 +51,7 @@ class SiameseHead(Head):
     def __init__(
         self,
         embedding_dim: int,
-        metric: str | Metric = "sqeuclidean",
+        metric: str | Distance = "sqeuclidean",
         aggregate: Literal["max", "mean"] = "max",
     ) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .._distances import Metric
+from .._distances import Distance
 from .._logistic import fit_logistic
 from .._support import State, Support
 from ._base import Head
@@ -36,7 +36,7 @@ class CentroidHead(PrototypicalHead):
 
     breaks = {"weights": "an item that represents several examples is taken for their mean"}
 
-    def __init__(self, metric: str | Metric = "cosine", scale: float = 10.0) -> None:
+    def __init__(self, metric: str | Distance = "cosine", scale: float = 10.0) -> None:
         super().__init__(metric, scale)
 
     def represent(self, support: Support) -> Support:
