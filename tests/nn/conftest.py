@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_fewshot.nn import SupportSet
+from sklearn_fewshot.nn import Support
 
 N_EPISODES, N_SUPPORT, N_QUERIES, N_CLASSES, DIM = 3, 12, 5, 4, 6
 
@@ -18,7 +18,7 @@ def _make_support(seed=0, shape=(DIM,), n_support=N_SUPPORT, n_padding=0, n_clas
     code = np.hstack([code, rng.integers(n_classes, size=(N_EPISODES, n_padding))])
     embedding = rng.normal(size=(N_EPISODES, n_items, *shape))
     weight = np.broadcast_to(np.arange(n_items) < n_support, (N_EPISODES, n_items)).astype(float)
-    return SupportSet(*(torch.from_numpy(v) for v in (embedding, code, weight)), n_classes)
+    return Support(*(torch.from_numpy(v) for v in (embedding, code, weight)), n_classes)
 
 
 def _make_query(seed=9, shape=(DIM,)):
@@ -48,5 +48,5 @@ def ragged():
     weight = support.weight.clone()
     weight[1, [0, 4, 7]] = 0.0
     weight[2, ::2] = 0.0
-    weight[2, support.code[2] == 2] = 0.0
+    weight[2, support.target[2] == 2] = 0.0
     return support._replace(weight=weight)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import logsumexp
 
 from sklearn_fewshot.nn._support import (
-    SupportSet,
+    Support,
     class_logsumexp,
     class_max,
     class_mean,
@@ -20,7 +20,7 @@ from sklearn_fewshot.nn._support import (
 @pytest.fixture
 def values(make_query, ragged):
     """A value for each query and item."""
-    return make_query(shape=(ragged.code.shape[1],))
+    return make_query(shape=(ragged.target.shape[1],))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def by_loops(condense, values, support, empty=-np.inf):
     for episode, query, label in np.ndindex(result.shape):
         members = [
             item
-            for item, code in enumerate(support.code[episode])
+            for item, code in enumerate(support.target[episode])
             if code == label and support.weight[episode, item] > 0
         ]
         if members:
@@ -73,10 +73,10 @@ def test_balanced_classes_average_instead_of_summing(values, weighted):
 def test_sums_equal_plain_loops(make_support):
     support = make_support()
     expected = np.zeros((3, 4, 6))
-    for episode, codes in enumerate(support.code):
+    for episode, codes in enumerate(support.target):
         for item, code in enumerate(codes):
-            expected[episode, code] += support.embedding[episode, item].numpy()
-    np.testing.assert_allclose(class_sums(support.embedding, support), expected, rtol=1e-12)
+            expected[episode, code] += support.inputs[episode, item].numpy()
+    np.testing.assert_allclose(class_sums(support.inputs, support), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -102,7 +102,7 @@ def test_means_do_not_depend_on_the_unit_of_the_weights(values, weighted):
     """Unlabelled samples count as fractions of an example."""
     thousandth = weighted._replace(weight=weighted.weight / 1000)
     means, expected = class_means(thousandth), class_means(weighted)
-    torch.testing.assert_close(means.embedding, expected.embedding, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(means.inputs, expected.inputs, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(1000 * means.weight, expected.weight, rtol=1e-10, atol=1e-12)
     for function in (class_mean, partial(class_logsumexp, balanced=True)):
         scores, expected = function(values, thousandth), function(values, weighted)
@@ -130,7 +130,7 @@ def test_gradients_are_right(function, values, weighted):
 def test_a_class_of_padding_only_and_a_class_of_no_item_are_alike():
     values = torch.zeros(1, 2, 3, dtype=torch.float64)
     code, weight = torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 0.0, 0.0]])
-    support = SupportSet(torch.zeros(1, 3, 1), code, weight, 3)
+    support = Support(torch.zeros(1, 3, 1), code, weight, 3)
     for function in (class_logsumexp, class_max, class_mean):
         scores = function(values, support)
         assert (scores[..., 0] == 0).all()
