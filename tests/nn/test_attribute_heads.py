@@ -1,4 +1,4 @@
-"""Heads on attributes, against plain loops in float64; the module that hands them their classes."""
+"""Heads on attributes, against plain loops in float64."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from sklearn_fewshot.nn import METRICS as ALL_METRICS
-from sklearn_fewshot.nn import DescribedModule, EpisodicCrossEntropy, PairSquaredError, Support
-from sklearn_fewshot.nn._module import EpisodeBatch
+from sklearn_fewshot.nn import EpisodicCrossEntropy, PairSquaredError
 from sklearn_fewshot.nn.heads import AttributePrototypeHead, AttributeRelationHead
 
 DIM, N_ATTRIBUTES = 6, 4
@@ -268,38 +267,3 @@ def test_training_reaches_every_weight(kind, classes, make_query):
     for name, parameter in head.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
-
-
-# ------------------------------------------------------------------ episodes of described classes
-
-
-@HEADS
-def test_queries_are_scored_against_the_classes_of_their_episode(kind):
-    """By hand, episode by episode; the second has a class fewer."""
-    backbone, head = nn.Linear(5, DIM).eval(), make_head(kind).float()
-    items = torch.randn(7, N_ATTRIBUTES + 1)
-    module = DescribedModule(backbone, head, items)
-    batch = EpisodeBatch(
-        inputs=torch.randn(10, 5),
-        support=torch.zeros(2, 0, dtype=torch.int64),
-        code=torch.zeros(2, 0, dtype=torch.int64),
-        weight=torch.zeros(2, 0),
-        query=torch.tensor([[8, 9, 1], [7, 3, 0]]),
-        n_classes=3,
-        classes=torch.tensor([[6, 0, 3], [2, 5, -1]]),
-    )
-    with torch.no_grad():
-        scores = module.eval()(batch)
-        for episode, classes in enumerate([[6, 0, 3], [2, 5]]):
-            n = len(classes)
-            alone = Support(items[classes][None], torch.arange(n)[None], torch.ones(1, n), n)
-            query = backbone(batch.inputs[batch.query[episode]])[None]
-            expected = scored(head, alone, query)
-            torch.testing.assert_close(scores[[episode], :, :n], expected, rtol=1e-5, atol=1e-6)
-    assert (scores[1, :, 2] == -torch.inf).all()
-
-
-def test_the_items_are_no_weights():
-    module = DescribedModule(nn.Linear(5, DIM), make_head(), torch.randn(7, N_ATTRIBUTES + 1))
-    assert not any("items" in name for name in module.state_dict())
-    assert not any("items" in name for name, _ in module.named_parameters())

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
@@ -92,18 +93,19 @@ def test_vectors_are_related_by_a_perceptron_on_the_pair(training, make_support,
 
 
 @SHAPES
-@pytest.mark.parametrize("floats", [1, 60, 500])
-def test_blocks_of_pairs_change_nothing(shape, floats, make_support, make_query, monkeypatch):
+@pytest.mark.parametrize("n_bytes", [1, 480, 4000])
+def test_blocks_of_pairs_change_nothing(shape, n_bytes, make_support, make_query):
     head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
     expected = scored(head, support, query)
     sizes = []
-    handle = head.of_pair.register_forward_hook(lambda _, args, out: sizes.append(args[0].numel()))
-    monkeypatch.setattr(_relation, "FLOATS_AT_A_TIME", floats)
-    torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
+    handle = head.of_pair.register_forward_hook(lambda _, args, out: sizes.append(args[0].nbytes))
+    with sklearn.config_context(working_memory=n_bytes / 2**20):
+        scores = scored(head, support, query)
     handle.remove()
-    of_one_pair = head.of_query(query[0, :1]).numel()
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    of_one_pair = head.of_query(query[0, :1]).nbytes
     assert len(sizes) > 1
-    assert max(sizes) <= max(floats, of_one_pair)
+    assert max(sizes) <= max(n_bytes, of_one_pair)
 
 
 @SHAPES

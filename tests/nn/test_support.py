@@ -1,4 +1,4 @@
-"""Sums, logsumexps, maxima and means within classes, against plain loops."""
+"""Support sets as states; sums, logsumexps, maxima and means within classes, by plain loops."""
 
 from functools import partial
 
@@ -14,6 +14,8 @@ from sklearn_fewshot.nn._support import (
     class_mean,
     class_means,
     class_sums,
+    from_state,
+    to_state,
 )
 
 
@@ -135,3 +137,36 @@ def test_a_class_of_padding_only_and_a_class_of_no_item_are_alike():
         scores = function(values, support)
         assert (scores[..., 0] == 0).all()
         assert (scores[..., 1:] == -np.inf).all()
+
+
+# ------------------------------------------------------------------ states
+
+
+def test_a_support_set_comes_back_from_a_state(weighted):
+    support = from_state(to_state(weighted))
+    assert support.n_classes == weighted.n_classes
+    for value, expected in zip(support[:3], weighted[:3], strict=True):
+        assert value is expected
+
+
+def test_a_state_counts_the_examples_of_each_class(weighted):
+    state = to_state(weighted)
+    assert state["count"].shape == (3, 4)
+    for episode, label in np.ndindex(3, 4):
+        members = weighted.target[episode] == label
+        assert state["count"][episode, label] == weighted.weight[episode, members].sum()
+    assert state["count"][2, 2] == 0
+
+
+def test_the_first_axis_of_a_state_is_the_episode(weighted):
+    """So some episodes of a state are the state of these episodes."""
+    whole = to_state(weighted)
+    alone = to_state(Support(*(value[1:2] for value in weighted[:3]), 4))
+    assert whole.keys() == alone.keys()
+    for name, value in whole.items():
+        assert torch.equal(value[1:2], alone[name])
+
+
+def test_a_class_that_has_no_item_is_still_one():
+    support = Support(torch.zeros(1, 2, 3), torch.tensor([[0, 0]]), torch.ones(1, 2), 5)
+    assert from_state(to_state(support)).n_classes == 5

@@ -126,3 +126,13 @@ def test_the_penalty_leaves_the_bias_alone(make_support, query):
     for episode in range(3):
         shares = np.bincount(support.target[episode], minlength=4) / 12
         np.testing.assert_allclose(proba[episode], np.tile(shares, (5, 1)), atol=1e-2)
+
+
+def test_gradients_go_to_the_queries_and_not_through_the_fit(ragged, query):
+    """They would be NaN: steps that an episode does not make divide by zero."""
+    ragged.inputs.requires_grad_()
+    scores = LogisticHead().score(LogisticHead().context(ragged), query.requires_grad_())
+    scores[scores.isfinite()].square().sum().backward()
+    assert ragged.inputs.grad is None
+    assert query.grad.isfinite().all()
+    assert query.grad.abs().max() > 0
