@@ -99,11 +99,10 @@ def with_values(batch: EpisodeBatch, plan: EpisodePlan, values: Tensor) -> Episo
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_fewshot.episodes import EpisodeSampler
+    >>> from sklearn_fewshot.episodes import EpisodePlan
     >>> from sklearn_fewshot.nn import collate, with_values
-    >>> tasks = np.repeat(np.arange(6), 10)
-    >>> sampler = EpisodeSampler(tasks, n_way=1, n_shot=5, n_query=2)
-    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> rows = np.arange(60).reshape(6, 1, 10)  # six tasks of ten samples
+    >>> plan = EpisodePlan(rows[:4, :, :5], rows[:4, :, 5:7], classes=np.arange(4).reshape(4, 1))
     >>> batch = with_values(collate(plan)[1], plan, torch.rand(60, 1))
     >>> batch.support_target.shape, batch.target.shape
     (torch.Size([4, 5, 1]), torch.Size([4, 2, 1]))

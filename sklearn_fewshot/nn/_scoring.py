@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..episodes import EpisodePlan
+from ..utils._blocks import blocks
 from ._batch import EpisodeBatch, Take, is_padding, take_rows
 from ._collate import over_stored_rows, to_device, with_values
 from ._data import DataTensor
 from ._modes import evaluating
 from ._module import Criterion, EmbedsRows, FewShotModule, predict_episodes
 
-VALUES_AT_A_TIME = 2**22  # of rows and predictions held at once: 32 MiB in float64
+VALUE_BYTES = 8  # of rows and predictions, in float64 at most
 
 
 def score_plan(
@@ -77,9 +77,8 @@ def score_plan(
     """
     n_support, n_query = plan.support[0].size, plan.query[0].size
     n_values = (n_support + n_query) * row_size + n_query * plan.classes.shape[1]
-    step = max(1, VALUES_AT_A_TIME // max(1, n_values))
-    for start in range(0, plan.n_episodes, step):
-        part = plan.take(slice(start, start + step))
+    for some in blocks(plan.n_episodes, VALUE_BYTES * n_values):
+        part = plan.take(some)
         batch = to_device(over_stored_rows(part), device)
         if attributes is not None:
             batch = batch._replace(attributes=attributes[batch.classes])
@@ -155,15 +154,16 @@ class ValidationEpisodes:
         predictions, target : tensor
             As those of :func:`score_plan`, of all episodes.
         """
-        row_size = int(np.prod(self.data.data.shape[1:]))
+        device = self.data.data.device
         with evaluating(module):
             take = self._take(module, batch_size)
+            a_row = take(torch.zeros(1, 1, dtype=torch.int64, device=device))
             parts = score_plan(
                 module,
                 self.plan,
                 take,
-                device=self.data.data.device,
-                row_size=row_size,
+                device=device,
+                row_size=a_row.numel(),
                 attributes=self.attributes,
                 values=self.values,
             )

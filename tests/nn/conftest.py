@@ -1,10 +1,11 @@
-"""Episodes for the tests of heads and losses."""
+"""Episodes, batches and plans for the tests of torch parts."""
 
 import numpy as np
 import pytest
 import torch
 
-from sklearn_fewshot.nn import SupportSet
+from sklearn_fewshot.episodes import EpisodeSampler
+from sklearn_fewshot.nn import EpisodeBatch, Support
 
 N_EPISODES, N_SUPPORT, N_QUERIES, N_CLASSES, DIM = 3, 12, 5, 4, 6
 
@@ -18,7 +19,7 @@ def _make_support(seed=0, shape=(DIM,), n_support=N_SUPPORT, n_padding=0, n_clas
     code = np.hstack([code, rng.integers(n_classes, size=(N_EPISODES, n_padding))])
     embedding = rng.normal(size=(N_EPISODES, n_items, *shape))
     weight = np.broadcast_to(np.arange(n_items) < n_support, (N_EPISODES, n_items)).astype(float)
-    return SupportSet(*(torch.from_numpy(v) for v in (embedding, code, weight)), n_classes)
+    return Support(*(torch.from_numpy(v) for v in (embedding, code, weight)), n_classes)
 
 
 def _make_query(seed=9, shape=(DIM,)):
@@ -48,5 +49,34 @@ def ragged():
     weight = support.weight.clone()
     weight[1, [0, 4, 7]] = 0.0
     weight[2, ::2] = 0.0
-    weight[2, support.code[2] == 2] = 0.0
+    weight[2, support.target[2] == 2] = 0.0
     return support._replace(weight=weight)
+
+
+@pytest.fixture
+def batch():
+    """Two episodes of two classes; the second has an example and a query fewer."""
+    return EpisodeBatch(
+        inputs=torch.randn(10, 6),
+        support=torch.tensor([[0, 1, 2, 3], [4, 5, 6, 0]]),
+        support_target=torch.tensor([[0, 0, 1, 1], [1, 0, 0, 0]]),
+        weight=torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]]),
+        query=torch.tensor([[8, 9, 5], [7, 3, 0]]),
+        target=torch.tensor([[0, 1, 1], [1, 0, -1]]),
+        n_classes=2,
+        classes=torch.tensor([[4, 2], [0, 3]]),
+    )
+
+
+CODES = np.repeat(np.arange(6), 12)
+
+
+def _make_plan(n_episodes=7, seed=0, n_way=(2, 4), n_shot=(1, 3), n_query=2):
+    sampler = EpisodeSampler(CODES, n_way=n_way, n_shot=n_shot, n_query=n_query)
+    return sampler.plan(n_episodes, np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="session")
+def make_plan():
+    """Plan episodes of six classes of twelve rows each, ragged unless told otherwise."""
+    return _make_plan

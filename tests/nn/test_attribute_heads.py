@@ -1,4 +1,4 @@
-"""Heads on attributes, against plain loops in float64; the module that hands them their classes."""
+"""Heads on attributes, against plain loops in float64."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from sklearn_fewshot.nn import METRICS as ALL_METRICS
-from sklearn_fewshot.nn import DescribedModule, EpisodicCrossEntropy, PairSquaredError, SupportSet
-from sklearn_fewshot.nn._module import EpisodeBatch
+from sklearn_fewshot.nn import EpisodicCrossEntropy, PairSquaredError
 from sklearn_fewshot.nn.heads import AttributePrototypeHead, AttributeRelationHead
 
 DIM, N_ATTRIBUTES = 6, 4
@@ -28,7 +27,7 @@ def make_head(kind=AttributePrototypeHead, **options):
 
 @pytest.fixture
 def classes(make_support):
-    """Three episodes of four classes, one item each: attributes and a handicap."""
+    """Three episodes of four classes, one item each: attributes and a penalty."""
     return make_support(shape=(N_ATTRIBUTES + 1,), n_support=4)
 
 
@@ -42,9 +41,9 @@ def weights_of(head):
 
 
 def attributes_of(classes, episode, label):
-    """Return the mean of a class's items, and of its handicaps."""
-    members = (classes.code[episode] == label) & (classes.weight[episode] > 0)
-    item = classes.embedding[episode, members].numpy().mean(axis=0)
+    """Return the mean of a class's items, and of its penaltys."""
+    members = (classes.target[episode] == label) & (classes.weight[episode] > 0)
+    item = classes.inputs[episode, members].numpy().mean(axis=0)
     return item[:-1], item[-1]
 
 
@@ -53,22 +52,22 @@ def relu(x):
 
 
 def by_loops(classes, query, score):
-    """Call ``score(attributes, handicap, embedding)`` for every pair."""
+    """Call ``score(attributes, penalty, embedding)`` for every pair."""
     result = np.zeros((len(query), query.shape[1], classes.n_classes))
     for episode, q, label in np.ndindex(result.shape):
-        attributes, handicap = attributes_of(classes, episode, label)
-        result[episode, q, label] = score(attributes, handicap, query[episode, q].numpy())
+        attributes, penalty = attributes_of(classes, episode, label)
+        result[episode, q, label] = score(attributes, penalty, query[episode, q].numpy())
     return torch.from_numpy(result)
 
 
 def prototype_score(head, metric):
     w, scale = weights_of(head), float(head.scale)
 
-    def score(attributes, handicap, embedding):
+    def score(attributes, penalty, embedding):
         prototype = w["of_class.weight"] @ attributes
         prototype /= np.sqrt(sum(prototype**2))
         mapped = w["of_query.weight"] @ embedding + w["of_query.bias"]
-        return -scale * (cdist(mapped[None], prototype[None], metric)[0, 0] + handicap)
+        return -scale * (cdist(mapped[None], prototype[None], metric)[0, 0] + penalty)
 
     return score
 
@@ -76,7 +75,7 @@ def prototype_score(head, metric):
 def relation_score(head):
     w = weights_of(head)
 
-    def score(attributes, handicap, embedding):
+    def score(attributes, penalty, embedding):
         unit = attributes / np.sqrt(sum(attributes**2))
         hidden = relu(w["branch.0.weight"] @ unit + w["branch.0.bias"])
         branch = w["branch.2.weight"] @ hidden + w["branch.2.bias"]
@@ -88,7 +87,7 @@ def relation_score(head):
         hidden = relu(first @ both)
         hidden = relu(w["inner.of_pair.1.weight"] @ hidden + w["inner.of_pair.1.bias"])
         (log_odds,) = w["inner.of_pair.3.weight"] @ hidden + w["inner.of_pair.3.bias"]
-        return 1.0 / (1.0 + np.exp(-log_odds)) * np.exp(-handicap)
+        return np.log(1.0 / (1.0 + np.exp(-log_odds)) * np.exp(-penalty))
 
     return score
 
@@ -116,21 +115,21 @@ def test_relations_are_scored_as_in_the_equation(classes, make_query):
 @HEADS
 def test_probabilities_are_those_of_the_learner_with_examples(kind, classes, make_query):
     head = make_head(kind)
-    scores = scored(head, classes, make_query())
-    expected = scores.softmax(-1)
+    query = make_query()
+    scores = scored(head, classes, query)
     if kind is AttributeRelationHead:
-        expected = scores / scores.sum(dim=-1, keepdim=True)
-    torch.testing.assert_close(head.proba(scores), expected, rtol=1e-10, atol=1e-12)
-    pair = scores[..., :2]
-    log_odds = torch.logit(head.proba(pair)[..., 1])
-    torch.testing.assert_close(head.margin(pair), log_odds, rtol=1e-8, atol=1e-8)
+        expected = by_loops(classes, query, relation_score(head)).exp()  # shares of r / exp(h)
+    else:
+        expected = by_loops(classes, query, prototype_score(head, "sqeuclidean")).exp()
+    expected /= expected.sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(scores.softmax(dim=-1), expected, rtol=1e-10, atol=1e-12)
 
 
 @HEADS
 def test_items_of_a_class_are_averaged_and_padding_is_nothing(kind, ragged, make_support):
-    """With the handicaps; an absent class scores minus infinity."""
-    items = make_support(shape=(N_ATTRIBUTES + 1,), seed=5).embedding
-    support, head = ragged._replace(embedding=items), make_head(kind)
+    """With the penaltys; an absent class scores minus infinity."""
+    items = make_support(shape=(N_ATTRIBUTES + 1,), seed=5).inputs
+    support, head = ragged._replace(inputs=items), make_head(kind)
     query = torch.randn(3, 5, DIM, dtype=torch.float64)
     scores = scored(head, support, query)
     is_relation = kind is AttributeRelationHead
@@ -141,31 +140,30 @@ def test_items_of_a_class_are_averaged_and_padding_is_nothing(kind, ragged, make
         else:
             expected = score(*attributes_of(support, episode, label), query[episode, q].numpy())
             np.testing.assert_allclose(scores[episode, q, label], expected, rtol=1e-10)
-    assert (head.proba(scores)[2, :, 2] == 0).all()
+    assert (scores.softmax(dim=-1)[2, :, 2] == 0).all()
 
 
 @HEADS
-def test_a_handicap_lowers_the_log_probability_by_its_unit(kind, classes, make_query):
-    head, query, handicap = make_head(kind), make_query(), 0.7
-    plain, lowered = classes.embedding.clone(), classes.embedding.clone()
+def test_a_penalty_lowers_the_logit_by_its_unit(kind, classes, make_query):
+    head, query, penalty = make_head(kind), make_query(), 0.7
+    plain, lowered = classes.inputs.clone(), classes.inputs.clone()
     plain[..., -1] = 0.0
-    lowered[..., -1] = handicap * (classes.code < 2)
-    scores, other = (scored(head, classes._replace(embedding=e), query) for e in (plain, lowered))
-    log_odds = [s.log() if kind is AttributeRelationHead else s for s in (scores, other)]
-    expected = handicap * float(head.handicap_unit) * (classes.code < 2).unsqueeze(1)
+    lowered[..., -1] = penalty * (classes.target < 2)
+    scores, other = (scored(head, classes._replace(inputs=e), query) for e in (plain, lowered))
+    expected = penalty * float(head.penalty_unit) * (classes.target < 2).unsqueeze(1)
     by_class = torch.zeros_like(scores).scatter(
-        2, classes.code.unsqueeze(1).expand_as(scores), expected.expand_as(scores).double()
+        2, classes.target.unsqueeze(1).expand_as(scores), expected.expand_as(scores).double()
     )
-    torch.testing.assert_close(log_odds[0] - log_odds[1], by_class, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(scores - other, by_class, rtol=1e-6, atol=1e-9)
 
 
 @HEADS
 def test_the_unit_of_attributes_does_not_matter(kind, classes, make_query):
     head, query = make_head(kind), make_query()
-    scaled = classes.embedding.clone()
+    scaled = classes.inputs.clone()
     scaled[..., :-1] *= 1000.0
     scores = scored(head, classes, query)
-    other = scored(head, classes._replace(embedding=scaled), query)
+    other = scored(head, classes._replace(inputs=scaled), query)
     torch.testing.assert_close(scores, other, rtol=1e-9, atol=1e-12)
 
 
@@ -176,8 +174,8 @@ def test_scores_have_the_precision_of_the_queries(kind, dtype, classes, make_que
     head = kind(DIM, N_ATTRIBUTES).eval()
     if dtype == torch.float64 and not head.exact:
         return
-    embedding, query = classes.embedding.to(dtype), make_query().to(dtype)
-    assert scored(head, classes._replace(embedding=embedding), query).dtype == dtype
+    embedding, query = classes.inputs.to(dtype), make_query().to(dtype)
+    assert scored(head, classes._replace(inputs=embedding), query).dtype == dtype
 
 
 def test_which_heads_compute_in_float64():
@@ -202,7 +200,7 @@ def test_queries_start_as_the_map_given(kind):
 @HEADS
 def test_attributes_start_as_they_are(kind, classes):
     head = kind(DIM, N_ATTRIBUTES)
-    attributes = classes.embedding[..., :-1].float()
+    attributes = classes.inputs[..., :-1].float()
     prototype = nn.functional.normalize(head.prototype(attributes), dim=-1)
     unit = attributes / attributes.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(prototype, unit, rtol=0, atol=1e-6)
@@ -212,17 +210,17 @@ def test_attributes_start_as_they_are(kind, classes):
 def test_untrained_heads_choose_the_nearest_attributes(kind, classes):
     """By a distance in the space of the attributes, where the mapped query lies on the sphere."""
     head = kind(DIM, N_ATTRIBUTES).double().eval()
-    classes.embedding[..., -1] = 0.0
-    unit = nn.functional.normalize(classes.embedding[..., :-1], dim=-1)
+    classes.inputs[..., -1] = 0.0
+    unit = nn.functional.normalize(classes.inputs[..., :-1], dim=-1)
     head.start_as(torch.eye(DIM, N_ATTRIBUTES), torch.zeros(N_ATTRIBUTES))
     query = torch.cat([unit, torch.zeros(3, 4, 2)], dim=-1)  # the classes themselves
     scores = scored(head, classes, query)
-    assert torch.equal(scores.argmax(dim=-1), classes.code)
+    assert torch.equal(scores.argmax(dim=-1), classes.target)
 
 
 def test_the_scale_starts_at_sixteen_over_the_median_distance(classes, make_query):
     head, query = make_head(learn_scale=True), make_query()
-    classes.embedding[..., -1] = 0.0
+    classes.inputs[..., -1] = 0.0
     for _ in range(3):
         head.start_from(scored(head, classes, query))
         distance = -scored(head, classes, query)  # times the scale
@@ -251,10 +249,10 @@ def test_gradients_are_right(kind, classes, make_query):
     head, query = make_head(kind), make_query()[:, :2]
 
     def scores(embedding, query, *_):
-        given = head.represent(classes._replace(embedding=embedding))
+        given = head.represent(classes._replace(inputs=embedding))
         return head.score(head.context(given), query)
 
-    inputs = (classes.embedding.requires_grad_(), query.requires_grad_(), *head.parameters())
+    inputs = (classes.inputs.requires_grad_(), query.requires_grad_(), *head.parameters())
     assert torch.autograd.gradcheck(scores, inputs, fast_mode=True)
 
 
@@ -263,44 +261,9 @@ def test_training_reaches_every_weight(kind, classes, make_query):
     head = make_head(kind).train()
     if kind is AttributePrototypeHead:
         head.inner.log_scale.requires_grad_()
-    loss = EpisodicCrossEntropy() if kind is AttributePrototypeHead else PairSquaredError()
+    loss = EpisodicCrossEntropy() if kind is AttributePrototypeHead else PairSquaredError("log")
     target = torch.tensor([[0, 1, 2, 3, 0], [3, 2, 1, 0, -1], [0, 1, 3, -1, -1]])
     loss(head.score(head.context(head.represent(classes)), make_query()), target).backward()
     for name, parameter in head.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
-
-
-# ------------------------------------------------------------------ episodes of described classes
-
-
-@HEADS
-def test_queries_are_scored_against_the_classes_of_their_episode(kind):
-    """By hand, episode by episode; the second has a class fewer."""
-    backbone, head = nn.Linear(5, DIM).eval(), make_head(kind).float()
-    items = torch.randn(7, N_ATTRIBUTES + 1)
-    module = DescribedModule(backbone, head, items)
-    batch = EpisodeBatch(
-        inputs=torch.randn(10, 5),
-        support=torch.zeros(2, 0, dtype=torch.int64),
-        code=torch.zeros(2, 0, dtype=torch.int64),
-        weight=torch.zeros(2, 0),
-        query=torch.tensor([[8, 9, 1], [7, 3, 0]]),
-        n_classes=3,
-        classes=torch.tensor([[6, 0, 3], [2, 5, -1]]),
-    )
-    with torch.no_grad():
-        scores = module.eval()(batch)
-        for episode, classes in enumerate([[6, 0, 3], [2, 5]]):
-            n = len(classes)
-            alone = SupportSet(items[classes][None], torch.arange(n)[None], torch.ones(1, n), n)
-            query = backbone(batch.inputs[batch.query[episode]])[None]
-            expected = scored(head, alone, query)
-            torch.testing.assert_close(scores[[episode], :, :n], expected, rtol=1e-5, atol=1e-6)
-    assert (scores[1, :, 2] == -torch.inf).all()
-
-
-def test_the_items_are_no_weights():
-    module = DescribedModule(nn.Linear(5, DIM), make_head(), torch.randn(7, N_ATTRIBUTES + 1))
-    assert not any("items" in name for name in module.state_dict())
-    assert not any("items" in name for name, _ in module.named_parameters())

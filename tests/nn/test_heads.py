@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from scipy.special import softmax
 from torch import nn
 
 import sklearn_fewshot
-from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, SupportSet, heads
+from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, Support, from_state, heads, to_state
 from sklearn_fewshot.nn.heads import FullContextHead, Head, LogisticHead, PrototypicalHead
 from sklearn_fewshot.nn.heads._matching import in_canonical_order
 
@@ -60,7 +61,7 @@ def query(make_query):
 
 
 def scored(head, support, query):
-    head = head.to(support.embedding.dtype).eval()
+    head = head.to(support.inputs.dtype).eval()
     with torch.inference_mode():
         return head.score(head.context(head.represent(support)), query).numpy()
 
@@ -88,12 +89,12 @@ def check_law(head, law, scores, expected):
 def joined(*parts):
     """Put items of several support sets side by side."""
     columns = zip(*(part[:3] for part in parts), strict=True)
-    return SupportSet(*(torch.cat(column, dim=1) for column in columns), parts[0].n_classes)
+    return Support(*(torch.cat(column, dim=1) for column in columns), parts[0].n_classes)
 
 
 def items(support, index):
     """Take some items of every episode."""
-    return SupportSet(*(value[:, index] for value in support[:3]), support.n_classes)
+    return Support(*(value[:, index] for value in support[:3]), support.n_classes)
 
 
 def some_of(values, seed=0):
@@ -110,23 +111,6 @@ def test_scores_have_one_column_a_class(head, support, query):
     assert np.isfinite(scores).all()
 
 
-def test_probabilities_sum_to_one_and_agree_with_the_scores(head, support, query):
-    scores = scored(head, support, query)
-    proba = head.proba(torch.from_numpy(scores)).numpy()
-    assert (proba >= 0).all()
-    np.testing.assert_allclose(proba.sum(axis=-1), 1.0)
-    np.testing.assert_array_equal(proba.argmax(axis=-1), scores.argmax(axis=-1))
-
-
-def test_the_margin_between_two_classes_grows_with_the_probability(head, make_support, query):
-    """As scikit-learn expects of `decision_function` and `predict_proba`."""
-    scores = torch.from_numpy(scored(head, make_support(n_classes=2), query)).flatten(0, 1)
-    margin, proba = head.margin(scores), head.proba(scores)
-    np.testing.assert_array_equal(margin.argsort(), proba[:, 1].argsort())
-    np.testing.assert_array_equal(margin > 0, scores[:, 1] > scores[:, 0])
-    np.testing.assert_allclose(margin, proba[:, 1].logit(), rtol=1e-6)
-
-
 def test_the_order_of_the_support_changes_nothing(head, support, query):
     shuffled = items(support, some_of(range(12)))
     check_equal(head, scored(head, shuffled, query), scored(head, support, query))
@@ -134,7 +118,7 @@ def test_the_order_of_the_support_changes_nothing(head, support, query):
 
 def test_renaming_the_classes_permutes_the_columns(head, support, query):
     renamed = torch.tensor([2, 0, 3, 1])
-    scores = scored(head, support._replace(code=renamed[support.code]), query)
+    scores = scored(head, support._replace(target=renamed[support.target]), query)
     check_equal(head, scores[..., renamed], scored(head, support, query))
 
 
@@ -166,7 +150,7 @@ def test_padding_has_no_influence(head, make_support, query):
 def test_episodes_of_a_ragged_batch_are_scored_as_if_alone(head, ragged, query):
     scores = scored(head, ragged, query)
     for episode, weight in enumerate(ragged.weight):
-        real = SupportSet(*(v[[episode]][:, weight > 0] for v in ragged[:3]), ragged.n_classes)
+        real = Support(*(v[[episode]][:, weight > 0] for v in ragged[:3]), ragged.n_classes)
         expected = scored(head, real, query[[episode]])
         check_equal(head, scores[[episode]], expected)
 
@@ -181,19 +165,29 @@ def test_a_condensed_support_set_takes_more_examples(head, make_support, query):
 
 def test_the_order_of_the_episodes_changes_nothing(head, ragged, query):
     scores = scored(head, ragged, query)
-    flipped = SupportSet(*(value.flip(0) for value in ragged[:3]), ragged.n_classes)
+    flipped = Support(*(value.flip(0) for value in ragged[:3]), ragged.n_classes)
     check_equal(head, scored(head, flipped, query.flip(0)), scores[::-1])
 
 
 def test_what_a_head_makes_of_a_support_set_is_one(head, ragged):
-    represented = head.double().represent(ragged)
-    for support in (represented, head.context(represented)):
-        assert support.code.shape == support.weight.shape == support.embedding.shape[:2]
-        assert support.n_classes == ragged.n_classes
-        assert support.code.min() >= 0
-        assert support.code.max() < support.n_classes
-        present = torch.zeros(3, 4).double().scatter_add(1, support.code, support.weight.double())
-        assert (present > 0).sum(dim=1).tolist() == [4, 4, 3]
+    support = head.double().represent(ragged)
+    assert support.target.shape == support.weight.shape == support.inputs.shape[:2]
+    assert support.n_classes == ragged.n_classes
+    assert support.target.min() >= 0
+    assert support.target.max() < support.n_classes
+    present = torch.zeros(3, 4).double().scatter_add(1, support.target, support.weight.double())
+    assert (present > 0).sum(dim=1).tolist() == [4, 4, 3]
+
+
+def test_a_state_is_a_dictionary_of_tensors_with_the_episodes_first(head, ragged, query):
+    """So some episodes of a state are the state of these episodes."""
+    state = head.double().eval().context(head.represent(ragged))
+    assert type(state) is dict
+    assert all(isinstance(value, torch.Tensor) and len(value) == 3 for value in state.values())
+    with torch.inference_mode():
+        scores = head.score(state, query).numpy()
+        of_last = head.score({name: value[2:] for name, value in state.items()}, query[2:])
+    check_equal(head, of_last.numpy(), scores[2:])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -203,7 +197,7 @@ def test_the_precision_of_the_weights_is_neither_needed_nor_contagious(dtype, he
         return
     head = head.eval()
     ragged.weight[0, :6] = 3.0
-    given, query = ragged._replace(embedding=ragged.embedding.to(dtype)), query.to(dtype)
+    given, query = ragged._replace(inputs=ragged.inputs.to(dtype)), query.to(dtype)
     with torch.inference_mode():
         scores, expected = (
             head.score(head.context(head.represent(given._replace(weight=weight))), query)
@@ -219,29 +213,30 @@ def test_no_tensor_is_made_on_another_device(head, ragged, query):
     if isinstance(head, LogisticHead):  # fits on the CPU
         return
     head, query = head.to("meta").eval(), query.to("meta", torch.float32)
-    support = ragged._replace(embedding=ragged.embedding.float())
-    support = SupportSet(*(value.to("meta") for value in support[:3]), support.n_classes)
+    support = ragged._replace(inputs=ragged.inputs.float())
+    support = Support(*(value.to("meta") for value in support[:3]), support.n_classes)
     # Packed sequences need the lengths, which are numbers.
     in_context = in_canonical_order if isinstance(head, FullContextHead) else head.context
-    context = in_context(head.represent(support))
-    assert {value.device.type for value in context[:3]} == {"meta"}
-    assert head.score(context, query).device.type == "meta"
+    state = in_context(head.represent(support))
+    state = state if isinstance(state, dict) else to_state(state)
+    assert {value.device.type for value in state.values()} == {"meta"}
+    assert head.score(state, query).device.type == "meta"
 
 
 def test_a_query_and_an_episode_are_scored_alone(head, support, query):
     scores = scored(head, support, query)
     check_equal(head, scored(head, support, query[:, 2:3]), scores[:, 2:3])
-    alone = SupportSet(*(v[1:2] for v in support[:3]), support.n_classes)
+    alone = Support(*(v[1:2] for v in support[:3]), support.n_classes)
     check_equal(head, scored(head, alone, query[1:2]), scores[1:2])
 
 
 @pytest.mark.parametrize("label", [0, 2, 3])
 def test_a_class_without_examples_is_never_chosen(label, head, support, query):
-    absent = support.code == label
+    absent = support.target == label
     scores = scored(head, support._replace(weight=support.weight.masked_fill(absent, 0.0)), query)
     assert (scores[..., label] == -np.inf).all()
     assert np.isfinite(np.delete(scores, label, axis=-1)).all()
-    proba = head.proba(torch.from_numpy(scores)).numpy()
+    proba = softmax(scores, axis=-1)
     assert (proba[..., label] == 0).all()
     np.testing.assert_allclose(proba.sum(axis=-1), 1.0)
 
@@ -249,8 +244,8 @@ def test_a_class_without_examples_is_never_chosen(label, head, support, query):
 def test_embeddings_of_any_shape_are_accepted(head, support, query):
     unflattened = support
     if head.takes_examples:  # attributes of classes are vectors
-        unflattened = support._replace(embedding=support.embedding.unflatten(2, (2, 3)))
-        assert head.represent(unflattened).embedding.shape[2:] == (2, 3)
+        unflattened = support._replace(inputs=support.inputs.unflatten(2, (2, 3)))
+        assert head.represent(unflattened).inputs.shape[2:] == (2, 3)
     scores = scored(head, unflattened, query.unflatten(2, (2, 3)))
     check_equal(head, scores, scored(head, support, query))
 
@@ -286,16 +281,15 @@ def test_gradients_are_right(cls, make_support, make_query):
     for parameter in parameters:
         nn.init.normal_(parameter, std=0.5)
     support, query = make_support(shape=(2,), n_support=6), make_query(shape=(2,))[:, :2]
-    if cls is LogisticHead:  # its context is a fit, which nothing is learned through
-        support = head.context(support)
+    fitted = head.context(support)
 
     def scores(embedding, query, *_):
-        given = support._replace(embedding=embedding)
-        if cls is not LogisticHead:
-            given = head.context(head.represent(given))
-        return head.score(given, query)
+        if cls is LogisticHead:  # its context is a fit, which nothing is learned through
+            return head.score(fitted | {"coefficients": embedding[:, :4]}, query)
+        given = head.represent(support._replace(inputs=embedding))
+        return head.score(head.context(given), query)
 
-    inputs = (support.embedding.requires_grad_(), query.requires_grad_(), *parameters)
+    inputs = (support.inputs.requires_grad_(), query.requires_grad_(), *parameters)
     assert torch.autograd.gradcheck(scores, inputs)
 
 
@@ -306,23 +300,24 @@ def test_scores_stay_finite_after_the_start_was_adjusted_to_them(head, support, 
 
 def test_a_head_must_say_how_it_scores_and_keeps_the_support_unless_it_says_more(support, query):
     assert Head().represent(support) is support
-    assert Head().context(support) is support
+    state = Head().context(support)
+    assert all(a is b for a, b in zip(from_state(state)[:3], support[:3], strict=True))
     with pytest.raises(NotImplementedError):
-        Head().score(support, query)
+        Head().score(state, query)
 
 
 # ------------------------------------------------------------------ Prototypical Networks
 
 
 def prototypes_by_loops(support):
-    prototypes = np.zeros((len(support.code), support.n_classes, DIM))
-    for episode, codes in enumerate(support.code):
+    prototypes = np.zeros((len(support.target), support.n_classes, DIM))
+    for episode, codes in enumerate(support.target):
         for code in range(support.n_classes):
             total, count = np.zeros(DIM), 0.0
             for item in range(len(codes)):
                 if codes[item] == code:
                     weight = float(support.weight[episode, item])
-                    total += weight * support.embedding[episode, item].numpy()
+                    total += weight * support.inputs[episode, item].numpy()
                     count += weight
             prototypes[episode, code] = total / count
     return prototypes
@@ -344,10 +339,10 @@ def test_prototypical_gradients_are_right(metric, support, query):
     criterion = EpisodicCrossEntropy()
 
     def loss(embedding, query, _):  # the third is the head's own parameter
-        represented = head.represent(support._replace(embedding=embedding))
-        return criterion(head.score(represented, query), target)
+        represented = head.represent(support._replace(inputs=embedding))
+        return criterion(head.score(head.context(represented), query), target)
 
-    inputs = (support.embedding.requires_grad_(), query.requires_grad_(), head.log_scale)
+    inputs = (support.inputs.requires_grad_(), query.requires_grad_(), head.log_scale)
     assert torch.autograd.gradcheck(loss, inputs)
 
 

@@ -1,26 +1,19 @@
-"""From planned rows to batches: the right rows, in the right places, each embedded once."""
+"""Batches of training: planned rows embedded once, orders that repeat, states to go on from."""
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import logsumexp
-from torch import nn
 
-from sklearn_fewshot.episodes._sampler import EpisodePlan, EpisodeSampler
+from sklearn_fewshot.episodes import EpisodePlan, EpisodeSampler
 from sklearn_fewshot.nn import (
     DataTensor,
+    EpisodeBatch,
     EpisodeLoader,
-    EpisodicCrossEntropy,
-    EpisodicModule,
+    SampleBatch,
     SampleLoader,
-    ValidationEpisodes,
-    _data,
     collate,
-    evaluate,
-    score_frozen,
+    with_values,
 )
-from sklearn_fewshot.nn.backbones import MLP
-from sklearn_fewshot.nn.heads import PrototypicalHead
 
 CPU = torch.device("cpu")
 CODES = np.repeat(np.arange(6), 12)
@@ -31,65 +24,85 @@ def make_sampler(n_way=(2, 4), n_shot=(1, 3), n_query=2):
     return EpisodeSampler(CODES, n_way=n_way, n_shot=n_shot, n_query=n_query)
 
 
-def make_plan(n_episodes=7, seed=0, **params):
-    return make_sampler(**params).plan(n_episodes, np.random.default_rng(seed))
-
-
-def make_module(seed=0):
-    torch.manual_seed(seed)
-    return EpisodicModule(MLP((5,), hidden_dim=8, embedding_dim=4), PrototypicalHead()).eval()
-
-
-def make_loader(seed=0, **params):
+def make_loader(seed=0, sampler=None, **params):
     params = {"n_episodes": 7, "meta_batch_size": 3} | params
     rng = np.random.default_rng(seed)
-    return EpisodeLoader(DataTensor(X, CPU), make_sampler(), rng=rng, **params)
+    return EpisodeLoader(DataTensor(X, CPU), sampler or make_sampler(), rng=rng, **params)
 
 
-def check_places(rows, batch, target, plan):
-    """Every item of the batch is the row that was planned for its place."""
-    n_episodes, n_way, n_shot = plan.support.shape
-    shape = (n_episodes, n_way)
-    real = batch.weight.numpy().reshape(*shape, n_shot) > 0
-    assert np.array_equal(real, plan.support >= 0)
-    support = rows[batch.support.numpy()].reshape(plan.support.shape)
-    assert np.array_equal(support[real], plan.support[real])
-    assert np.array_equal(batch.code.reshape(*shape, n_shot), np.indices(plan.support.shape)[1])
-    query = rows[batch.query.numpy()].reshape(plan.query.shape)
-    real = plan.query >= 0
-    assert np.array_equal(query[real], plan.query[real])
-    expected = np.where(real, np.indices(plan.query.shape)[1], -1)
-    assert np.array_equal(target.reshape(plan.query.shape), expected)
-    assert batch.n_classes == n_way
+def parts_of(plan, size=3):
+    """Cut a plan as the loader does."""
+    return [plan.take(slice(start, start + size)) for start in range(0, plan.n_episodes, size)]
 
 
-@pytest.mark.parametrize("params", [{"n_way": 3, "n_shot": 2}, {}], ids=["equal", "ragged"])
-def test_every_item_stands_where_it_was_planned(params):
-    plan = make_plan(**params)
-    rows, batch, target = collate(plan)
-    assert len(rows) == sum((part >= 0).sum() for part in (plan.support, plan.query))
-    check_places(rows, batch, target, plan)
+class OfOneTask:
+    """A sampler of episodes of a single task, as regressions have."""
+
+    def plan(self, n_episodes, rng):
+        return EpisodePlan(*(part[:, :1] for part in make_sampler().plan(n_episodes, rng)))
 
 
 def test_an_epoch_is_cut_into_batches():
     loader = make_loader()
     batches = list(loader)
     assert len(batches) == len(loader) == 3
-    assert [len(batch.support) for batch, _ in batches] == [3, 3, 1]
+    assert all(isinstance(batch, EpisodeBatch) for batch in batches)
+    assert [len(batch.support) for batch in batches] == [3, 3, 1]
 
 
-def test_a_batch_holds_the_samples_of_its_plan():
-    plan = make_sampler().plan(7, np.random.default_rng(0))
-    for number, (batch, target) in enumerate(make_loader()):
-        rows, expected, expected_target = collate(plan.take(slice(3 * number, 3 * number + 3)))
-        assert torch.equal(batch.inputs, torch.from_numpy(X[rows]))
-        assert torch.equal(batch.query, expected.query)
-        assert torch.equal(target, expected_target)
+@pytest.mark.parametrize("params", [{"n_way": 3, "n_shot": 2}, {}], ids=["equal", "ragged"])
+def test_a_batch_holds_the_samples_of_its_plan(params):
+    """Also the second epoch, in which layouts without padding are not made again."""
+    sampler, rng = make_sampler(**params), np.random.default_rng(0)
+    loader = make_loader(sampler=sampler)
+    for _ in range(2):
+        for batch, part in zip(loader, parts_of(sampler.plan(7, rng)), strict=True):
+            rows, expected = collate(part)
+            assert torch.equal(batch.inputs, torch.from_numpy(X[rows]))
+            for name in ("support", "support_target", "weight", "query", "target", "classes"):
+                assert torch.equal(getattr(batch, name), getattr(expected, name))
+            assert batch.n_classes == expected.n_classes
+            assert batch.attributes is None
+
+
+def test_attributes_are_those_of_the_classes_of_an_episode():
+    attributes = torch.randn(6, 4)
+    for batch in make_loader(attributes=attributes):
+        for episode, place in np.ndindex(*batch.classes.shape):
+            label = int(batch.classes[episode, place])
+            if label >= 0:
+                assert torch.equal(batch.attributes[episode, place], attributes[label])
+
+
+def test_targets_are_values_in_regression():
+    """Drawn as the classes are, from the same source."""
+    values = torch.randn(72, 2)
+    plan = OfOneTask().plan(7, np.random.default_rng(0))
+    loader = make_loader(sampler=OfOneTask(), values=values)
+    for batch, part in zip(loader, parts_of(plan), strict=True):
+        expected = with_values(collate(part)[1], part, values)
+        for name in ("support_target", "target"):
+            torch.testing.assert_close(
+                getattr(batch, name), getattr(expected, name), rtol=0, atol=0, equal_nan=True
+            )
+        of_support = batch.inputs[batch.support][batch.weight > 0]
+        rows = [int(np.flatnonzero((x == X).all(axis=1))[0]) for x in of_support.numpy()]
+        assert torch.equal(batch.support_target[batch.weight > 0], values[rows])
+
+
+def test_a_loader_goes_on_from_a_state():
+    loader = make_loader()
+    list(loader)
+    state, expected = loader.state_dict(), [batch.inputs for batch in loader]
+    other = make_loader(seed=1)
+    other.load_state_dict(state)
+    for batch, inputs in zip(other, expected, strict=True):
+        assert torch.equal(batch.inputs, inputs)
 
 
 def test_epochs_differ_but_repeat_with_the_seed():
     def first_inputs(loader):
-        return next(iter(loader))[0].inputs
+        return next(iter(loader)).inputs
 
     loader = make_loader()
     epochs = [first_inputs(loader), first_inputs(loader)]
@@ -108,26 +121,8 @@ def test_augmentation_changes_the_inputs_of_each_batch():
 
     batches = list(make_loader(augment=augment))
     assert len(seen) == len(batches)
-    for (batch, _), inputs in zip(batches, seen, strict=True):
+    for batch, inputs in zip(batches, seen, strict=True):
         assert torch.equal(batch.inputs, inputs + 1.0)
-
-
-def test_one_pass_for_many_ragged_episodes_equals_one_for_each():
-    plan, module, data = make_plan(), make_module(), DataTensor(X, CPU)
-    rows, batch, target = collate(plan)
-    with torch.inference_mode():
-        together = module(batch._replace(inputs=data.take(rows)))
-    for episode in range(plan.n_episodes):
-        alone = plan.take([episode])
-        n_way = int((alone.classes >= 0).sum())
-        alone = EpisodePlan(*(part[:, :n_way] for part in alone))  # without its padding
-        rows, batch, alone_target = collate(alone)
-        with torch.inference_mode():
-            scores = module(batch._replace(inputs=data.take(rows)))[0]
-        real = target[episode] >= 0
-        assert torch.equal(target[episode][real], alone_target[0])
-        torch.testing.assert_close(together[episode][real][:, :n_way], scores)
-        assert (together[episode][:, n_way:] == -torch.inf).all()
 
 
 # ------------------------------------------------------------------ single samples
@@ -146,7 +141,7 @@ def served(loader, n_epochs=1):
     batches = [batch for _ in range(n_epochs) for batch in loader]
     inputs = torch.cat([inputs for inputs, _ in batches]).numpy()
     rows = [int(np.flatnonzero((x == X).all(axis=1))[0]) for x in inputs]
-    return np.array(rows), torch.cat([target[0] for _, target in batches]).numpy()
+    return np.array(rows), torch.cat([target for _, target in batches]).numpy()
 
 
 @pytest.mark.parametrize("batch_size", [2, 5, 23, 24, 1000])
@@ -161,14 +156,15 @@ def test_every_sample_is_served_once_before_any_again(batch_size):
     assert not np.array_equal(passes[0], passes[1])
 
 
-def test_an_epoch_has_as_many_batches_as_asked_for_and_a_batch_is_one_episode():
+def test_an_epoch_has_as_many_batches_as_asked_for():
     loader = make_sample_loader()
     batches = list(loader)
     assert len(batches) == len(loader) == 3
-    for inputs, target in batches:
-        assert inputs.shape == (5, 5)
-        assert target.shape == (1, 5)
-        assert target.dtype == torch.int64
+    for batch in batches:
+        assert isinstance(batch, SampleBatch)
+        assert batch.inputs.shape == (5, 5)
+        assert batch.target.shape == (5,)
+        assert batch.target.dtype == torch.int64
 
 
 def test_samples_come_in_an_order_that_repeats_with_the_seed():
@@ -183,122 +179,12 @@ def test_augmentation_changes_single_samples_too():
         assert torch.equal(augmented, inputs + 1.0)
 
 
-# ------------------------------------------------------------------ frozen episodes
-
-
-class Counter(nn.Module):
-    """A backbone that counts the rows it embeds."""
-
-    def __init__(self, backbone):
-        super().__init__()
-        self.backbone = backbone
-        self.n_rows = 0
-
-    def forward(self, x):
-        self.n_rows += len(x)
-        return self.backbone(x)
-
-
-def test_frozen_episodes_embed_every_distinct_row_once():
-    plan, module = make_plan(200), make_module()
-    counter = Counter(module.backbone)
-    frozen = ValidationEpisodes(DataTensor(X, CPU), plan)
-    scores = score_frozen(EpisodicModule(counter, module.head), frozen, batch_size=5)
-    rows, batch, _ = collate(plan)
-    assert counter.n_rows == len(np.unique(rows))
-    with torch.inference_mode():
-        expected = module(batch._replace(inputs=DataTensor(X, CPU).take(rows)))
-    real = frozen.target >= 0
-    torch.testing.assert_close(scores[real], expected[real])
-
-
-def test_evaluation_equals_plain_loops():
-    plan, module = make_plan(20), make_module()
-    with torch.inference_mode():
-        embedding = module.backbone(torch.from_numpy(X)).double().numpy()
-    hits, losses = [], []
-    for support, query, classes in zip(*plan, strict=True):
-        way = range(int((classes >= 0).sum()))
-        prototypes = np.array([embedding[support[k][support[k] >= 0]].mean(axis=0) for k in way])
-        episode_losses = []
-        for k in way:
-            for row in query[k][query[k] >= 0]:
-                scores = -np.square(embedding[row] - prototypes).sum(axis=1)
-                hits.append(scores.argmax() == k)
-                episode_losses.append(logsumexp(scores) - scores[k])
-        losses.append(np.mean(episode_losses))
-    frozen = ValidationEpisodes(DataTensor(X, CPU), plan)
-    accuracy, loss = evaluate(module, EpisodicCrossEntropy(), frozen)
-    assert accuracy == pytest.approx(np.mean(hits))
-    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_evaluation_leaves_the_network_as_it_was():
-    backbone = nn.Sequential(MLP((5,), embedding_dim=4), nn.BatchNorm1d(4))
-    module = EpisodicModule(backbone, PrototypicalHead()).train()
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    frozen = ValidationEpisodes(DataTensor(X, CPU), make_plan())
-    first = evaluate(module, EpisodicCrossEntropy(), frozen)
-    assert module.training
-    assert first == evaluate(module, EpisodicCrossEntropy(), frozen)
-    for name, value in module.state_dict().items():
-        assert torch.equal(value, before[name])
-
-
-# ------------------------------------------------------------------ data on the device
-
-
-DTYPES = ["?", "u1", "i1", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">f4", ">i2", "g"]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_any_numeric_array_becomes_float32_input(dtype):
-    values = np.array([[0, 1], [1, 1], [1, 0]]).astype(dtype)
-    data = DataTensor(values, CPU, scale=0.5)
-    inputs = data.take(np.array([2, 0]))
-    assert len(data) == 3
-    assert inputs.dtype == torch.float32
-    np.testing.assert_array_equal(inputs, [[0.5, 0.0], [0.0, 0.5]])
-
-
-def test_eight_bit_pictures_stay_eight_bit_until_they_are_gathered():
-    pictures = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-    data = DataTensor(pictures, CPU, scale=1 / 255)
-    assert data.data.dtype == torch.uint8
-    inputs = data.take(np.array([1]))
-    np.testing.assert_allclose(inputs, pictures[[1]] / 255, rtol=1e-6)
-
-
-@pytest.mark.parametrize("n_channels", [1, 3])
-def test_pictures_are_gathered_with_their_channels_last_in_memory(n_channels):
-    pictures = np.arange(5 * n_channels * 16).reshape(5, n_channels, 4, 4)
-    for dtype in (np.uint8, np.float32):
-        inputs = DataTensor(pictures.astype(dtype), CPU, scale=0.5).take(np.arange(5))
-        np.testing.assert_array_equal(inputs, 0.5 * pictures)
-        # What convolutions go by, also where one channel makes other strides equivalent.
-        assert inputs.stride() == (16 * n_channels, 1, 4 * n_channels, n_channels)
-
-
-def test_read_only_and_strided_arrays_are_taken():
-    values = np.arange(12.0).reshape(3, 4)[:, ::-2]
-    values.flags.writeable = False
-    np.testing.assert_array_equal(DataTensor(values, CPU).take(np.arange(3)), values)
-
-
-def test_what_the_device_has_no_room_for_stays_and_gives_the_same_rows(monkeypatch):
-    pictures = np.arange(6 * 16, dtype=np.uint8).reshape(6, 1, 4, 4)
-    rows = np.array([5, 0, 0, 3])
-    expected = DataTensor(pictures, CPU, scale=0.5).take(rows)
-    asked = []
-    monkeypatch.setattr(_data, "fits", lambda n_bytes, device: asked.append(n_bytes))
-    data = DataTensor(pictures, CPU, scale=0.5)
-    assert isinstance(data.data, _data.HostRows)
-    assert asked == [pictures.nbytes]
-    torch.testing.assert_close(data.take(rows), expected, rtol=0, atol=0)
-    assert data.take(rows).stride() == expected.stride()
-    assert data.as_array() is pictures
-
-
-def test_samples_come_back_from_the_device_as_an_array():
-    values = np.arange(6.0, dtype=np.float32).reshape(3, 2)
-    np.testing.assert_array_equal(DataTensor(values, CPU).as_array(), values)
+def test_a_loader_of_samples_goes_on_from_a_state():
+    """Also within a pass over the samples: none is served again."""
+    loader = make_sample_loader()
+    first = served(loader)[0]
+    state, expected = loader.state_dict(), served(loader, n_epochs=3)[0]
+    other = make_sample_loader(seed=1)
+    other.load_state_dict(state)
+    assert np.array_equal(served(other, n_epochs=3)[0], expected)
+    assert len(np.unique([*first, *expected[:8]])) == 23

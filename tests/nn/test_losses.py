@@ -10,8 +10,13 @@ from sklearn_fewshot.nn import BalancedPairCrossEntropy, EpisodicCrossEntropy, P
 PADDING = -1
 LOSSES = pytest.mark.parametrize(
     "loss",
-    [EpisodicCrossEntropy(), PairSquaredError(), BalancedPairCrossEntropy()],
-    ids=lambda loss: type(loss).__name__,
+    [
+        EpisodicCrossEntropy(),
+        PairSquaredError(),
+        PairSquaredError(link="log"),
+        BalancedPairCrossEntropy(),
+    ],
+    ids=lambda loss: type(loss).__name__ + getattr(loss, "link", ""),
 )
 
 
@@ -49,13 +54,19 @@ def test_cross_entropy_is_the_mean_over_queries_then_over_episodes(scores, targe
     np.testing.assert_allclose(EpisodicCrossEntropy()(scores, target), np.mean(means))
 
 
-def test_pair_squared_error_equals_plain_loops(scores, target):
-    shares = scores.sigmoid().masked_fill(scores == -torch.inf, -torch.inf)
+@pytest.mark.parametrize(("link", "inverse"), [("logit", expit), ("log", np.exp)])
+def test_pair_squared_error_equals_plain_loops(link, inverse, scores, target):
     means = [
-        sum((score - same) ** 2 for score, same in pairs) / len(pairs)
-        for pairs in real_pairs(shares, target)
+        sum((inverse(score) - same) ** 2 for score, same in pairs) / len(pairs)
+        for pairs in real_pairs(scores, target)
     ]
-    np.testing.assert_allclose(PairSquaredError()(shares, target), np.mean(means))
+    np.testing.assert_allclose(PairSquaredError(link)(scores, target), np.mean(means))
+
+
+def test_relation_scores_are_log_odds_unless_told_otherwise(scores, target):
+    """And the same scores cost the same, by whichever link they are given."""
+    expected = PairSquaredError("log")(torch.nn.functional.logsigmoid(scores), target)
+    torch.testing.assert_close(PairSquaredError()(scores, target), expected)
 
 
 def test_balanced_pair_cross_entropy_equals_plain_loops(scores, target):
@@ -72,7 +83,8 @@ def test_a_single_query_is_enough_and_need_not_be_of_the_last_class(code, scores
     """A pair of the same class and two of different ones."""
     shares, target = scores[:1, :1].sigmoid(), torch.tensor([[code]])
     errors = [(float(share) - (k == code)) ** 2 for k, share in enumerate(shares[0, 0])]
-    np.testing.assert_allclose(PairSquaredError()(shares, target), np.mean(errors))
+    np.testing.assert_allclose(PairSquaredError()(shares.logit(), target), np.mean(errors))
+    np.testing.assert_allclose(PairSquaredError("log")(shares.log(), target), np.mean(errors))
     costs = [-np.log(s if k == code else 1 - s) for k, s in enumerate(shares[0, 0].tolist())]
     expected = 0.5 * costs[code] + 0.5 * (sum(costs) - costs[code]) / 2
     np.testing.assert_allclose(BalancedPairCrossEntropy()(shares.logit(), target), expected)
@@ -120,7 +132,10 @@ def test_divergence_is_not_hidden(loss, scores, target):
 @LOSSES
 @pytest.mark.parametrize("size", [1e2, 1e4])
 def test_confident_scores_have_a_finite_loss(loss, target, size):
-    scores = (size * torch.randn(2, 4, 3)).requires_grad_()
+    scores = size * torch.randn(2, 4, 3)
+    if getattr(loss, "link", None) == "log":
+        scores = -scores.abs()  # logarithms of relation scores, which are at most one
+    scores.requires_grad_()
     value = loss(scores, target)
     value.backward()
     assert value.isfinite()
@@ -129,6 +144,6 @@ def test_confident_scores_have_a_finite_loss(loss, target, size):
 
 def test_perfect_scores_cost_nothing(target):
     perfect = torch.nn.functional.one_hot(target.clamp_min(0), 3).double()
-    assert PairSquaredError()(perfect, target) == 0
-    for loss in (EpisodicCrossEntropy(), BalancedPairCrossEntropy()):
+    assert PairSquaredError("log")(perfect.log().clamp_min(-1e3), target) == 0
+    for loss in (EpisodicCrossEntropy(), PairSquaredError(), BalancedPairCrossEntropy()):
         assert loss(1e3 * (perfect - 0.5), target) < 1e-12

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
-from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, SupportSet
+from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, Support, to_state
 from sklearn_fewshot.nn.heads import FullContextHead, MatchingHead
 from sklearn_fewshot.nn.heads._matching import in_canonical_order
 
@@ -28,8 +28,8 @@ def attention_by_loops(support, query, *, metric="cosine", scale=10.0, balanced=
     """Return the share of a query's attention that each class gets (eq. 1 of the paper)."""
     proba = np.zeros((*query.shape[:2], support.n_classes))
     for episode in range(len(query)):
-        distance = cdist(query[episode].numpy(), support.embedding[episode].numpy(), metric)
-        weight, codes = support.weight[episode].numpy(), support.code[episode].numpy()
+        distance = cdist(query[episode].numpy(), support.inputs[episode].numpy(), metric)
+        weight, codes = support.weight[episode].numpy(), support.target[episode].numpy()
         for q, row in enumerate(distance):
             for item, d in enumerate(row):
                 count = sum(weight[codes == codes[item]]) if balanced else 1.0
@@ -42,7 +42,7 @@ def attention_by_loops(support, query, *, metric="cosine", scale=10.0, balanced=
 
 def attention(head, support, query):
     with torch.no_grad():
-        return head.proba(head.score(support, query))
+        return head.score(to_state(support), query).softmax(dim=-1)
 
 
 # ------------------------------------------------------------------ attention
@@ -66,7 +66,7 @@ def test_the_cross_entropy_is_minus_the_logarithm_of_the_attention(metric, ragge
     for shares, codes in zip(attention, target, strict=True):
         logs = [np.log(share[code]) for share, code in zip(shares, codes, strict=True) if code >= 0]
         means.append(-sum(logs) / len(logs))
-    loss = EpisodicCrossEntropy()(head.score(ragged, query), target)
+    loss = EpisodicCrossEntropy()(head.score(to_state(ragged), query), target)
     np.testing.assert_allclose(loss.detach(), np.mean(means), rtol=1e-7)
 
 
@@ -74,7 +74,7 @@ def test_balance_keeps_bigger_classes_from_being_preferred(query):
     """Nine examples against one, all at the same place."""
     places = query[:1, :1].expand(1, 10, DIM)
     code = torch.tensor([[0] * 9 + [1]])
-    support = SupportSet(places, code, torch.ones(1, 10), 2)
+    support = Support(places, code, torch.ones(1, 10), 2)
     for balanced, share in ((True, 0.5), (False, 0.9)):
         head = MatchingHead(class_balanced=balanced).double()
         np.testing.assert_allclose(attention(head, support, query[:1])[..., 0], share)
@@ -94,7 +94,7 @@ def one_shot(embedding):
     """Make a support set of one example a class."""
     n_way = len(embedding)
     code, weight = torch.arange(n_way), torch.ones(n_way)
-    return SupportSet(*(value.unsqueeze(0) for value in (embedding, code, weight)), n_way)
+    return Support(*(value.unsqueeze(0) for value in (embedding, code, weight)), n_way)
 
 
 @pytest.mark.parametrize(("n_way", "bound"), [(5, 0.65), (20, 0.28)])
@@ -133,9 +133,9 @@ def test_at_the_literal_scale_all_queries_together_are_less_sure_still(n_way, bo
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_absent_classes_and_padding_give_no_nan(cls, scale, dtype, ragged, query):
     head = cls.for_embeddings((DIM,), scale=scale).to(dtype)
-    embedding = ragged.embedding.to(dtype).requires_grad_()
+    embedding = ragged.inputs.to(dtype).requires_grad_()
     query = query.to(dtype).requires_grad_()
-    scores = head.score(head.context(ragged._replace(embedding=embedding)), query)
+    scores = head.score(head.context(ragged._replace(inputs=embedding)), query)
     assert scores[:2].isfinite().all()
     assert (scores[2, :, 2] == -torch.inf).all()
     target = torch.tensor([[0, 1, 2, 3, 0], [3, 2, 1, 0, -1], [0, 1, 3, -1, -1]])
@@ -253,7 +253,7 @@ def test_the_context_changes_what_an_example_means(support, query):
     """Another example of class 0 moves the scores of the others."""
     head = make_full_context()
     weight = support.weight.clone()
-    weight[:, (support.code == 0).any(dim=0).nonzero()[0]] = 0.0
+    weight[:, (support.target == 0).any(dim=0).nonzero()[0]] = 0.0
     fewer = support._replace(weight=weight)
     difference = scored(head, support, query) - scored(head, fewer, query)
     assert np.abs(difference[..., 1:]).max() > 1e-3
@@ -265,37 +265,37 @@ def test_the_order_is_by_class_then_by_example_with_padding_last(ragged):
         assert (sorted_.weight[episode, :n_real] == 1).all()
         assert (sorted_.weight[episode, n_real:] == 0).all()
         for place, (code, example) in enumerate(examples_in_order(ragged, episode)):
-            assert sorted_.code[episode, place] == code
-            np.testing.assert_array_equal(sorted_.embedding[episode, place], example)
+            assert sorted_.target[episode, place] == code
+            np.testing.assert_array_equal(sorted_.inputs[episode, place], example)
 
 
 def test_the_order_does_not_depend_on_the_unit_of_the_weights(ragged):
     expected = in_canonical_order(ragged)
     got = in_canonical_order(ragged._replace(weight=ragged.weight / 1000))
-    assert torch.equal(got.code, expected.code)
-    assert torch.equal(got.embedding, expected.embedding)
+    assert torch.equal(got.target, expected.target)
+    assert torch.equal(got.inputs, expected.inputs)
 
 
 def test_the_order_is_one_of_examples_not_of_rows_or_names(ragged):
     shuffled = torch.randperm(12)
     renamed = torch.tensor([2, 0, 3, 1])
-    other = SupportSet(
-        ragged.embedding[:, shuffled],
-        renamed[ragged.code[:, shuffled]],
+    other = Support(
+        ragged.inputs[:, shuffled],
+        renamed[ragged.target[:, shuffled]],
         ragged.weight[:, shuffled],
         ragged.n_classes,
     )
     expected, got = in_canonical_order(ragged), in_canonical_order(other)
     real = expected.weight > 0
-    assert torch.equal(got.embedding[real], expected.embedding[real])
-    assert torch.equal(got.code[real], renamed[expected.code[real]])
+    assert torch.equal(got.inputs[real], expected.inputs[real])
+    assert torch.equal(got.target[real], renamed[expected.target[real]])
 
 
 def test_one_pass_serves_all_episodes_and_queries(ragged, query):
     head = make_full_context()
     together = scored(head, ragged, query)
     for episode in range(3):
-        alone = SupportSet(*(value[[episode]] for value in ragged[:3]), ragged.n_classes)
+        alone = Support(*(value[[episode]] for value in ragged[:3]), ragged.n_classes)
         for q in range(5):
             score = scored(head, alone, query[[episode], q : q + 1])
             np.testing.assert_allclose(score[0, 0], together[episode, q], rtol=1e-10)
@@ -304,5 +304,5 @@ def test_one_pass_serves_all_episodes_and_queries(ragged, query):
 def test_float32_is_close_to_float64(ragged, query):
     head = make_full_context()
     expected = scored(head, ragged, query)
-    single = ragged._replace(embedding=ragged.embedding.float())
+    single = ragged._replace(inputs=ragged.inputs.float())
     np.testing.assert_allclose(scored(head.float(), single, query.float()), expected, rtol=1e-3)

@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
-from sklearn_fewshot.nn import PairSquaredError, SupportSet
+from sklearn_fewshot.nn import PairSquaredError, Support
 from sklearn_fewshot.nn.heads import RelationHead, _relation
 
 SIDES = pytest.mark.parametrize("sides", [(1, 1), (2, 2), (3, 3), (5, 13), (9, 4), (1, 6)])
@@ -37,12 +38,12 @@ def scored(head, support, query):
 
 def class_maps_by_loops(support, *, add=False):
     """Average (or add up) the examples of each class."""
-    shape = (len(support.code), support.n_classes, *support.embedding.shape[2:])
+    shape = (len(support.target), support.n_classes, *support.inputs.shape[2:])
     maps = torch.zeros(shape, dtype=torch.float64)
     for episode, label in product(*map(range, maps.shape[:2])):
-        members = (support.code[episode] == label) & (support.weight[episode] > 0)
+        members = (support.target[episode] == label) & (support.weight[episode] > 0)
         if members.any():
-            total = sum(support.embedding[episode, members])
+            total = sum(support.inputs[episode, members])
             maps[episode, label] = total if add else total / members.sum()
     return maps
 
@@ -92,37 +93,38 @@ def test_vectors_are_related_by_a_perceptron_on_the_pair(training, make_support,
 
 
 @SHAPES
-@pytest.mark.parametrize("floats", [1, 60, 500])
-def test_blocks_of_pairs_change_nothing(shape, floats, make_support, make_query, monkeypatch):
+@pytest.mark.parametrize("n_bytes", [1, 480, 4000])
+def test_blocks_of_pairs_change_nothing(shape, n_bytes, make_support, make_query):
     head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
     expected = scored(head, support, query)
     sizes = []
-    handle = head.of_pair.register_forward_hook(lambda _, args, out: sizes.append(args[0].numel()))
-    monkeypatch.setattr(_relation, "FLOATS_AT_A_TIME", floats)
-    torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
+    handle = head.of_pair.register_forward_hook(lambda _, args, out: sizes.append(args[0].nbytes))
+    with sklearn.config_context(working_memory=n_bytes / 2**20):
+        scores = scored(head, support, query)
     handle.remove()
-    of_one_pair = head.of_query(query[0, :1]).numel()
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    of_one_pair = head.of_query(query[0, :1]).nbytes
     assert len(sizes) > 1
-    assert max(sizes) <= max(floats, of_one_pair)
+    assert max(sizes) <= max(n_bytes, of_one_pair)
 
 
 @SHAPES
 def test_padding_and_absent_classes(shape, ragged, make_support, make_query):
-    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    support = ragged._replace(inputs=make_support(shape=shape, seed=5).inputs)
     head, query = make_head(shape), make_query(shape=shape)
     scores = scored(head, support, query)
     expected = related_as_in_the_paper(head, class_maps_by_loops(support), query)
     expected[2, :, 2] = -torch.inf
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
-    proba = head.proba(scores)
-    odds = (expected / (1.0 - expected)).where(expected.isfinite(), 0.0)
+    relation = expected.sigmoid()
+    odds = relation / (1.0 - relation)
     shares = odds / odds.sum(dim=-1, keepdim=True)
-    torch.testing.assert_close(proba, shares, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(scores.softmax(dim=-1), shares, rtol=1e-10, atol=1e-12)
 
 
 @SHAPES
 def test_the_sum_is_the_mean_times_the_shots(shape, ragged, make_support, make_query):
-    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    support = ragged._replace(inputs=make_support(shape=shape, seed=5).inputs)
     head, query = make_head(shape, reduction="sum"), make_query(shape=shape)
     expected = related_as_in_the_paper(head, class_maps_by_loops(support, add=True), query)
     expected[2, :, 2] = -torch.inf
@@ -137,7 +139,7 @@ def test_maps_in_float32_are_added_up_by_weights_in_float64(shape, make_support,
     """Such are the representations that learners keep."""
     support, query = make_support(shape=shape), make_query(shape=shape).float()
     head = make_head(shape, reduction="sum").float()
-    single = support._replace(embedding=support.embedding.float())
+    single = support._replace(inputs=support.inputs.float())
     scores = scored(head, single, query)
     represented = head.represent(single)
     represented = represented._replace(weight=represented.weight.double())
@@ -153,7 +155,7 @@ def test_a_condensed_support_set_takes_more_examples(shape, reduction, make_supp
 
     def joined(*parts):
         columns = zip(*(part[:3] for part in parts), strict=True)
-        return SupportSet(*(torch.cat(column, dim=1) for column in columns), 4)
+        return Support(*(torch.cat(column, dim=1) for column in columns), 4)
 
     expected = scored(head, joined(old, new), query)
     scores = scored(head, joined(head.represent(old), new), query)
@@ -165,7 +167,7 @@ def test_queries_and_episodes_are_related_alone_in_evaluation(shape, make_suppor
     head, support, query = make_head(shape), make_support(shape=shape), make_query(shape=shape)
     together = scored(head, support, query)
     for episode in range(3):
-        alone = SupportSet(*(value[[episode]] for value in support[:3]), 4)
+        alone = Support(*(value[[episode]] for value in support[:3]), 4)
         for q in range(5):
             score = scored(head, alone, query[[episode], q : q + 1])
             torch.testing.assert_close(score[0, 0], together[episode, q], rtol=1e-10, atol=1e-12)
@@ -181,36 +183,22 @@ def test_the_layout_in_memory_changes_nothing(memory, make_support, make_query):
     torch.testing.assert_close(scored(head, support, query), expected, rtol=1e-10, atol=1e-12)
 
 
-# ------------------------------------------------------------------ probabilities
+# ------------------------------------------------------------------ log-odds
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("least", [0.0, 1e-45, 1e-300, 0.3])
-def test_probabilities_sum_to_one_however_unrelated_a_query_is(dtype, least):
-    scores = torch.tensor([[least, least, -torch.inf], [least, 0.9, 0.1]], dtype=dtype)
-    proba = RelationHead((DIM,)).proba(scores)
-    np.testing.assert_allclose(proba.sum(dim=-1), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(proba[0], [0.5, 0.5, 0.0])
-    odds = np.array([least / (1.0 - least), 9.0, 1.0 / 9.0])
-    np.testing.assert_allclose(proba[1], odds / odds.sum(), rtol=1e-6, atol=1e-30)
-
-
-def test_scores_of_one_have_finite_odds():
-    proba = RelationHead((DIM,)).proba(torch.tensor([[1.0, 1.0, 0.5]]))
-    np.testing.assert_allclose(proba[0], [0.5, 0.5, 0.0], atol=1e-6)
-
-
-def test_a_score_of_one_stands_half_a_float32_above_the_next_one_below():
-    log_odds = RelationHead((DIM,)).logits(torch.tensor([[1.0 - 2.0**-24, 1.0]]))
-    assert (log_odds[0, 1] - log_odds[0, 0]).item() == pytest.approx(np.log(2.0), abs=1e-5)
-
-
-def test_offsets_act_on_the_odds():
-    scores = torch.tensor([[0.2, 0.5, 1.0, 0.0, -torch.inf]], dtype=torch.float64)
-    raised = RelationHead((DIM,)).raised(scores, torch.full((5,), np.log(3.0)))
-    np.testing.assert_allclose(raised[0], [3 / 7, 0.75, 1.0, 0.0, -np.inf], atol=1e-7)
-    back = RelationHead((DIM,)).raised(raised, torch.full((5,), -np.log(3.0)))
-    np.testing.assert_allclose(back[0], scores[0], atol=1e-6)
+@pytest.mark.parametrize("distance", [1e2, 1e4, 1e6])
+def test_classes_are_told_apart_however_unrelated_a_query_is(dtype, distance):
+    """The log-odds are too low for the relation scores to be numbers above zero."""
+    head = RelationHead((DIM,)).to(dtype).eval()
+    places = torch.zeros(1, 2, DIM, dtype=dtype)
+    places[0, 1] = distance
+    support = Support(places, torch.tensor([[0, 1]]), torch.ones(1, 2), 2)
+    scores = scored(head, support, torch.full((1, 1, DIM), 3 * distance, dtype=dtype))
+    assert scores.isfinite().all()
+    assert (scores < 0).all()
+    assert scores[0, 0, 1] > scores[0, 0, 0]
+    assert scored(head, support, places).argmax(dim=-1).tolist() == [[0, 1]]
 
 
 # ------------------------------------------------------------------ gradients and start
@@ -222,7 +210,7 @@ def test_training_reaches_every_weight(shape, ragged, make_support, make_query):
 
     By more than rounding errors, which is all that reaches a bias under a normalisation.
     """
-    support = ragged._replace(embedding=make_support(shape=shape, seed=5).embedding)
+    support = ragged._replace(inputs=make_support(shape=shape, seed=5).inputs)
     head, query = make_head(shape, training=True), make_query(shape=shape)
     target = torch.tensor([[0, 1, 2, 3, 0], [3, 2, 1, 0, -1], [0, 1, 3, -1, -1]])
     scores = head.score(head.context(head.represent(support)), query)
@@ -239,10 +227,10 @@ def test_gradients_through_maps_are_right(training, make_support, make_query):
     support, query = make_support(shape=shape, n_support=5), make_query(shape=shape)[:, :1]
 
     def scores(embedding, query, *_):
-        given = head.represent(support._replace(embedding=embedding))
+        given = head.represent(support._replace(inputs=embedding))
         return head.score(head.context(given), query)
 
-    inputs = (support.embedding.requires_grad_(), query.requires_grad_(), *head.parameters())
+    inputs = (support.inputs.requires_grad_(), query.requires_grad_(), *head.parameters())
     assert torch.autograd.gradcheck(scores, inputs, fast_mode=True)
 
 
@@ -257,14 +245,14 @@ def test_untrained_maps_are_undecided(make_support, make_query):
     scores = scored(
         RelationHead(shape).double().eval(), make_support(shape=shape), make_query(shape=shape)
     )
-    assert 0.01 < scores.median() < 0.99
+    assert 0.01 < scores.sigmoid().median() < 0.99
 
 
 def test_untrained_vectors_are_related_by_their_distance(make_support, make_query):
     """A sample is related to itself more than to anything else, and to near ones more."""
     head, query = RelationHead((DIM,)).double().eval(), make_query()
-    places = SupportSet(query, torch.arange(5).expand(3, 5), torch.ones(3, 5).double(), 5)
-    scores = scored(head, places, query)
+    places = Support(query, torch.arange(5).expand(3, 5), torch.ones(3, 5).double(), 5)
+    scores = scored(head, places, query).sigmoid()
     itself = scores.diagonal(dim1=1, dim2=2)
     np.testing.assert_allclose(itself, 1 / (1 + np.exp(-2.0)), atol=0.1)
     assert (scores <= itself.unsqueeze(-1)).all()
@@ -272,11 +260,11 @@ def test_untrained_vectors_are_related_by_their_distance(make_support, make_quer
     assert np.corrcoef(distance.flatten(), scores.flatten())[0, 1] < -0.5
 
 
-@pytest.mark.parametrize(("shape", "score"), [((CHANNELS, 5, 4), 0.01), ((DIM,), 0.99)])
-def test_the_start_leaves_maps_alone_and_vectors_whose_pairs_are_near(shape, score):
+@pytest.mark.parametrize(("shape", "log_odds"), [((CHANNELS, 5, 4), -4.6), ((DIM,), 4.6)])
+def test_the_start_leaves_maps_alone_and_vectors_whose_pairs_are_near(shape, log_odds):
     head = RelationHead(shape)
     before = {name: value.clone() for name, value in head.state_dict().items()}
-    head.start_from(torch.full((2, 3, 4), score))
+    head.start_from(torch.full((2, 3, 4), log_odds))
     for name, value in head.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -285,11 +273,11 @@ def test_the_start_leaves_maps_alone_and_vectors_whose_pairs_are_near(shape, sco
 def test_the_start_fits_vectors_of_any_size(size, make_support, make_query):
     """In a few rounds: of saturated scores only the direction can be seen."""
     head, support, query = RelationHead((DIM,)).eval(), make_support(), size * make_query()
-    support = support._replace(embedding=size * support.embedding)
-    support, query = support._replace(embedding=support.embedding.float()), query.float()
+    support = support._replace(inputs=size * support.inputs)
+    support, query = support._replace(inputs=support.inputs.float()), query.float()
     for _ in range(4):
         head.start_from(scored(head, support, query))
-    log_odds = scored(head, support, query).logit()
+    log_odds = scored(head, support, query)
     assert log_odds.median().item() == pytest.approx(-2.0, abs=0.05)
 
 

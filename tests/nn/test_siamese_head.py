@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 
-from sklearn_fewshot.nn import METRICS
+from sklearn_fewshot.nn import METRICS, to_state
 from sklearn_fewshot.nn.heads import SiameseHead
 
 DIM = 6
@@ -52,15 +52,15 @@ def log_odds_by_loops(head, metric, a, b):
 @ALL_SIGNS
 def test_log_odds_equal_plain_loops(metric, signs, make_support, query):
     head, support = make_head(metric, signs), make_support()
-    got = head.log_odds(query, support.embedding).numpy()
-    for episode, (a, b) in enumerate(zip(query.numpy(), support.embedding.numpy(), strict=True)):
+    got = head.log_odds(query, support.inputs).numpy()
+    for episode, (a, b) in enumerate(zip(query.numpy(), support.inputs.numpy(), strict=True)):
         expected = log_odds_by_loops(head, metric, a, b)
         np.testing.assert_allclose(got[episode], expected, rtol=1e-10, atol=1e-10)
 
 
 @ALL_METRICS
 def test_weights_in_float32_take_no_digits_from_embeddings_in_float64(metric, make_support, query):
-    head, embedding = make_head(metric).float(), make_support().embedding
+    head, embedding = make_head(metric).float(), make_support().inputs
     single = head.log_odds(query, embedding)
     expected = head.double().log_odds(query, embedding)
     torch.testing.assert_close(single, expected, rtol=1e-12, atol=1e-12)
@@ -70,13 +70,13 @@ def test_weights_in_float32_take_no_digits_from_embeddings_in_float64(metric, ma
 @ALL_AGGREGATES
 def test_a_class_scores_as_its_pairs_do(metric, aggregate, ragged, query):
     head = make_head(metric, aggregate=aggregate)
-    scores = head.score(ragged, query).numpy()
+    scores = head.score(to_state(ragged), query).numpy()
     over_class = max if aggregate == "max" else np.mean
     for episode in range(3):
-        support = ragged.embedding[episode].numpy()
+        support = ragged.inputs[episode].numpy()
         pairs = log_odds_by_loops(head, metric, query[episode].numpy(), support)
         for q, label in np.ndindex(scores.shape[1:]):
-            members = (ragged.code[episode] == label) & (ragged.weight[episode] > 0)
+            members = (ragged.target[episode] == label) & (ragged.weight[episode] > 0)
             expected = over_class(pairs[q, members]) if members.any() else -np.inf
             np.testing.assert_allclose(scores[episode, q, label], expected, rtol=1e-10)
 
@@ -91,26 +91,34 @@ def test_a_sample_and_itself_differ_by_nothing(metric, signs, query):
 
 @ALL_METRICS
 def test_pairs_have_no_order(metric, make_support, query):
-    head, other = make_head(metric), make_support().embedding
+    head, other = make_head(metric), make_support().inputs
     there, back = head.log_odds(query, other), head.log_odds(other, query)
     torch.testing.assert_close(there, back.mT, rtol=1e-10, atol=1e-10)
 
 
 def test_probabilities_are_normalised_odds_of_same(ragged, query):
     head = make_head()
-    scores = head.score(ragged, query)
+    scores = head.score(to_state(ragged), query)
     same = expit(scores.numpy())
     odds = same / (1.0 - same)
     expected = odds / odds.sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(head.proba(scores), expected, rtol=1e-10)
+    np.testing.assert_allclose(scores.softmax(dim=-1), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_probabilities_exist_where_nothing_is_alike(dtype):
+@pytest.mark.parametrize("distance", [1e2, 1e4])
+def test_classes_are_told_apart_where_nothing_is_alike(dtype, distance, ragged, query):
     """The log-odds are too low for their probabilities to be numbers above zero."""
-    scores = torch.tensor([-2000.0, -2001.0, -torch.inf], dtype=dtype)
-    expected = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0]
-    np.testing.assert_allclose(SiameseHead(DIM).proba(scores), expected, rtol=1e-6)
+    head = make_head(signs="negative").to(dtype)
+    state = to_state(ragged._replace(inputs=ragged.inputs.to(dtype)))
+    scores = head.score(state, query.to(dtype) + distance)
+    assert (scores < -100).all()
+    proba = scores.softmax(dim=-1)
+    np.testing.assert_allclose(proba.sum(dim=-1), 1.0, rtol=1e-6)
+    far = ragged.inputs.masked_fill((ragged.weight == 0).unsqueeze(-1), -torch.inf)
+    nearest = (far * head.weight.double()).sum(dim=-1).argmin(dim=1)  # below all queries: linear
+    expected = ragged.target.gather(1, nearest.unsqueeze(1)).expand(3, 5)
+    assert torch.equal(scores.argmax(dim=-1), expected)
 
 
 # ------------------------------------------------------------------ gradients
@@ -125,9 +133,9 @@ def test_gradients_are_right(metric, signs, aggregate, make_support, make_query)
     support, query = make_support(n_support=5), make_query()[:, :2]
 
     def scores(embedding, query, *_):
-        return head.score(support._replace(embedding=embedding), query)
+        return head.score(to_state(support._replace(inputs=embedding)), query)
 
-    inputs = (support.embedding.requires_grad_(), query.requires_grad_(), *head.parameters())
+    inputs = (support.inputs.requires_grad_(), query.requires_grad_(), *head.parameters())
     assert torch.autograd.gradcheck(scores, inputs)
 
 
@@ -159,11 +167,12 @@ def test_it_starts_by_calling_near_samples_the_same(metric, dim):
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
 def test_the_start_puts_the_median_pair_at_negative_log_odds(metric, size, make_support, query):
     head, support = SiameseHead(DIM, metric).double(), make_support(n_padding=3)
-    weight = support.weight.masked_fill(support.code == 2, 0.0)  # -inf among the scores
-    support = support._replace(embedding=size * support.embedding, weight=weight)
+    weight = support.weight.masked_fill(support.target == 2, 0.0)  # -inf among the scores
+    support = support._replace(inputs=size * support.inputs, weight=weight)
     with torch.no_grad():
-        head.start_from(head.score(support, size * query))
-        scores = head.score(support, size * query)
+        state = to_state(support)
+        head.start_from(head.score(state, size * query))
+        scores = head.score(state, size * query)
     assert scores[scores.isfinite()].median().item() == pytest.approx(-2.0)
     assert (head.weight < 0).all()
 

@@ -1,4 +1,4 @@
-"""Sums, logsumexps, maxima and means within classes, against plain loops."""
+"""Support sets as states; sums, logsumexps, maxima and means within classes, by plain loops."""
 
 from functools import partial
 
@@ -8,19 +8,21 @@ import torch
 from scipy.special import logsumexp
 
 from sklearn_fewshot.nn._support import (
-    SupportSet,
+    Support,
     class_logsumexp,
     class_max,
     class_mean,
     class_means,
     class_sums,
+    from_state,
+    to_state,
 )
 
 
 @pytest.fixture
 def values(make_query, ragged):
     """A value for each query and item."""
-    return make_query(shape=(ragged.code.shape[1],))
+    return make_query(shape=(ragged.target.shape[1],))
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def by_loops(condense, values, support, empty=-np.inf):
     for episode, query, label in np.ndindex(result.shape):
         members = [
             item
-            for item, code in enumerate(support.code[episode])
+            for item, code in enumerate(support.target[episode])
             if code == label and support.weight[episode, item] > 0
         ]
         if members:
@@ -73,10 +75,10 @@ def test_balanced_classes_average_instead_of_summing(values, weighted):
 def test_sums_equal_plain_loops(make_support):
     support = make_support()
     expected = np.zeros((3, 4, 6))
-    for episode, codes in enumerate(support.code):
+    for episode, codes in enumerate(support.target):
         for item, code in enumerate(codes):
-            expected[episode, code] += support.embedding[episode, item].numpy()
-    np.testing.assert_allclose(class_sums(support.embedding, support), expected, rtol=1e-12)
+            expected[episode, code] += support.inputs[episode, item].numpy()
+    np.testing.assert_allclose(class_sums(support.inputs, support), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -102,7 +104,7 @@ def test_means_do_not_depend_on_the_unit_of_the_weights(values, weighted):
     """Unlabelled samples count as fractions of an example."""
     thousandth = weighted._replace(weight=weighted.weight / 1000)
     means, expected = class_means(thousandth), class_means(weighted)
-    torch.testing.assert_close(means.embedding, expected.embedding, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(means.inputs, expected.inputs, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(1000 * means.weight, expected.weight, rtol=1e-10, atol=1e-12)
     for function in (class_mean, partial(class_logsumexp, balanced=True)):
         scores, expected = function(values, thousandth), function(values, weighted)
@@ -130,8 +132,41 @@ def test_gradients_are_right(function, values, weighted):
 def test_a_class_of_padding_only_and_a_class_of_no_item_are_alike():
     values = torch.zeros(1, 2, 3, dtype=torch.float64)
     code, weight = torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 0.0, 0.0]])
-    support = SupportSet(torch.zeros(1, 3, 1), code, weight, 3)
+    support = Support(torch.zeros(1, 3, 1), code, weight, 3)
     for function in (class_logsumexp, class_max, class_mean):
         scores = function(values, support)
         assert (scores[..., 0] == 0).all()
         assert (scores[..., 1:] == -np.inf).all()
+
+
+# ------------------------------------------------------------------ states
+
+
+def test_a_support_set_comes_back_from_a_state(weighted):
+    support = from_state(to_state(weighted))
+    assert support.n_classes == weighted.n_classes
+    for value, expected in zip(support[:3], weighted[:3], strict=True):
+        assert value is expected
+
+
+def test_a_state_counts_the_examples_of_each_class(weighted):
+    state = to_state(weighted)
+    assert state["count"].shape == (3, 4)
+    for episode, label in np.ndindex(3, 4):
+        members = weighted.target[episode] == label
+        assert state["count"][episode, label] == weighted.weight[episode, members].sum()
+    assert state["count"][2, 2] == 0
+
+
+def test_the_first_axis_of_a_state_is_the_episode(weighted):
+    """So some episodes of a state are the state of these episodes."""
+    whole = to_state(weighted)
+    alone = to_state(Support(*(value[1:2] for value in weighted[:3]), 4))
+    assert whole.keys() == alone.keys()
+    for name, value in whole.items():
+        assert torch.equal(value[1:2], alone[name])
+
+
+def test_a_class_that_has_no_item_is_still_one():
+    support = Support(torch.zeros(1, 2, 3), torch.tensor([[0, 0]]), torch.ones(1, 2), 5)
+    assert from_state(to_state(support)).n_classes == 5

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from sklearn_fewshot.nn import METRICS, SupportSet
+from sklearn_fewshot.nn import METRICS, Support
 from sklearn_fewshot.nn.heads import CentroidHead, LogisticHead
 
 ALL_METRICS = pytest.mark.parametrize("metric", sorted(METRICS))
@@ -31,7 +31,7 @@ def lengthened(values, seed=3):
 
 @pytest.mark.parametrize("cls", [CentroidHead, LogisticHead])
 def test_only_directions_count(cls, ragged, query):
-    longer = ragged._replace(embedding=lengthened(ragged.embedding))
+    longer = ragged._replace(inputs=lengthened(ragged.inputs))
     expected = scored(cls(), ragged, query)
     torch.testing.assert_close(
         scored(cls(), longer, lengthened(query)), expected, rtol=1e-4, atol=1e-5
@@ -43,15 +43,15 @@ def test_only_directions_count(cls, ragged, query):
 
 @ALL_METRICS
 def test_centroids_equal_plain_loops(metric, ragged, query):
-    ragged, query = ragged._replace(embedding=lengthened(ragged.embedding)), lengthened(query)
+    ragged, query = ragged._replace(inputs=lengthened(ragged.inputs)), lengthened(query)
     scores = scored(CentroidHead(metric, scale=3.0), ragged, query)
     for episode in range(3):
-        unit = [x / np.sqrt(sum(x**2)) for x in ragged.embedding[episode].numpy()]
+        unit = [x / np.sqrt(sum(x**2)) for x in ragged.inputs[episode].numpy()]
         unit_query = [x / np.sqrt(sum(x**2)) for x in query[episode].numpy()]
         for label in range(4):
             members = [
                 unit[item]
-                for item, code in enumerate(ragged.code[episode])
+                for item, code in enumerate(ragged.target[episode])
                 if code == label and ragged.weight[episode, item] > 0
             ]
             if not members:
@@ -66,15 +66,15 @@ def test_centroids_are_not_lengthened_again_when_examples_join(make_support):
     """A condensed class is the mean of unit vectors, shorter than one, and stays so."""
     head, support = CentroidHead(), make_support()
     once = head.represent(support)
-    assert (once.embedding.norm(dim=-1)[once.weight > 1] < 1.0).all()
-    torch.testing.assert_close(head.represent(once).embedding, once.embedding)
+    assert (once.inputs.norm(dim=-1)[once.weight > 1] < 1.0).all()
+    torch.testing.assert_close(head.represent(once).inputs, once.inputs)
 
 
 # ------------------------------------------------------------------ logistic regression
 
 
 def one_episode(support, query, episode):
-    alone = SupportSet(*(value[[episode]] for value in support[:3]), support.n_classes)
+    alone = Support(*(value[[episode]] for value in support[:3]), support.n_classes)
     return alone, query[[episode]]
 
 
@@ -88,7 +88,7 @@ def test_probabilities_equal_scikit_learn(C, episode, ragged, query):
     reference.fit(normalize(X[weight > 0]), y[weight > 0])
     expected = np.zeros((5, 4))
     expected[:, reference.classes_] = reference.predict_proba(normalize(queries[0].numpy()))
-    proba = LogisticHead().proba(scores)[0]
+    proba = scores.softmax(dim=-1)[0]
     np.testing.assert_allclose(proba, expected, atol=1e-4)
     assert len(reference.classes_) == (3 if episode == 2 else 4)  # the third lacks a class
 
@@ -98,9 +98,9 @@ def test_weights_are_sample_weights(make_support, query):
     weight = torch.from_numpy(np.random.default_rng(0).integers(1, 5, size=(3, 12)).astype(float))
     proba = scored(LogisticHead(), support._replace(weight=weight), query).softmax(dim=-1)
     for episode in range(3):
-        X = normalize(support.embedding[episode].numpy())
+        X = normalize(support.inputs[episode].numpy())
         reference = LogisticRegression(tol=1e-8, max_iter=10_000)
-        reference.fit(X, support.code[episode], sample_weight=weight[episode])
+        reference.fit(X, support.target[episode], sample_weight=weight[episode])
         expected = reference.predict_proba(normalize(query[episode].numpy()))
         np.testing.assert_allclose(proba[episode], expected, atol=1e-4)
 
@@ -109,7 +109,7 @@ def test_two_classes_are_treated_alike(make_support, query):
     """scikit-learn has one weight vector for two classes; here each class has its own."""
     support = make_support(n_classes=2)
     scores = scored(LogisticHead(), support, query)
-    renamed = scored(LogisticHead(), support._replace(code=1 - support.code), query)
+    renamed = scored(LogisticHead(), support._replace(target=1 - support.target), query)
     torch.testing.assert_close(renamed.flip(-1), scores, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scores.sum(dim=-1), torch.zeros(3, 5).double(), atol=1e-5, rtol=0)
 
@@ -124,5 +124,15 @@ def test_the_penalty_leaves_the_bias_alone(make_support, query):
     support = make_support()
     proba = scored(LogisticHead(C=1e-6), support, query).softmax(dim=-1)
     for episode in range(3):
-        shares = np.bincount(support.code[episode], minlength=4) / 12
+        shares = np.bincount(support.target[episode], minlength=4) / 12
         np.testing.assert_allclose(proba[episode], np.tile(shares, (5, 1)), atol=1e-2)
+
+
+def test_gradients_go_to_the_queries_and_not_through_the_fit(ragged, query):
+    """They would be NaN: steps that an episode does not make divide by zero."""
+    ragged.inputs.requires_grad_()
+    scores = LogisticHead().score(LogisticHead().context(ragged), query.requires_grad_())
+    scores[scores.isfinite()].square().sum().backward()
+    assert ragged.inputs.grad is None
+    assert query.grad.isfinite().all()
+    assert query.grad.abs().max() > 0

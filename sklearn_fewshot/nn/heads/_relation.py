@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...utils._blocks import blocks
 from .._data import channels_last
 from .._support import State, Support, class_means
 from ._base import Head
 
-FLOATS_AT_A_TIME = 2**23  # of a layer of all pairs, in prediction: 32 MiB
 START_LOG_ODDS = 2.0  # of a pair at distance zero, in a perceptron that starts as a distance
 
 
@@ -156,11 +156,10 @@ class RelationHead(Head):
     def _relate_by_blocks(self, of_class: Tensor, of_query: Tensor) -> Tensor:
         """Relate all pairs of each episode in bounded memory."""
         shape = (*of_query.shape[:2], of_class.shape[1])
-        step = max(1, FLOATS_AT_A_TIME // of_query[0, 0].numel())
         every_pair = torch.arange(torch.Size(shape).numel(), device=of_query.device)
         parts = []
-        for pairs in every_pair.split(step):
-            episode, query, label = torch.unravel_index(pairs, shape)
+        for part in blocks(len(every_pair), of_query[0, 0].nbytes):
+            episode, query, label = torch.unravel_index(every_pair[part], shape)
             parts.append(self._relate(of_class[episode, label], of_query[episode, query]))
         return torch.cat(parts).view(shape)
 

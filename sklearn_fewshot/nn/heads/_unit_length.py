@@ -86,10 +86,13 @@ class LogisticHead(Head):
         self.C = C
 
     def context(self, representation: Support) -> State:
-        """Fit the regression of each episode: coefficients and a bias for each class."""
+        """Fit the regression of each episode: coefficients and a bias for each class.
+
+        No gradient goes through the fit.
+        """
         inputs, code, weight, n_classes = representation
         count = weight.new_zeros(len(code), n_classes).scatter_add_(1, code, weight)
-        unit = normalize(inputs.flatten(2).double().cpu(), dim=-1)
+        unit = normalize(inputs.detach().flatten(2).double().cpu(), dim=-1)
         fitted = fit_logistic(unit, code.cpu(), weight.double().cpu(), n_classes, self.C)
         fitted = fitted.to(inputs)  # (n_episodes, n_classes, embedding_dim + 1)
         return {"coefficients": fitted[..., :-1], "bias": fitted[..., -1], "count": count}
