@@ -292,8 +292,8 @@ class FittedNetwork:
             condensed = self.module.condense(support)
         if condensed is support:
             return items
-        arrays = (value[0].cpu().numpy().copy() for value in condensed[:3])
-        return Representation(*arrays, items.n_classes)
+        embedding, code, weight = (value[0].cpu().numpy().copy() for value in condensed[:3])
+        return Representation(embedding, code, weight.astype(np.float64), items.n_classes)
 
     def adapt(self, items: Representation) -> State:
         """Work out what :meth:`predict` compares with, from encoded items."""
@@ -424,6 +424,8 @@ class FittedNetwork:
         mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
         step = max(1, SCORES_AT_A_TIME // len(count))
+        if not self.module.independent_queries:
+            step = len(every)
         for start in range(0, len(every), step):
             logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
@@ -520,13 +522,10 @@ class FittedNetwork:
         return as_input(as_tensor(rows).to(self._device()), self.input_scale)
 
     def _support(self, items: Representation) -> Support:
-        device = self._device()
-        return Support(
-            self._rows(items.embedding).unsqueeze(0),
-            _writeable(items.code.astype(np.int64, copy=False)).to(device).unsqueeze(0),
-            _writeable(items.weight.astype(np.float64, copy=False)).to(device).unsqueeze(0),
-            items.n_classes,
-        )
+        inputs = self._rows(items.embedding)
+        code = _writeable(items.code.astype(np.int64, copy=False)).to(inputs.device)
+        weight = _writeable(items.weight).to(inputs)  # in their dtype, as in training
+        return Support(inputs.unsqueeze(0), code.unsqueeze(0), weight.unsqueeze(0), items.n_classes)
 
     def _device(self) -> torch.device:
         """Return where the module compares: heads without weights do it on the CPU."""

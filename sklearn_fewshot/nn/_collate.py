@@ -102,7 +102,7 @@ def with_values(batch: EpisodeBatch, plan: EpisodePlan, values: Tensor) -> Episo
     >>> from sklearn_fewshot.episodes import EpisodeSampler
     >>> from sklearn_fewshot.nn import collate, with_values
     >>> tasks = np.repeat(np.arange(6), 10)
-    >>> sampler = EpisodeSampler(tasks, n_way=1, n_shot=5, n_query=2)
+    >>> sampler = EpisodeSampler(tasks, n_way=1, n_shot=5, n_query=2, min_way=1)
     >>> plan = sampler.plan(4, np.random.default_rng(0))
     >>> batch = with_values(collate(plan)[1], plan, torch.rand(60, 1))
     >>> batch.support_target.shape, batch.target.shape
