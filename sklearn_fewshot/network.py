@@ -32,7 +32,7 @@ from .nn import (
 from .nn._data import as_input, as_tensor
 from .nn.backbones import Identity, embedding_shape
 from .nn.heads import PrototypicalHead
-from .utils._blocks import blocks
+from .utils._blocks import block_size, blocks
 
 OUTLIER_QUANTILE = 0.1  # of the scores of inliers: there an outlier is as likely as a class
 NO_SCORES = np.empty(0)
@@ -297,7 +297,7 @@ class FittedNetwork:
         return Representation(
             condensed.inputs[0].cpu().numpy().copy(),
             condensed.target[0].cpu().numpy().copy(),
-            condensed.weight[0].cpu().numpy().copy(),
+            condensed.weight[0].double().cpu().numpy().copy(),
             items.n_classes,
         )
 
@@ -429,8 +429,10 @@ class FittedNetwork:
         one_by_one = Representation.of_examples(unlabelled, every, len(every))
         mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-        for block in blocks(len(every), 8 * len(count)):
-            logits = self.predict_uncorrected(state, unlabelled[block], len(count))
+        independent = self.module.independent_queries
+        step = block_size(8 * len(count)) if independent else len(every)
+        for start in range(0, len(every), max(1, step)):
+            logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
             proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
             share += proba.sum(axis=0)
@@ -525,13 +527,10 @@ class FittedNetwork:
         return as_input(as_tensor(rows).to(self._device()), self.input_scale)
 
     def _support(self, items: Representation) -> Support:
-        device = self._device()
-        return Support(
-            self._rows(items.embedding).unsqueeze(0),
-            _writeable(items.code.astype(np.int64, copy=False)).to(device).unsqueeze(0),
-            _writeable(items.weight.astype(np.float64, copy=False)).to(device).unsqueeze(0),
-            items.n_classes,
-        )
+        inputs = self._rows(items.embedding)
+        code = _writeable(items.code.astype(np.int64, copy=False)).to(inputs.device)
+        weight = _writeable(items.weight).to(inputs)  # in their dtype, as in training
+        return Support(inputs.unsqueeze(0), code.unsqueeze(0), weight.unsqueeze(0), items.n_classes)
 
     def _device(self) -> torch.device:
         """Return where the module compares: heads without weights do it on the CPU."""

@@ -83,7 +83,9 @@ def calibrate(
     if (held_out & drawable).sum() < 2:
         return None
     sizes = list(_sample_queries(network, data, held_out & drawable, rng))
-    bias = _measure_shot_bias(network, data, held_out, rng) if network.module.score_shift else None
+    # Old and new classes together are more than a network with a fixed number of outputs scores.
+    has_bias = network.module.score_shift and network.module.n_outputs is None
+    bias = _measure_shot_bias(network, data, held_out, rng) if has_bias else None
     return Calibration(fit_log_inverse_temperature(sizes), tabulate_inlier_scores(sizes), bias)
 
 

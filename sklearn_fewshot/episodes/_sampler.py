@@ -131,6 +131,9 @@ class EpisodeSampler:
         Labels of the classes, for error messages. None: the codes.
     owner : str, default="EpisodeSampler"
         Whose parameters these are, for error messages.
+    min_way : int, default=2
+        Least `n_way` and number of classes that are accepted: 1 where an episode is one task of a
+        regression.
 
     Attributes
     ----------
@@ -159,8 +162,10 @@ class EpisodeSampler:
         clamp: bool = False,
         names: Sequence[Any] | npt.NDArray[Any] | None = None,
         owner: str = "EpisodeSampler",
+        min_way: int = 2,
     ) -> None:
         self._owner, self._names, self._clamp = owner, names, clamp
+        self._min_way = min_way
         self._check_parameters(n_way, n_shot, n_query)
         self._n_shot, self._n_query = _as_range(n_shot), int(n_query)
         codes = np.asarray(codes, dtype=np.intp)
@@ -279,8 +284,8 @@ class EpisodeSampler:
     def _check_parameters(self, n_way: Way, n_shot: Range, n_query: Any) -> None:
         an_int = "be an int of at least {}".format
         pair = " or a pair (low, high) of such ints"
-        if not (_is_range(n_way, 2) or (isinstance(n_way, str) and n_way == "all")):
-            raise self._error("n_way", an_int(2) + pair + ' or "all"', repr(n_way))
+        if not (_is_range(n_way, self._min_way) or (isinstance(n_way, str) and n_way == "all")):
+            raise self._error("n_way", an_int(self._min_way) + pair + ' or "all"', repr(n_way))
         if not _is_range(n_shot, 1):
             raise self._error("n_shot", an_int(1) + pair, repr(n_shot))
         if not _is_int(n_query, 1):
@@ -288,8 +293,9 @@ class EpisodeSampler:
 
     def _check_classes(self, full: _Bools, n_shot: int | _Range) -> None:
         n_classes = np.count_nonzero(self._rows.size)
-        if n_classes < 2:
-            raise ValueError(f"{self._owner} needs at least two classes. Got {n_classes}.")
+        if n_classes < self._min_way:
+            least = "one class" if self._min_way == 1 else "two classes"
+            raise ValueError(f"{self._owner} needs at least {least}. Got {n_classes}.")
         if self._clamp and not self._can_fill(1, 1).any():
             what = "two examples" if self._groups is None else "examples of two groups"
             raise ValueError(f"{self._owner} needs a class with {what}. Got none.")

@@ -117,12 +117,17 @@ def _why_not(place: Place) -> str | None:
             "is a random generator, which is not stored. It only matters in fit: save the "
             "estimator after set_params(random_state=0), or another seed."
         )
-    if place.key == "memory" and value is not None:
+    if _is_cache(place):
         return (
             "is a cache of pickles, which a file cannot vouch for. It only matters in fit: save "
             "the estimator after set_params(memory=None)."
         )
     return None
+
+
+def _is_cache(place: Place) -> bool:
+    """Whether a value is the cache of a pipeline; arrays may have any name in a network's state."""
+    return place.key == "memory" and not isinstance(place.value, np.ndarray | None)
 
 
 @contextmanager
@@ -186,7 +191,7 @@ def _check_size(place: Place, largest: int, most: int) -> None:
     ``largest`` is the number of values of a sample.
     """
     key, number = place.key, _largest_number(place.value)
-    if key == "memory" and place.value is not None:
+    if _is_cache(place):
         raise ModelFormatError(f"{place.text} is a cache, which no model file has")
     if key in LIMITS and number > LIMITS[key]:
         raise ModelFormatError(f"{place.text} has {key}={number}, at most {LIMITS[key]}")
@@ -219,4 +224,7 @@ def check_predicts(estimator: Any) -> None:
             if is_ours and part.__sklearn_is_fitted__():
                 shape, n_features = part.input_shape_, part.n_features_in_
                 sample = shape if shape[0] == n_features else (n_features,)  # or fitted on rows
-                part.predict_proba(np.zeros((1, *sample)))
+                query, n_outputs = np.zeros((1, *sample)), part._network.module.n_outputs
+                if n_outputs is not None and len(part.classes_) > n_outputs:
+                    part = part.adapt(query, part.classes_[:1])  # base classes are too many
+                part.predict_proba(query)

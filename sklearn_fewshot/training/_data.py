@@ -137,6 +137,7 @@ def make_sampler(
         clamp=True,
         names=data.classes[members],
         owner=owner,
+        min_way=2 if data.values is None else 1,
     )
     return sampler if has_support else QuerySampler(sampler, members, n_query)
 

@@ -243,6 +243,11 @@ def _trained_part(
 ) -> tuple[FewShotModule, DataTensor]:
     """Return what is trained and its inputs: behind a frozen backbone, rows embedded once."""
     if not isinstance(module, EmbeddingModule):
+        if config.freeze_backbone:
+            raise ValueError(
+                f"{config.owner} has freeze_backbone=True, but {type(module).__name__} has no "
+                "backbone to freeze. Set freeze_backbone=False."
+            )
         return module, DataTensor(data.X, device, config.input_scale)
     if not config.freeze_backbone:
         module.autocast_dtype = resolve_precision(
