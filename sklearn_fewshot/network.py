@@ -596,8 +596,12 @@ def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotMod
 
 
 def _is_ours(part: Any) -> bool:
-    """Whether a part of a recipe is of this package: it can be built without memory."""
-    return isinstance(part, str) or getattr(part, "__module__", "").startswith(f"{__package__}.")
+    """Whether a part of a recipe is not of the user's own: it can be built without memory.
+
+    What a model file may name without the user's trust counts too, or it would be a way around.
+    """
+    root = (getattr(part, "__module__", None) or "builtins").partition(".")[0]
+    return root in (__package__, "builtins", "numpy", "scipy", "sklearn")
 
 
 def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:

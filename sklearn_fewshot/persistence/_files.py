@@ -15,6 +15,7 @@ from ._archive import SCHEMA, ModelFormatError, read_schema, replacing, write_ar
 from ._schema import Renumbering, check_schema, names_in
 from ._values import (
     check_can_be_saved,
+    check_indices,
     check_predicts,
     check_sizes,
     give_owners,
@@ -197,5 +198,6 @@ def _load(file: BinaryIO, trusted: Collection[str] | None) -> Any:
             f"know where the file comes from, pass trusted={sorted(refused)}"
         ) from error
     check_sizes(estimator, file.seek(0, os.SEEK_END))
+    check_indices(estimator)
     give_owners(estimator)
     return estimator

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ._archive import ModelFormatError
-from ._trusted import LOADERS, SCALARS, own_types
+from ._trusted import LOADERS, SCALARS, own_types, transformers
 
 MOST_VALUES = 2**20  # that skops visits: ten seconds
 OLDEST_PROTOCOL = 2  # of skops; it reads older ones by other, less strict classes
@@ -144,6 +144,13 @@ class _Check:
     def _note_type(self, state: dict[str, Any]) -> None:
         name, loader = f"{state.get('__module__')}.{state.get('__class__')}", state["__loader__"]
         self.names.add(name)
-        is_usual = loader in LOADERS and (loader != "NdArrayNode" or name in SCALARS)
-        if name not in self.trusted and not (is_usual and self.own.get(name, loader) == loader):
+        if name not in self.trusted and not self._is_usual(name, loader):
             self.refused.add(name)
+
+    def _is_usual(self, name: str, loader: str) -> bool:
+        """Whether a type needs no trust beside that of skops, if it has that."""
+        if name in self.own:
+            return self.own[name] == loader
+        if loader == "ObjectNode":
+            return name in transformers()
+        return loader in LOADERS and (loader != "NdArrayNode" or name in SCALARS)

@@ -8,12 +8,16 @@ estimator consists of belong into one of the tuples.
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import chi2, f_classif, mutual_info_classif
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import all_estimators
 from torch import nn
 
 from .. import nn as package_nn
@@ -24,9 +28,14 @@ from ..utils._attributes import ClassAttributes
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 
 #: Classes whose instances are made of attributes.
-OBJECTS: tuple[type, ...] = (FittedNetwork, ClassAttributes, MetadataRequest, MethodMetadataRequest)
+OBJECTS: tuple[type[Any], ...] = (
+    FittedNetwork,
+    ClassAttributes,
+    MetadataRequest,
+    MethodMetadataRequest,
+)
 #: Named tuples.
-TUPLES: tuple[type, ...] = (Calibration, InlierScores, Recipe, Representation, ShotBias)
+TUPLES: tuple[type[Any], ...] = (Calibration, InlierScores, Recipe, Representation, ShotBias)
 #: Types that are called with what the file says: only such that do nothing with it.
 CALLED: tuple[type, ...] = (torch.device,)
 #: Functions that may be referred to by name, beside the metrics: parameters of scikit-learn's.
@@ -90,6 +99,16 @@ def own_types() -> dict[str, str]:
     for function in (*package_nn.METRICS.values(), *FUNCTIONS):
         found[name_of(function)] = "FunctionNode"
     return found
+
+
+@cache
+def transformers() -> frozenset[str]:
+    """Return the names of what pipelines of scikit-learn consist of.
+
+    Of its other estimators some use what they hold as indices without bounds.
+    """
+    found = [cls for _, cls in all_estimators() if hasattr(cls, "transform")]
+    return frozenset(map(name_of, (*found, Pipeline, FrozenEstimator)))
 
 
 def name_of(part: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.preprocessing import OneHotEncoder
 from torch import nn
 
 from ..adapted import FewShotClassifier
@@ -21,9 +23,10 @@ from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 from ._archive import ModelFormatError
 from ._trusted import OBJECTS, TUPLES
 
-MOST_NUMBERS = 2**28  # that enter a network at once, 1 GiB: it fills batches up to their size
+MOST_ROWS = 2**16  # that enter a network at once: it fills batches up to their size
+MOST_NUMBERS = 2**28  # that do; 1 GiB
 FEW_ROWS = 256  # that may, whatever their size
-MOST_SIZE = 2**24  # that a network may speak of in a small file
+MOST_SIZE = 2**22  # that a network may speak of in a small file
 #: Numbers with which a file could keep a machine busy for ever.
 LIMITS = {"n_steps": 10_000, "n_jobs": 1024}
 BATCHES = ("batch_size", "predict_batch_size")
@@ -195,10 +198,11 @@ def _check_size(place: Place, largest: int, most: int) -> None:
         raise ModelFormatError(f"{place.text} is a cache, which no model file has")
     if key in LIMITS and number > LIMITS[key]:
         raise ModelFormatError(f"{place.text} has {key}={number}, at most {LIMITS[key]}")
-    if key in BATCHES and number > max(FEW_ROWS, MOST_NUMBERS // largest):
+    if key in BATCHES and number > min(MOST_ROWS, max(FEW_ROWS, MOST_NUMBERS // largest)):
         raise ModelFormatError(
             f"{place.text} is {number}: batches of so many samples of {largest} values are more "
-            f"than a file may ask for ({MOST_NUMBERS} numbers); lower it before fit"
+            f"than a file may ask for ({MOST_ROWS} samples, {MOST_NUMBERS} numbers); lower it "
+            "before fit"
         )
     is_size = isinstance(place.owner, (*OBJECTS, *TUPLES)) and not isinstance(number, float)
     if is_size and number > most:
@@ -212,6 +216,42 @@ def _largest_number(value: Any) -> int | float:
     if isinstance(value, int | np.integer):
         return abs(int(value))
     return abs(float(value)) if isinstance(value, float | np.floating) else 0
+
+
+def check_indices(estimator: Any) -> None:
+    """Raise if scikit-learn would write a sparse matrix of loaded encoders out of its bounds.
+
+    It takes their columns as they are; with forged ones the process crashes, or worse.
+    """
+    for place in walk(estimator):
+        if place.key == "vocabulary_":
+            columns = sorted(place.value.values())
+            if columns != list(range(len(columns))):
+                raise ModelFormatError(f"{place.text} does not number its entries")
+        if isinstance(place.value, OneHotEncoder) and hasattr(place.value, "categories_"):
+            _check_columns(place.value)
+
+
+def _check_columns(encoder: OneHotEncoder) -> None:
+    """Encode every category of every feature, and check the columns that it got."""
+    for place in walk(encoder):  # a sparse matrix would take larger numbers modulo 2**32
+        if place.key != "categories_" and _largest_number(place.value) > MOST_SIZE:
+            raise ModelFormatError(f"{place.text} is too large")
+    for categories in encoder.categories_:  # numbers are looked up by bisection
+        is_number = categories.dtype.kind not in "OUS"
+        if is_number and (categories != np.unique(categories))[~np.isnan(categories)].any():
+            raise ModelFormatError("categories of a OneHotEncoder are not sorted")
+    lengths = [len(categories) for categories in encoder.categories_]
+    X = np.empty((max(lengths), len(lengths)), dtype=object)
+    for feature, categories in enumerate(encoder.categories_):
+        X[:, feature] = np.resize(categories, max(lengths))
+    sparse = copy.copy(encoder).set_output(transform="default").set_params(sparse_output=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of missing column names
+        encoded = sparse.transform(X)
+    encoded.check_format(full_check=True)
+    if encoded.shape[1] > sum(lengths):
+        raise ModelFormatError(f"a OneHotEncoder makes {encoded.shape[1]} columns")
 
 
 def check_predicts(estimator: Any) -> None:

@@ -18,7 +18,6 @@ from sklearn_fewshot import (
     load_model,
     save_model,
 )
-from sklearn_fewshot.network import Recipe
 from sklearn_fewshot.persistence import _archive, _schema
 from tests.persistence.forgery import (
     arguments,
@@ -175,31 +174,34 @@ def test_values_that_do_not_go_together_are_refused(piped, path, name, value, me
         load_model(path)
 
 
+STR = call("TypeNode", "builtins.str", None)
+
+
 def test_networks_are_compared_with_their_weights_before_they_are_built(piped, path):
+    """In gigabytes if they were built: also if a part is no network, but trusted by skops."""
+    huge = {"input_shape": arguments(10**9)}
     width = call("DictNode", "builtins.dict", {"embedding_dim": plain(10**9)})
-    width["key_types"] = listed(call("TypeNode", "builtins.str", None))
+    width["key_types"] = listed(STR)
     named = call("TypeNode", "sklearn_fewshot.nn.backbones._plain.MLP", None)
-    for shape, options in (
-        (7, {}),
-        (None, {"backbone_options": width}),
-        (10**9, {"backbone": named}),
+    for forged, message in (
+        ({"input_shape": arguments(7)}, "weights are not those"),
+        ({"backbone_options": width}, "weights are not those"),
+        ({"backbone": named, **huge}, "weights are not those"),
+        ({"head": call("TypeNode", "builtins.list", None), **huge}, "cannot be loaded"),
+        ({"head": call("FunctionNode", "numpy.exp", None), **huge}, "cannot be loaded"),
     ):
         save_model(piped, path)
 
-        def change(schema, shape=shape, options=options):
-            for state in states(schema):
-                if state["__class__"] == "Recipe":
-                    if shape is not None:
-                        state["content"][Recipe._fields.index("input_shape")] = arguments(shape)
-                    known = state["content"][Recipe._fields.index("options")]
-                    for name, value in options.items():
-                        if name not in known["content"]:
-                            string = call("TypeNode", "builtins.str", None)
-                            known["key_types"]["content"].append(string)
-                        known["content"][name] = value
+        def change(schema, forged=forged):
+            recipe = next(state for state in states(schema) if state["__class__"] == "Recipe")
+            module, shape, options = recipe["content"]
+            others = {name: value for name, value in forged.items() if name != "input_shape"}
+            options["content"].update(others)
+            options["key_types"] = listed(*[STR] * len(options["content"]))
+            recipe["content"] = [module, forged.get("input_shape", shape), options]
 
         forge(path, change)
-        with pytest.raises(ModelFormatError, match="weights are not those of the network"):
+        with pytest.raises(ModelFormatError, match=message):
             load_model(path)
 
 

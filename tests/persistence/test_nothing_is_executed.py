@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse
+import skops.io
 import torch
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops.io._audit import NODE_TYPE_MAPPING
 
 from sklearn_fewshot import (
@@ -34,9 +38,6 @@ from tests.persistence.forgery import (
     plain,
 )
 from tests.stress.fuzz_models import Watch
-
-N_FUZZED = 300
-
 
 # ---------------------------------------------------------------------- what could execute or hang
 
@@ -216,13 +217,78 @@ def test_deep_schemas_are_refused(small_file, path):
             load_model(path)
 
 
+@pytest.mark.parametrize("options", [{}, {"max_categories": 3}, {"drop": "first"}])
+def test_columns_of_encoders_are_within_bounds(path, options):
+    """scikit-learn would write a dense matrix wherever they say: the process crashes."""
+    encoder = OneHotEncoder(sparse_output=False, **options).set_output(transform="pandas")
+    X = [[word] for word in "aabbccddddeeee"]
+    save_model(encoder.fit(X), path)
+    np.testing.assert_array_equal(load_model(path).transform(X), encoder.transform(X))
+
+    def change(schema):
+        holder, key = attribute(schema, "_n_features_outs")
+        holder[key] = listed(1)
+
+    forge(path, change)
+    with pytest.raises(ModelFormatError, match=r"indices must be < 1"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("number", [4, -1, 2**44 + 1])
+def test_columns_of_rare_categories_are_within_bounds(path, number):
+    """2**44 + 1 is 1 as a column of a sparse matrix, and far away in a dense one."""
+    encoder = OneHotEncoder(sparse_output=False, max_categories=3)
+    save_model(encoder.fit([[word] for word in "aabbccddddeeee"]), path)
+    members = members_of(path.read_bytes())
+    for name, data in members.items():
+        if name.endswith(".npy") and b"(5,)" in data and b"i8" in data:
+            members[name] = data[:-8] + number.to_bytes(8, "little", signed=True)
+    pack(path, members)
+    with pytest.raises(ModelFormatError, match=r"indices must be|is too large"):
+        load_model(path)
+
+
+def test_categories_of_numbers_are_sorted(path):
+    """They are looked up by bisection, which may lead beyond the last."""
+    save_model(OneHotEncoder(sparse_output=False).fit([[1.0], [2.0], [3.0]]), path)
+    members = members_of(path.read_bytes())
+    name = next(name for name in members if name.endswith(".npy"))
+    members[name] = members[name][:-8] + np.float64(0.5).tobytes()
+    pack(path, members)
+    with pytest.raises(ModelFormatError, match="not sorted"):
+        load_model(path)
+
+
+def test_columns_of_vectorizers_are_within_bounds(path):
+    pipe = make_pipeline(CountVectorizer(), TruncatedSVD(1)).fit(["a cat sat", "a dog ran"])
+    save_model(pipe, path)
+
+    def change(schema):
+        holder, _ = attribute(schema, "cat")
+        holder["cat"] = plain(10**9)
+
+    forge(path, change)
+    with pytest.raises(ModelFormatError, match=r"vocabulary_ .* does not number its entries"):
+        load_model(path)
+
+
+def test_what_is_no_part_of_a_pipeline_needs_trust(table, path):
+    save_model(KNeighborsClassifier(algorithm="brute").fit(table.X, table.y), path)
+    with pytest.raises(ModelFormatError, match=r"trusted=\['sklearn\..*\.KNeighborsClassifier'\]"):
+        load_model(path)
+
+
 def test_trees_need_trust(table, path):
     """Their indices have no bounds: scikit-learn would read anywhere in memory."""
     forest = RandomForestClassifier(2, random_state=0).fit(table.X, table.y)
     save_model(forest, path)
-    with pytest.raises(ModelFormatError, match=r"trusted=\['sklearn\.tree\._tree\.Tree'\]"):
+    with pytest.raises(ModelFormatError, match=r"trusted=\[.*'sklearn\.tree\._tree\.Tree'\]"):
         load_model(path)
-    loaded = load_model(path, trusted=["sklearn.tree._tree.Tree"])
+    names = skops.io.get_untrusted_types(file=path)
+    assert names == ["sklearn.tree._tree.Tree"]
+    names += ["sklearn.ensemble._forest.RandomForestClassifier"]
+    names += ["sklearn.tree._classes.DecisionTreeClassifier"]
+    loaded = load_model(path, trusted=names)
     np.testing.assert_array_equal(loaded.predict(table.X), forest.predict(table.X))
 
 
