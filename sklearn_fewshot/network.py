@@ -436,7 +436,7 @@ class FittedNetwork:
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
             proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
             share += proba.sum(axis=0)
-            total += proba.T @ mapped[block]
+            total += proba.T @ mapped[start : start + step]
         mean = representation.embedding.reshape(len(count), -1)
         mean = (count[:, None] * mean + total) / (count + share)[:, None]
         shape = representation.embedding.shape

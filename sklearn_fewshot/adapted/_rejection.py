@@ -75,7 +75,7 @@ def leave_one_out_scores(
     for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
         left = place == fold
         others = refine(network.condense(rest.join(shown.take(~left))))
-        state, without = network.adapt(others), others.count
+        state, without = network.adapt(others), others.class_count
         best = network.predict_uncorrected(state, shown.embedding[left], len(count)).max(axis=1)
         usual = network.inlier_quantile(without, 0.5)
         scores.append(best - usual[shown.code[left]])

@@ -293,9 +293,9 @@ class BaseMetaLearner(
     def _describe(self, trained: Trained) -> dict[str, Any]:
         """Return all attributes of the learner as if training had ended here."""
         learner = copy.copy(self)  # without what belongs to this fit alone
-        vars(learner).update(self._fitted_attributes(trained))
+        learner.__dict__.update(self._fitted_attributes(trained))
         del learner.net_  # which is not done yet
-        return vars(learner)
+        return learner.__dict__
 
     # ------------------------------------------------------------------ interrupted fits
 

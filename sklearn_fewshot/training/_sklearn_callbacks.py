@@ -15,7 +15,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 DURING_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx")
 
 try:
-    from sklearn import callback as sklearn_callback
+    import sklearn.callback as sklearn_callback
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupport:

@@ -600,7 +600,7 @@ def test_supports_and_queries_of_calibration_share_no_group(make_learner, monkey
 
 def test_representations_of_nothing_can_be_joined():
     empty = Representation(np.empty((0, 3)), np.empty(0, int), np.empty(0), 2)
-    assert list(empty.count) == [0, 0]
+    assert list(empty.class_count) == [0, 0]
 
 
 def test_a_plain_pipeline_keeps_unlabelled_for_its_classifier(learner, half_labelled, table):

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.linear_model import Ridge
 from torch import nn
 
 from sklearn_fewshot import adapt
-from sklearn_fewshot.adapted import _classifier
 from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.model_selection import EpisodeSplit, _evaluation, episodic_score
 from sklearn_fewshot.network import Recipe
@@ -19,7 +19,6 @@ from sklearn_fewshot.nn import (
     EpisodeBatch,
     EpisodicCrossEntropy,
     ValidationEpisodes,
-    _scoring,
     evaluate,
     is_padding,
 )
@@ -233,11 +232,10 @@ def test_transductive_answers_do_not_depend_on_any_block_size(transductive, data
     accuracy = episodic_score(transductive, *new, **task).scores
     shuffled = pickle.loads(pickle.dumps(transductive))
     shuffled._network.batch_size = 2
-    monkeypatch.setattr(_classifier, "SCORES_AT_A_TIME", 1)
     monkeypatch.setattr(_evaluation, "VALUES_AT_A_TIME", 1)
-    monkeypatch.setattr(_scoring, "VALUES_AT_A_TIME", 1)
-    np.testing.assert_allclose(scores_of(shuffled, data), expected, atol=1e-4)
-    np.testing.assert_array_equal(episodic_score(shuffled, *new, **task).scores, accuracy)
+    with sklearn.config_context(working_memory=0):  # one query, or one episode, at a time
+        np.testing.assert_allclose(scores_of(shuffled, data), expected, atol=1e-4)
+        np.testing.assert_array_equal(episodic_score(shuffled, *new, **task).scores, accuracy)
 
 
 # ------------------------------------------------------------------ the modules
