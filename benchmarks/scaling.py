@@ -29,7 +29,7 @@ import torch
 from matplotlib.ticker import NullFormatter
 
 from sklearn_fewshot import ProtoNetClassifier
-from sklearn_fewshot.episodes._sampler import EpisodeSampler
+from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.model_selection import episodic_score
 from sklearn_fewshot.nn._hardware import moved
 from sklearn_fewshot.nn._loader import EpisodeLoader

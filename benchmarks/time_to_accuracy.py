@@ -33,7 +33,7 @@ from sklearn_fewshot import (
     RelationNetClassifier,
     SiameseNetClassifier,
 )
-from sklearn_fewshot.episodes._sampler import EpisodeSampler
+from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.nn import EmbeddingModule, evaluating, score_plan, take_rows
 from sklearn_fewshot.nn._data import as_input, as_tensor
 

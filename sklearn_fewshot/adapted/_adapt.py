@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol, overload
 
 from ..utils._typing import ArrayLike, Estimator, Label
-from ._classifier import FewShotClassifier, check_learner
+from ._classifier import FewShotClassifier
+from ._learner import check_learner
 from ._walk import refuse_search, walk
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..episodes import place_in_class
@@ -18,7 +15,7 @@ from ..network import FittedNetwork, Representation, identity_network
 from ..utils._blocks import blocks
 from ..utils._carried import refuse_carried_support
 from ..utils._fresh import unfitted_copy
-from ..utils._sklearn import HasMethods, InvalidParameterError
+from ..utils._sklearn import HasMethods
 from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import (
     check_labels,
@@ -27,8 +24,9 @@ from ..utils._validation import (
     is_known,
     label_text,
 )
+from ._learner import check_learner, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
-from ._support import check_support_labels, join_classes, warn_of_conflicts
+from ._support import check_known, check_support_labels, join_classes, warn_of_conflicts
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
@@ -351,26 +349,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         refuse_carried_support(given=False)
         check_is_fitted(self)
-        self._check_known(check_labels(X, y))
+        check_known(check_labels(X, y), self.classes_)
         return super().score(X, y, sample_weight)
-
-    def _check_known(self, y: np.ndarray) -> None:
-        present = np.unique(y)
-        unknown = present[~is_known(present, self.classes_)]
-        if len(unknown) == len(present):
-            raise ValueError(
-                f"No label of y is known here: y has {label_text(present)}, classes_ has "
-                f"{label_text(self.classes_)}. To score on new classes, adapt to a support set of "
-                "them first, or use sklearn_fewshot.model_selection.EpisodicScorer as the scorer "
-                "(it draws support sets from the data)."
-            )
-        if len(unknown):
-            warnings.warn(
-                f"y has labels that are not among the {len(self.classes_)} known classes "
-                f"({label_text(unknown)}); they count as errors.",
-                UserWarning,
-                stacklevel=3,
-            )
 
     # ------------------------------------------------------------------ the support set
 
@@ -513,28 +493,5 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_clone__(self) -> Self:
         """Clone without the support; a fitted learner is shared, since nothing here changes it."""
         unfitted = unfitted_copy(self)
-        unfitted.learner = _shared_or_cloned(self.learner)
+        unfitted.learner = share_or_clone(self.learner)
         return unfitted
-
-
-def _shared_or_cloned(learner: Estimator | None) -> Estimator | None:
-    if learner is None:
-        return None
-    try:
-        check_is_fitted(learner)
-    except NotFittedError:
-        return clone(learner)
-    return learner
-
-
-def check_learner(estimator: Estimator, what: str) -> None:
-    """Raise unless the estimator, named ``what`` in the error, is a fitted learner."""
-    if not (hasattr(estimator, "adapt") and hasattr(estimator, "fit")):
-        hint = ""
-        if isinstance(estimator, Pipeline) or hasattr(estimator, "best_estimator_"):
-            hint = " For pipelines and searches use sklearn_fewshot.adapt, which gives the same."
-        raise InvalidParameterError(
-            f"{what} must be a fitted learner, such as ProtoNetClassifier().fit(X, y). Got "
-            f"{type(estimator).__name__} instead.{hint}"
-        )
-    check_is_fitted(estimator)

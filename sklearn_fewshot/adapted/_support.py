@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Number
 from typing import Any
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 from ..network import Representation
 from ..utils._carried import refuse_carried_support
 from ..utils._memory_map import blocks_of
-from ..utils._validation import check_labels, label_kind, label_text
+from ..utils._validation import check_labels, is_known, label_kind, label_text
 from ..utils._warnings import warn_user
 
 
@@ -109,3 +110,23 @@ def join_classes(
         for items, labels in ((old, old_classes), (new, new_classes))
     )
     return next(recoded).join(next(recoded)), classes
+
+
+def check_known(y: np.ndarray, classes: np.ndarray) -> None:
+    """Raise if no label of y is among the classes, and warn if some are not."""
+    present = np.unique(y)
+    unknown = present[~is_known(present, classes)]
+    if len(unknown) == len(present):
+        raise ValueError(
+            f"No label of y is known here: y has {label_text(present)}, classes_ has "
+            f"{label_text(classes)}. To score on new classes, adapt to a support set of "
+            "them first, or use sklearn_fewshot.model_selection.EpisodicScorer as the scorer "
+            "(it draws support sets from the data)."
+        )
+    if len(unknown):
+        warnings.warn(
+            f"y has labels that are not among the {len(classes)} known classes "
+            f"({label_text(unknown)}); they count as errors.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -8,7 +8,8 @@ from ._holdout import (
     some_of_each,
     thinned,
 )
-from ._sampler import EpisodePlan, EpisodeSampler
+from ._plan import EpisodePlan
+from ._sampler import EpisodeSampler
 
 __all__ = [
     "EpisodePlan",

@@ -1,15 +1,17 @@
-"""Few-shot episodes as plans of row indices; numpy only."""
+"""The sampler of few-shot episodes; numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..utils._typing import Range, Way
+from ._draw import keep_first, padding_last, sample
+from ._plan import EpisodePlan
 
 _Ints: TypeAlias = npt.NDArray[np.intp]
 _Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -28,77 +30,6 @@ _N_TRIES = 40  # divisions of its groups that an episode may need ...
 _N_TRIES_PER_DRAW = 8  # ... and with the same classes
 
 _CHUNK = 2**18  # array elements planned at a time: bounds the memory and suits the cache
-
-
-class EpisodePlan(NamedTuple):
-    """Episodes as row indices of the data they were planned for.
-
-    Every axis is padded at its end with -1 where an episode has fewer classes, or a class fewer
-    examples, than the arrays have room for.
-
-    Parameters
-    ----------
-    support : ndarray of shape (n_episodes, n_way, n_shot)
-        Rows of the support examples.
-    query : ndarray of shape (n_episodes, n_way, n_query)
-        Rows of the query examples.
-    classes : ndarray of shape (n_episodes, n_way)
-        Codes of the classes.
-    """
-
-    support: _Ints
-    query: _Ints
-    classes: _Ints
-
-    @property
-    def n_episodes(self) -> int:
-        """Number of episodes."""
-        return len(self.classes)
-
-    def take(self, episodes: slice | Sequence[int] | _Ints) -> EpisodePlan:
-        """Return the plan of some of the episodes.
-
-        Parameters
-        ----------
-        episodes : slice or sequence of int
-            The episodes to keep, in their new order.
-
-        Returns
-        -------
-        plan : EpisodePlan
-            The episodes asked for.
-        """
-        return EpisodePlan(self.support[episodes], self.query[episodes], self.classes[episodes])
-
-    def rows(self) -> _Ints:
-        """Return the rows that the episodes use, each once, in ascending order.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_rows,)
-        """
-        sides = (self.support, self.query)
-        is_used = np.zeros(2 + max(rows.max(initial=-1) for rows in sides), dtype=bool)
-        for rows in sides:
-            is_used[rows] = True
-        return np.flatnonzero(is_used[:-1])  # the last stands for padding
-
-    def in_terms_of(self, rows: _Ints) -> EpisodePlan:
-        """Return the plan with places among ``rows`` in place of the rows.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_rows,)
-            At least those of :meth:`rows`, in ascending order.
-
-        Returns
-        -------
-        plan : EpisodePlan
-            The same episodes.
-        """
-        place = np.full(rows[-1] + 2, -1, dtype=np.intp)  # the last stands for padding
-        place[rows] = np.arange(len(rows))
-        return EpisodePlan(place[self.support], place[self.query], self.classes)
 
 
 class EpisodeSampler:
@@ -212,15 +143,15 @@ class EpisodeSampler:
             classes, side = self._divide_groups(self._groups, classes, n_way, n_shot, rng)
             count, on_support = self._groups.look_up(classes, side)
             support = _draw_from_cells(count, on_support, self._n_shot[1], rng)
-            support = _keep_first(support, n_shot[:, None])
+            support = keep_first(support, n_shot[:, None])
             query = _draw_from_cells(count, ~on_support, self._n_query, rng)
         take = self._rows.take
         return EpisodePlan(take(classes, support), take(classes, query), classes)
 
     def _draw_classes(self, n_way: _Ints, rng: np.random.Generator) -> _Ints:
         n_drawable = np.full(len(n_way), len(self._drawable))
-        classes = self._drawable[_sample(n_drawable, self._n_way[1], rng)]
-        return _keep_first(classes, n_way)
+        classes = self._drawable[sample(n_drawable, self._n_way[1], rng)]
+        return keep_first(classes, n_way)
 
     def _draw_items(
         self, classes: _Ints, n_shot: _Ints, rng: np.random.Generator
@@ -228,9 +159,9 @@ class EpisodeSampler:
         """Return support and query items, numbered within their class."""
         max_shot = self._n_shot[1]
         size = self._rows.size[classes]
-        items = _sample(size, max_shot + self._n_query, rng)
+        items = sample(size, max_shot + self._n_query, rng)
         n_shot = np.minimum(n_shot[:, None], np.maximum(size - 1, 0))  # (n_episodes, n_way)
-        support = _keep_first(items[..., :max_shot], n_shot)
+        support = keep_first(items[..., :max_shot], n_shot)
         after_support = n_shot[..., None] + np.arange(self._n_query)
         return support, np.take_along_axis(items, after_support, axis=-1)
 
@@ -257,7 +188,7 @@ class EpisodeSampler:
                 return classes, side
         if not self._clamp:
             raise ValueError(self._no_division(classes[todo], filled))
-        classes[todo] = _padding_last(np.where(filled, classes[todo], -1))
+        classes[todo] = padding_last(np.where(filled, classes[todo], -1))
         return classes, side
 
     def _can_fill(self, n_shot: int, n_query: int) -> _Bools:
@@ -536,60 +467,12 @@ def _draw_from_cells(count: _Ints, chosen: _Bools, n_items: int, rng: np.random.
     """
     inside = np.where(chosen, count, 0)
     size = inside.sum(axis=-1)
-    rank = _sample(size, n_items, rng)  # among the chosen rows of the class
+    rank = sample(size, n_items, rng)  # among the chosen rows of the class
     end = np.cumsum(inside).reshape(inside.shape)  # over all classes, to search them in one call
     target = rank + (end[..., -1] - size)[..., None]
     cell = np.searchsorted(end.ravel(), target, side="right")
     skipped = np.cumsum(count - inside, axis=-1).ravel()
     return np.where(rank < 0, -1, rank + skipped[cell])
-
-
-def _sample(size: _Ints, n_items: int, rng: np.random.Generator) -> _Ints:
-    """Draw different numbers below each size, in random order.
-
-    Parameters
-    ----------
-    size : ndarray of shape (...)
-        Numbers to draw from.
-    n_items : int
-        Numbers to draw.
-    rng : numpy.random.Generator
-        Source of the numbers.
-
-    Returns
-    -------
-    items : ndarray of shape (..., n_items)
-        The numbers, then -1 where `size` is smaller than `n_items`.
-
-    References
-    ----------
-    R. W. Floyd and J. Bentley, "A sample of brilliance", Communications of the ACM 30(9), 1987.
-    """
-    if n_items >= size.max(initial=0):
-        everything = np.broadcast_to(np.arange(n_items), (size.size, n_items))
-        return _shuffle(_keep_first(everything, size.ravel()), rng).reshape(*size.shape, n_items)
-    items = np.empty((n_items, size.size), dtype=np.intp)
-    for i, last in enumerate(size.ravel() + np.arange(-n_items, 0)[:, None]):
-        draw = rng.integers(0, np.maximum(last, 0), endpoint=True)
-        taken = (items[:i] == draw).any(axis=0)
-        items[i] = np.where(taken | (last < 0), np.maximum(last, -1), draw)
-    return _shuffle(items.T, rng).reshape(*size.shape, n_items)
-
-
-def _shuffle(items: _Ints, rng: np.random.Generator) -> _Ints:
-    """Return each row in random order, padding last."""
-    key = rng.random(items.shape)
-    key[items < 0] = 1.0
-    return np.take_along_axis(items, np.argsort(key, axis=1), axis=1)
-
-
-def _keep_first(items: _Ints, n_kept: _Ints) -> _Ints:
-    """Return items of shape (..., n_items), padded from the n_kept-th (shape (...)) on."""
-    return np.where(np.arange(items.shape[-1]) < n_kept[..., None], items, -1)
-
-
-def _padding_last(items: _Ints) -> _Ints:
-    return np.take_along_axis(items, np.argsort(items < 0, axis=1, kind="stable"), axis=1)
 
 
 def _as_range(value: int | _Range) -> _Range:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from ..nn import chunk_sizes, chunks, resolve_device
+from ..nn import chunk_sizes, chunks, evaluating, resolve_device
 from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
@@ -297,7 +297,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         else:
             device = device_for(module, self.device)
             module = on_device(module, device)
-            with evaluating_all(module):
+            with evaluating(module):
                 yield lambda rows: module(rows.to(device))
 
     def _embed(
@@ -471,19 +471,6 @@ def on_device(module: nn.Module, device: torch.device) -> nn.Module:
     ):
         return module
     return copy.deepcopy(module).to(device)
-
-
-@contextmanager
-def evaluating_all(module: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode without gradients, then restore the mode of every part."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def name_of_network(module: Any) -> str:

@@ -1,5 +1,6 @@
 """Evaluation on new classes: class-wise splits, and scores over few-shot episodes."""
 
+from ._class_split import ClassKFold, ClassShuffleSplit
 from ._compare import EpisodicComparison, compare_on_episodes
 from ._cross_validate import EpisodicCrossValidation, episodic_cross_validate
 from ._curves import class_learning_curve
@@ -9,7 +10,7 @@ from ._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._generalized_score import GeneralizedResult, generalized_episodic_score
 from ._result import EpisodicResult, Interval
 from ._shot_curve import ShotCurve, shot_curve
-from ._split import ClassKFold, ClassShuffleSplit, EpisodeSplit, FrozenEpisodes
+from ._split import EpisodeSplit, FrozenEpisodes
 
 __all__ = [
     "ClassKFold",

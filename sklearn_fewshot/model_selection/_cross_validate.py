@@ -19,6 +19,7 @@ from ..utils._html import html_table
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
+from ._class_split import ClassShuffleSplit
 from ._episodic import CONSTRAINTS, episodic_score
 from ._result import (
     EpisodicResult,
@@ -28,7 +29,6 @@ from ._result import (
     score_text,
     t_interval,
 )
-from ._split import ClassShuffleSplit
 
 MOST_SEED = 2**31 - 1
 

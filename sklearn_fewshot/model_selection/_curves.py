@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.model_selection import cross_val_score
 
 from ..utils._typing import ArrayLike, Estimator, Scoring
+from ._class_split import ClassShuffleSplit
 from ._episodic import EpisodicScorer
-from ._split import ClassShuffleSplit
 
 
 def class_learning_curve(

@@ -29,7 +29,7 @@ from sklearn_fewshot import (
 )
 from sklearn_fewshot.calibration import _held_out
 from sklearn_fewshot.calibration._model import ShotBias
-from sklearn_fewshot.episodes._sampler import EpisodePlan, EpisodeSampler
+from sklearn_fewshot.episodes import EpisodePlan, EpisodeSampler
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
 from sklearn_fewshot.network import Representation
 from sklearn_fewshot.training import _meta_train

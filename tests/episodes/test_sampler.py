@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sklearn_fewshot.episodes import EpisodePlan, EpisodeSampler, _draw
 from sklearn_fewshot.episodes import _sampler as _episodes
-from sklearn_fewshot.episodes._sampler import EpisodePlan, EpisodeSampler, _ClassGroups, _ClassRows
+from sklearn_fewshot.episodes._sampler import _ClassGroups, _ClassRows
 
 SIZES = st.lists(st.integers(6, 30), min_size=2, max_size=8)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -204,7 +205,7 @@ def test_items_of_a_class_are_its_rows_in_order():
 def test_numbers_are_drawn_below_each_size_and_padded():
     sizes = np.array([0, 1, 2, 4, 9, 30])
     for n_items in [1, 4, 40]:
-        items = _episodes._sample(sizes, n_items, np.random.default_rng(0))
+        items = _draw.sample(sizes, n_items, np.random.default_rng(0))
         assert items.shape == (6, n_items)
         for size, row in zip(sizes, items, strict=True):
             n_drawn = min(size, n_items)

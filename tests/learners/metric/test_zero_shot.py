@@ -24,8 +24,8 @@ from sklearn_fewshot import (
     ZeroShotRelationNetClassifier,
     adapt,
 )
+from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.episodes._holdout import reserved_rows
-from sklearn_fewshot.episodes._sampler import EpisodeSampler
 from sklearn_fewshot.model_selection import ClassKFold, episodic_score, generalized_accuracy
 from sklearn_fewshot.training._attribute_regression import attribute_regression
 from sklearn_fewshot.training._config import TrainingConfig

@@ -1,0 +1,13 @@
+"""A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
+
+from ._network import FittedNetwork, identity_network, on_cpu
+from ._values import Recipe, Representation, ScoreModel
+
+__all__ = [
+    "FittedNetwork",
+    "Recipe",
+    "Representation",
+    "ScoreModel",
+    "identity_network",
+    "on_cpu",
+]
