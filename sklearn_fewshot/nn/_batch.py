@@ -84,7 +84,9 @@ class EpisodeBatch(NamedTuple):
     def support_sets(self, take: Take) -> Support:
         """Return the support sets; ``take`` returns rows by their positions in the stack."""
         if self.attributes is None:
-            return Support(take(self.support), self.support_target, self.weight, self.n_classes)
+            inputs = take(self.support)
+            weight = self.weight.to(inputs.dtype)
+            return Support(inputs, self.support_target, weight, self.n_classes)
         weight = (self.classes >= 0).to(self.attributes.dtype)
         code = torch.arange(self.n_classes, device=weight.device).expand(weight.shape)
         return Support(self.attributes, code, weight, self.n_classes)

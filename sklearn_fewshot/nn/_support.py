@@ -19,7 +19,7 @@ class Support(NamedTuple):
     target : tensor of shape (n_episodes, n_support) or (n_episodes, n_support, n_targets)
         Class codes, int64, ``0 <= code < n_classes``; or the values of a regression.
     weight : tensor of shape (n_episodes, n_support)
-        How many examples an item represents; 0 marks padding.
+        How many examples an item represents, in the dtype of the inputs; 0 marks padding.
     n_classes : int
         Classes in an episode, in ragged batches the most that any episode has; 1 in regression.
 
