@@ -253,8 +253,9 @@ def test_blocks_are_bounded_by_what_is_held_embeddings_or_inputs(make_plan):
         with sklearn.config_context(working_memory=0.25):
             ValidationEpisodes(DataTensor(X, CPU), plan).score(module)
     assert sizes[0] == 20
-    n_rows = plan.support[0].size + plan.query[0].size
-    assert 1 <= max(sizes[1:]) <= 2**18 / (8 * 400 * n_rows)
+    n_queries = plan.query[0].size
+    n_values = 400 * (plan.support[0].size + n_queries) + n_queries * plan.classes.shape[1]
+    assert max(sizes[1:]) == 2**18 // (8 * n_values)  # float64, at most
 
 
 def test_evaluation_equals_plain_loops(make_plan):
