@@ -161,6 +161,16 @@ def test_blocks_of_episodes_change_nothing(case, n_bytes):
     torch.testing.assert_close(predictions[real], expected[real])
 
 
+@MODULES
+def test_a_plan_may_be_of_a_single_episode(case):
+    module, plan, options = case
+    expected, _, _ = scored(module, plan, **options)
+    predictions, target, sizes = scored(module, plan.take([2]), **options)
+    assert sizes == [1]
+    real = ~is_padding(target)
+    torch.testing.assert_close(predictions[real], expected[[2]][real])
+
+
 def test_bigger_rows_make_smaller_blocks(make_plan):
     plan, module = make_plan(20), Embedding().eval()
     with sklearn.config_context(working_memory=0.02):
