@@ -52,6 +52,8 @@ def test_support_sets_of_attributes_have_one_item_for_each_class_that_there_is(b
     assert support.weight.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert support.weight.dtype == attributes.dtype
     assert support.n_classes == 3
+    there = batch._replace(classes=batch.classes.to("meta"), attributes=attributes.to("meta"))
+    assert {value.device.type for value in there.support_sets(None)[:3]} == {"meta"}
 
 
 @pytest.mark.parametrize("has_attributes", [False, True])

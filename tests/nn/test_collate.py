@@ -88,3 +88,6 @@ def test_a_batch_goes_to_a_device_whole(make_plan):
         assert after.device.type == "meta"
         assert (after.shape, after.dtype) == (before.shape, before.dtype)
     assert moved.n_classes == batch.n_classes
+    plan = EpisodePlan(*(part[:, :1] for part in make_plan()))
+    of_values = with_values(moved, plan, torch.empty(72, 2, device="meta"))
+    assert of_values.target.device.type == of_values.support_target.device.type == "meta"

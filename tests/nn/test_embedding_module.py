@@ -22,7 +22,7 @@ from sklearn_fewshot.nn import (
     predict_episodes,
     take_rows,
 )
-from sklearn_fewshot.nn.backbones import Frozen
+from sklearn_fewshot.nn.backbones import Frozen, make_backbone
 from sklearn_fewshot.nn.heads import CentroidHead, PrototypicalHead
 
 ABSTRACT = ("Head", "MetricHead")
@@ -136,6 +136,12 @@ def test_lower_precision_ends_with_the_backbone(batch):
     error = (embedding - exact.embed(batch.inputs)).abs().max()
     assert 1e-6 < error < 0.1
     assert rough.training_loss(batch, EpisodicCrossEntropy()).dtype == torch.float32
+    classifier = ClassifierModule(exact.backbone, exact.head, nn.Linear(3, 4), torch.bfloat16)
+    assert torch.equal(classifier.embed(batch.inputs), embedding)
+    loss = classifier.training_loss(
+        SampleBatch(batch.inputs, torch.arange(10) % 4), EpisodicCrossEntropy()
+    )
+    assert loss.dtype == torch.float32
 
 
 # ------------------------------------------------------------------ built from options
@@ -153,12 +159,23 @@ def test_options_reach_backbone_and_head():
     assert module.embed(torch.zeros(5, 6)).shape == (5, 4)
 
 
+def test_backbones_suit_the_samples_unless_told_otherwise():
+    for shape in ((6,), (1, 16, 16)):
+        module = EmbeddingModule.build(shape, head=PrototypicalHead)
+        assert type(module.backbone) is type(make_backbone("auto", shape))
+        assert module.embed(torch.zeros(5, *shape)).shape[0] == 5
+
+
 def test_on_top_of_a_frozen_backbone_only_the_top_and_the_head_are_trained(batch):
     module = EmbeddingModule.build(
-        (6,), head=heads.RelationHead, backbone=nn.Linear(6, 5), top_options={}
+        (6,),
+        head=heads.RelationHead,
+        backbone=nn.Linear(6, 5),
+        top_options={"hidden_dim": 7},
     )
     frozen, top = module.backbone
     assert isinstance(frozen, Frozen)
+    assert 7 in {len(p) for p in top.parameters()}
     module.train().training_loss(batch, EpisodicCrossEntropy()).backward()
     assert not any(p.requires_grad for p in frozen.parameters())
     assert all(p.grad is not None for p in (*top.parameters(), *module.head.parameters()))
@@ -247,7 +264,7 @@ def test_maps_are_flattened_before_they_are_classified():
 
 
 def test_the_cosine_classifier_sees_directions_only():
-    classifier, x = CosineClassifier(6, 4, scale=10.0), torch.randn(5, 6)
+    classifier, x = CosineClassifier(6, 4), torch.randn(5, 6)
     logits = classifier(x).detach().numpy()
     for i, k in np.ndindex(5, 4):
         a, b = x[i].numpy(), classifier.weight[k].detach().numpy()

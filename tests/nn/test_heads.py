@@ -217,7 +217,9 @@ def test_no_tensor_is_made_on_another_device(head, ragged, query):
     support = Support(*(value.to("meta") for value in support[:3]), support.n_classes)
     # Packed sequences need the lengths, which are numbers.
     in_context = in_canonical_order if isinstance(head, FullContextHead) else head.context
-    state = in_context(head.represent(support))
+    represented = head.represent(support)
+    assert {value.device.type for value in represented[:3]} == {"meta"}
+    state = in_context(represented)
     state = state if isinstance(state, dict) else to_state(state)
     assert {value.device.type for value in state.values()} == {"meta"}
     assert head.score(state, query).device.type == "meta"

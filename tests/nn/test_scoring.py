@@ -161,6 +161,16 @@ def test_blocks_of_episodes_change_nothing(case, n_bytes):
     torch.testing.assert_close(predictions[real], expected[real])
 
 
+@MODULES
+def test_a_plan_may_be_of_a_single_episode(case):
+    module, plan, options = case
+    expected, _, _ = scored(module, plan, **options)
+    predictions, target, sizes = scored(module, plan.take([2]), **options)
+    assert sizes == [1]
+    real = ~is_padding(target)
+    torch.testing.assert_close(predictions[real], expected[[2]][real])
+
+
 def test_bigger_rows_make_smaller_blocks(make_plan):
     plan, module = make_plan(20), Embedding().eval()
     with sklearn.config_context(working_memory=0.02):
@@ -253,8 +263,9 @@ def test_blocks_are_bounded_by_what_is_held_embeddings_or_inputs(make_plan):
         with sklearn.config_context(working_memory=0.25):
             ValidationEpisodes(DataTensor(X, CPU), plan).score(module)
     assert sizes[0] == 20
-    n_rows = plan.support[0].size + plan.query[0].size
-    assert 1 <= max(sizes[1:]) <= 2**18 / (8 * 400 * n_rows)
+    n_queries = plan.query[0].size
+    n_values = 400 * (plan.support[0].size + n_queries) + n_queries * plan.classes.shape[1]
+    assert max(sizes[1:]) == 2**18 // (8 * n_values)  # float64, at most
 
 
 def test_evaluation_equals_plain_loops(make_plan):
