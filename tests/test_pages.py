@@ -83,7 +83,7 @@ def test_the_picture_shows_the_folders_and_their_imports():
     shown = {node.get("id") for node in picture.iter() if node.get("id")} - {"tip"}
     assert shown == rooms | wanted
     page = (ROOT / "docs" / "architecture.md").read_text()
-    assert {room for room in rooms if f"[`{room}/`]" not in page} == {"base", "network"}
+    assert {room for room in rooms if f"[`{room}/`]" not in page} == {"base"}
 
 
 def imports_within(package, room):
