@@ -1,4 +1,4 @@
-"""Base and new classes together: the accuracies, and the handicap, against brute force."""
+"""Base and new classes together: the accuracies, and the penalty, against brute force."""
 
 import numpy as np
 import pytest
@@ -77,22 +77,22 @@ def test_labels_are_one_a_sample(y_true, y_pred, match):
         generalized_accuracy(y_true, y_pred, [1])
 
 
-# ------------------------------------------------------------------ handicap
+# ------------------------------------------------------------------ penalty
 
 
-def harmonic_mean_at(handicap, ahead, right, codes, is_seen):
-    """Decide with the handicap, and score the decisions."""
+def harmonic_mean_at(penalty, ahead, right, codes, is_seen):
+    """Decide with the penalty, and score the decisions."""
     sides = {True: [], False: []}
     for k in np.unique(codes):
         rows = codes == k
-        chosen_seen = ahead[rows] - handicap > 0
+        chosen_seen = ahead[rows] - penalty > 0
         sides[bool(is_seen[k])].append(np.mean((chosen_seen == is_seen[k]) & right[rows]))
     seen, unseen = (np.mean(sides[side]) if sides[side] else 0.0 for side in (True, False))
     return 2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0
 
 
 @given(seed=SEEDS, n=st.integers(1, 40), ties=st.booleans())
-def test_the_handicap_is_the_best_there_is(seed, n, ties):
+def test_the_penalty_is_the_best_there_is(seed, n, ties):
     """Also with classes that have no sample, and with equal leads."""
     rng = np.random.default_rng(seed)
     codes, is_seen = rng.integers(8, size=n), rng.random(8) < 0.5
@@ -101,12 +101,12 @@ def test_the_handicap_is_the_best_there_is(seed, n, ties):
     places = np.unique(ahead)
     thresholds = [-1e6, *(places[1:] + places[:-1]) / 2, 1e6]
     best = max(harmonic_mean_at(t, *given_) for t in thresholds)
-    handicap = best_penalty(*given_)
-    assert np.isfinite(handicap)
+    penalty = best_penalty(*given_)
+    assert np.isfinite(penalty)
     if best > 0:
-        assert harmonic_mean_at(handicap, *given_) == pytest.approx(best)
+        assert harmonic_mean_at(penalty, *given_) == pytest.approx(best)
     else:
-        assert handicap == 0.0
+        assert penalty == 0.0
 
 
 def test_the_order_of_the_samples_does_not_matter():
