@@ -110,7 +110,7 @@ def test_classes_without_queries_or_without_support_have_a_row(episode):
     y_pred = np.where(episode["y_pred"] == "c", "old", episode["y_pred"])
     episode.update(y_pred=y_pred, y_query=None)
     ax = EpisodeDisplay.from_predictions(**episode).ax_
-    assert {"a", "b", "c", "old", "no query was taken for this class"} <= set(texts(ax))
+    assert {"a", "b", "c", "old", "no query was predicted as this class"} <= set(texts(ax))
 
 
 def test_colour_and_wide_pictures(episode):
