@@ -186,9 +186,7 @@ def _draw_row(row: Row, pen: _Pen, grid: _Grid, y: float) -> None:
         x = grid.queries + len(row.query)
         pen.text(x, middle, f"+{row.n_left_out}", ha="left", color="0.4")
     if not row.query:
-        pen.text(
-            grid.queries, middle, "no query was predicted as this class", ha="left", color="0.4"
-        )
+        pen.text(grid.queries, middle, "no query predicted as this class", ha="left", color="0.4")
 
 
 class _Pen:
