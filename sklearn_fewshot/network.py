@@ -34,11 +34,11 @@ from .nn.backbones import Identity, embedding_shape
 from .nn.heads import PrototypicalHead
 from .utils._blocks import block_size, blocks
 
-OUTLIER_QUANTILE = 0.1  # of the scores of inliers: there an outlier is as likely as a class
+OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
 NO_SCORES = np.empty(0)
 
 State = dict[str, np.ndarray]
-"""What a network works out from one support set; the first axis of each array has length one."""
+"""What a network computes from one support set; the first axis of each array has length one."""
 
 
 class Representation(NamedTuple):
@@ -118,7 +118,7 @@ class Recipe(NamedTuple):
 
 
 class ScoreModel(Protocol):
-    """What a network must know of its scores; ``calibration`` fits one on held-out classes."""
+    """The model of a network's scores; ``calibration`` fits one on held-out classes."""
 
     def inverse_temperature(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities, given the examples of each class."""
@@ -126,7 +126,7 @@ class ScoreModel(Protocol):
     def shot_correction(self, count: np.ndarray) -> np.ndarray:
         """Return what is added to the scores of classes with unequal numbers of examples."""
 
-    def quantile(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+    def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
 
 
@@ -135,7 +135,7 @@ class FittedNetwork:
 
     Rows come in one of two forms: samples, of shape (n_samples, *input_shape), or *encoded*, as
     :meth:`encode` returns them. Networks that embed rows encode them to embeddings, so that each is
-    embedded once; others take encoded rows as they are.
+    embedded once; others take encoded rows unchanged.
 
     Parameters
     ----------
@@ -150,12 +150,12 @@ class FittedNetwork:
     batch_size : int
         Samples embedded at once.
     autocast_dtype : torch.dtype or None
-        Lower precision of the embedding, if the user asked for it.
+        Lower precision of the embedding; None for float32.
 
     Attributes
     ----------
     calibration : ScoreModel or None
-        What held-out classes say about the scores; None if it was not fitted.
+        The model of scores, fitted on held-out classes; None if it was not fitted.
     """
 
     calibration: ScoreModel | None = None
@@ -213,7 +213,7 @@ class FittedNetwork:
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
 
     def check_takes_examples(self) -> None:
-        """Raise if classes are represented by something else than examples."""
+        """Raise if classes are not represented by examples."""
         if not self.takes_examples:
             raise TypeError(
                 "Zero-shot learners take no support set: they represent classes by attributes. "
@@ -221,7 +221,7 @@ class FittedNetwork:
             )
 
     def check_takes_unlabelled(self) -> None:
-        """Raise if examples without a label could not take part."""
+        """Raise if the network cannot use unlabelled examples."""
         if self.calibration is None or not self.averages:
             raise TypeError(
                 "Unlabelled examples refine class means: they need a learner that compares with "
@@ -398,7 +398,7 @@ class FittedNetwork:
     # ------------------------------------------------------------------ unlabelled examples
 
     def refine(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
-        """Let unlabelled samples take part in the class means, by their class probabilities.
+        """Refine class means by unlabelled samples, weighted by their class probabilities.
 
         A step of soft k-means with one more cluster for outliers (Ren et al., 2018, section 3.1):
         with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities ``w_jk`` of the
@@ -419,7 +419,7 @@ class FittedNetwork:
         Returns
         -------
         refined : Representation
-            Samples count as the share of an example that they are taken for.
+            Weights grow by the class probabilities of the samples.
         """
         count = representation.weight
         outlier = self.inlier_quantile(count, OUTLIER_QUANTILE).mean(keepdims=True)
@@ -452,9 +452,9 @@ class FittedNetwork:
         return logits + correction if correction.any() else logits
 
     def inlier_quantile(
-        self, count: np.ndarray, rate: float, ahead: np.ndarray = NO_SCORES
+        self, count: np.ndarray, rate: float, deviation: np.ndarray = NO_SCORES
     ) -> np.ndarray:
-        """Return the score that a share of the queries of the classes stays below.
+        """Return a quantile of the scores of inliers, queries of the classes.
 
         Parameters
         ----------
@@ -462,24 +462,24 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_scores,)
-            Scores of inliers measured here, relative to the median that held-out classes predict.
+        deviation : ndarray of shape (n_scores,)
+            Leave-one-out scores of the support set, relative to the median of held-out classes.
 
         Returns
         -------
         score : float64 ndarray of shape (n_classes,)
-            By the number of examples of a class; not corrected for shot bias.
+            For the number of examples of each class; not corrected for shot bias.
         """
         if self.calibration is None:
             raise TypeError(
-                "The scores of inliers were not measured: it takes a learner with calibrate=True "
-                "that was fitted on examples. Without one, compare score_samples with a threshold "
-                "of your own."
+                "Quantiles of inlier scores were not measured: it takes a learner with "
+                "calibrate=True that was fitted on examples. Without one, compare score_samples "
+                "with a threshold of your own."
             )
-        return self.calibration.quantile(count, rate, ahead)
+        return self.calibration.quantile(count, rate, deviation)
 
-    def threshold(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
-        """Return the corrected score of :meth:`predict` that a share of inliers stays below.
+    def threshold(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
+        """Return a quantile of the corrected inlier scores of :meth:`predict`.
 
         Parameters
         ----------
@@ -487,14 +487,14 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_scores,)
+        deviation : ndarray of shape (n_scores,)
             As in :meth:`inlier_quantile`.
 
         Returns
         -------
         threshold : float64 ndarray of shape (n_classes,)
         """
-        raw = self.inlier_quantile(count, rate, ahead)
+        raw = self.inlier_quantile(count, rate, deviation)
         return self._correct(raw[None], count)[0]
 
     def proba(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -514,7 +514,7 @@ class FittedNetwork:
         return softmax(self.inverse_temperature(count) * logits, axis=1)
 
     def inverse_temperature(self, count: np.ndarray) -> float:
-        """Return the factor of the logits in probabilities: 1 if it was not measured."""
+        """Return the factor of the logits in probabilities: 1 without calibration."""
         return 1.0 if self.calibration is None else self.calibration.inverse_temperature(count)
 
     # ------------------------------------------------------------------ arrays and tensors
@@ -605,7 +605,7 @@ def _is_ours(part: Any) -> bool:
 
 
 def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
-    """Move a network that was loaded to the CPU if that was asked for, else to what there is."""
+    """Move a loaded network to the CPU if requested, else to the available device."""
     return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
 
 
@@ -617,7 +617,7 @@ def on_cpu(module: nn.Module) -> nn.Module:
 
 
 def check_embedding(embedding: np.ndarray) -> None:
-    """Refuse embeddings that are not finite: every comparison with them would be meaningless."""
+    """Raise if embeddings are not finite: every comparison with them would be meaningless."""
     finite = np.isfinite(embedding).reshape(len(embedding), -1).all(axis=1)
     if not finite.all():
         raise ValueError(
