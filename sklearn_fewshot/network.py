@@ -358,7 +358,7 @@ class FittedNetwork:
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
 
-    def stored(self, rows: np.ndarray) -> torch.Tensor:
+    def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
         return self._rows(rows)
 
@@ -370,7 +370,7 @@ class FittedNetwork:
         Parameters
         ----------
         stored : tensor of shape (n_samples, *encoded_shape)
-            All rows that the plan refers to, by :meth:`stored`.
+            All rows that the plan refers to, by :meth:`to_tensor`.
         plan : EpisodePlan
             The episodes.
 

@@ -96,7 +96,7 @@ def _sample_queries(
     rows = np.flatnonzero(held_out[data.codes])
     codes = np.unique(data.codes[rows], return_inverse=True)[1]
     groups = None if data.groups is None else data.groups[rows]
-    stored = network.stored(data.rows[rows])
+    stored = network.to_tensor(data.rows[rows])
     sizes = np.bincount(codes)
     shots = [shot for shot in SHOTS if shot < np.median(sizes)]
     most = min(len(sizes), network.module.n_outputs or len(sizes))

@@ -231,7 +231,7 @@ def _solve_for_accuracy(size: SampledQueries) -> float:
     The confidence grows with it from 1 / way to 1.
     """
     right = size.logits.argmax(axis=1) == size.target
-    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # within (0, 1), so that there is a root
+    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # below 1, as any confidence is
 
     def excess(log_inverse_temperature: float) -> float:
         return _confidence(size, log_inverse_temperature) - accuracy

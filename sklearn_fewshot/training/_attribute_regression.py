@@ -11,7 +11,7 @@ import numpy as np
 PENALTIES = (1.0, 0.1, 0.3, 3.0, 10.0)
 ATTRIBUTE_PENALTY = 1.0  # of the largest variance of a direction in attribute space
 N_FOLDS = 5
-MAX_ROWS = 20_000  # that the regression is computed from; of more, evenly spaced ones
+MAX_ROWS = 20_000  # that the regression is computed from; of more, equal shares per class
 
 
 class LinearMap(NamedTuple):

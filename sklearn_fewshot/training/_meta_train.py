@@ -191,7 +191,7 @@ def train_once(
     device = resolve_device(config.device)
     network = _build(config, start, device)
     config = _cap_ways(config, network.module.n_outputs)
-    trained, store = _trained_part(config, network.module, data, device)
+    trained, store = _trainable_part(config, network.module, data, device)
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
@@ -238,7 +238,7 @@ def _check_continues(config: TrainingConfig, start: FittedNetwork) -> None:
         )
 
 
-def _trained_part(
+def _trainable_part(
     config: TrainingConfig, module: FewShotModule, data: TrainingData, device: torch.device
 ) -> tuple[FewShotModule, DataTensor]:
     """Return what is trained and its inputs: with a frozen backbone, rows embedded once."""

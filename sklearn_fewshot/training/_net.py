@@ -30,7 +30,7 @@ class EpisodicTask(NamedTuple):
     train: EpisodeLoader
     valid: ValidationEpisodes | None
     title: str = ""  # of the progress bar
-    fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
+    fit_task: FitTask = FitTask()  # this training, for scikit-learn's callbacks
     saved: CheckpointPart | None = None  # where its state is kept after each epoch
 
 

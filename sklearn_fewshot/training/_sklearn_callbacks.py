@@ -117,7 +117,7 @@ class FitTask(NamedTuple):
         if not getattr(estimator, "_skl_callbacks", None):
             return cls()
         context = estimator._init_callback_context(max_subtasks=max_subtasks)
-        return cls(context, estimator, X, y)._begun()
+        return cls(context, estimator, X, y)._notify_begin()
 
     def knowing(self, fitted: Callable[..., dict[str, Any]]) -> FitTask:
         """Return this task, with a function that returns the estimator's attributes."""
@@ -128,7 +128,7 @@ class FitTask(NamedTuple):
         if self.context is None:
             return self
         context = self.context.subcontext(task_name=name, max_subtasks=max_subtasks)
-        return self._replace(context=context)._begun(*state)
+        return self._replace(context=context)._notify_begin(*state)
 
     def end(self, *state: Any) -> bool:
         """End this task; returns whether a callback wants no more of its kind."""
@@ -136,7 +136,7 @@ class FitTask(NamedTuple):
             return False
         return self.context.call_on_fit_task_end(**self._arguments(state))
 
-    def _begun(self, *state: Any) -> FitTask:
+    def _notify_begin(self, *state: Any) -> FitTask:
         self.context.call_on_fit_task_begin(**self._arguments(state))
         return self
 

@@ -161,10 +161,9 @@ def test_the_harmonic_mean_is_of_mean_recalls():
     for strength in (0.0, 0.3, 0.8, 1.5, 5.0):
         new_wins = strength * rise > gap
         right = np.where(is_new, new_wins, ~new_wins)
-        base, new = (
-            np.mean([right[code == k].mean() for k in codes]) for codes in ((0, 1), (2, 3))
-        )
-        expected = 2 * old * new / (old + new) if old + new else 0.0
+        sides = (0, 1), (2, 3)
+        base, new = (np.mean([right[code == k].mean() for k in side]) for side in sides)
+        expected = 2 * base * new / (base + new) if base + new else 0.0
         assert split.harmonic_mean(np.array([strength]), 1.0)[0] == pytest.approx(expected)
 
 
