@@ -163,7 +163,7 @@ def compare_precisions(seed: int) -> dict[str, Any]:
     embedding = {}
     for dtype in (None, torch.bfloat16):
         network.autocast_dtype = dtype
-        embedding[dtype] = network.stored(network.embed(X))
+        embedding[dtype] = network.to_tensor(network.embed(X))
     result: dict[str, Any] = {}
     for (n_way, n_shot), column in zip(SETTINGS, COLUMNS, strict=True):
         sampler = EpisodeSampler(codes, n_way=n_way, n_shot=n_shot, n_query=15)

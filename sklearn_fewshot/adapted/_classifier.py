@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation, identity_network
 from ..utils._blocks import blocks
-from ..utils._carried import refuse_carried_support
+from ..utils._carried import raise_if_support_was_carried
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods
 from ..utils._typing import ArrayLike, Estimator, Label
@@ -347,7 +347,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If no label of y is known: the accuracy would be 0 by construction.
         """
-        refuse_carried_support(given=False)
+        raise_if_support_was_carried(given=False)
         check_is_fitted(self)
         check_known(check_labels(X, y), self.classes_)
         return super().score(X, y, sample_weight)

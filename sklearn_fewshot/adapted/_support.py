@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import column_or_1d
 
 from ..network import Representation
-from ..utils._carried import refuse_carried_support
+from ..utils._carried import raise_if_support_was_carried
 from ..utils._memory_map import blocks_of
 from ..utils._validation import check_labels, is_known, label_kind, label_text
 from ..utils._warnings import warn_user
@@ -23,7 +23,7 @@ def check_support_pair(X_support: Any, y_support: Any) -> None:
         if y_support is None:
             given, missing = missing, given
         raise ValueError(f"A support set needs both halves: got {given} without {missing}.")
-    refuse_carried_support(given=X_support is not None)
+    raise_if_support_was_carried(given=X_support is not None)
 
 
 def check_support_labels(

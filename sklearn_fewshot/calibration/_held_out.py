@@ -1,4 +1,4 @@
-"""Held-out classes used as new ones: what they say about the scores of a trained network."""
+"""Calibration of the scores of a trained network on held-out classes used as new ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from ..episodes import EpisodeSampler, drawable_classes, place_in_class, some_of_each
 from ..network import FittedNetwork, Representation
 from ._model import (
+    BaseAndNew,
     Calibration,
-    OldAndNew,
     SampledQueries,
     ShotBias,
     fit_log_inverse_temperature,
@@ -23,16 +23,16 @@ WAYS = (2, 5, 10, 30)
 SHOTS = (1, 2, 3, 5, 10)
 N_EPISODES = 40  # of each way and shot
 N_QUERIES = 1000  # of each way and shot, about
-FEW_SHOTS = (1, 2, 3, 5, 10)  # of classes used as new beside old ones
-N_SPLITS = 4  # of the held-out classes, into some that are used as old and some as new
+FEW_SHOTS = (1, 2, 3, 5, 10)  # of held-out classes used as new ones, beside base classes
+N_SPLITS = 4  # random halvings of the held-out classes into base and new classes, per shot
 
 
 class Sizes(NamedTuple):
-    """How much is scored beside old classes: less where scores are expensive."""
+    """Sizes of the sampled tasks of base and new classes: smaller where scores are expensive."""
 
     n_classes: int  # training classes
-    n_rows: int  # examples of an old class
-    n_queries: int  # of a held-out class
+    n_rows: int  # examples per base class
+    n_queries: int  # per held-out class
 
 
 INEXPENSIVE = Sizes(n_classes=100, n_rows=50, n_queries=20)
@@ -60,7 +60,7 @@ class EncodedData(NamedTuple):
 def calibrate(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray
 ) -> Calibration | None:
-    """Learn from held-out classes how a network's scores are to be read.
+    """Fit temperature, quantiles of inlier scores and shot bias on held-out classes.
 
     Parameters
     ----------
@@ -74,29 +74,29 @@ def calibrate(
     Returns
     -------
     calibration : Calibration or None
-        Learned from all classes where those held out cannot make an episode; None where all cannot.
+        Fitted on all classes if those held out cannot form an episode; None if all cannot.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # fixed: equal networks and data are calibrated equally
     drawable = drawable_classes(data.codes, data.groups)
     if (held_out & drawable).sum() < 2:
         held_out = np.ones_like(held_out)
     if (held_out & drawable).sum() < 2:
         return None
     sizes = list(_sample_queries(network, data, held_out & drawable, rng))
-    # Old and new classes together are more than a network with a fixed number of outputs scores.
+    # Base and new classes together exceed the fixed number of outputs of some networks.
     has_bias = network.module.score_shift and network.module.n_outputs is None
-    bias = _measure_shot_bias(network, data, held_out, rng) if has_bias else None
+    bias = _fit_held_out_bias(network, data, held_out, rng) if has_bias else None
     return Calibration(fit_log_inverse_temperature(sizes), tabulate_inlier_scores(sizes), bias)
 
 
 def _sample_queries(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
 ) -> Iterator[SampledQueries]:
-    """Yield queries of held-out classes in episodes of every way and shot there can be."""
+    """Yield scored queries of held-out classes, for every way and shot that the data permit."""
     rows = np.flatnonzero(held_out[data.codes])
     codes = np.unique(data.codes[rows], return_inverse=True)[1]
     groups = None if data.groups is None else data.groups[rows]
-    stored = network.stored(data.rows[rows])
+    stored = network.to_tensor(data.rows[rows])
     sizes = np.bincount(codes)
     shots = [shot for shot in SHOTS if shot < np.median(sizes)]
     most = min(len(sizes), network.module.n_outputs or len(sizes))
@@ -116,27 +116,28 @@ def _sample_queries(
             yield SampledQueries(logits, target, n_way, n_shot)
 
 
-def _measure_shot_bias(
+def _fit_held_out_bias(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
 ) -> ShotBias | None:
-    """Measure the score deficit of few examples, with half of the held-out classes as old ones.
+    """Fit the shot bias: half of the held-out classes are used as base, half as new classes.
 
     None if there are too few classes or examples for that.
     """
     size, codes = INEXPENSIVE if network.is_exact else EXPENSIVE, data.codes
-    as_support, as_query = _two_sides(codes, data.groups, rng)
+    as_support, as_query = _split_support_query(codes, data.groups, rng)
     classes = np.intersect1d(codes[as_support & held_out[codes]], codes[as_query])
     trained = rng.permutation(np.flatnonzero(~held_out))[: size.n_classes]
     usual = np.median(np.bincount(codes[as_support])[classes]) if len(classes) > 1 else 0
+    # At most half the examples of a base class: the deficit vanishes for equal numbers.
     shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(usual, size.n_rows)]
     splits = []
     for n_shot in shots:
         for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
-            new, old = some[: len(some) // 2], some[len(some) // 2 :]
+            new, base = some[: len(some) // 2], some[len(some) // 2 :]
             support = [
                 _some_of(codes, new, as_support, n_shot, rng),
-                _some_of(codes, old, as_support, size.n_rows, rng),
+                _some_of(codes, base, as_support, size.n_rows, rng),
                 _some_of(codes, trained, np.ones_like(as_support), size.n_rows, rng),
             ]
             queries = _some_of(codes, some, as_query, size.n_queries, rng)
@@ -152,34 +153,35 @@ def _score_split(
     support: np.ndarray,
     queries: np.ndarray,
     new: np.ndarray,
-) -> OldAndNew:
-    """Score some rows among the classes of the support, of which some are new."""
+) -> BaseAndNew:
+    """Score queries among base and new classes of a support set."""
     classes, code = np.unique(data.codes[support], return_inverse=True)
     items = Representation.of_examples(data.rows[support], code, len(classes))
     state = network.adapt(network.condense(items))
     scores = network.predict_uncorrected(state, data.rows[queries], len(classes))
     is_new, right, count = np.isin(classes, new), data.codes[queries], np.bincount(code)
-    (best_old, score_old), (best_new, score_new) = (
+    (best_base, score_base), (best_new, score_new) = (
         (among.argmax(axis=1), among.max(axis=1))
         for among in (np.where(side, scores, -np.inf) for side in (~is_new, is_new))
     )
-    split = OldAndNew(
-        gap=score_old - score_new,
-        n_old=count[best_old],
+    split = BaseAndNew(
+        gap=score_base - score_new,
+        n_base=count[best_base],
         n_new=count[best_new],
-        right_if_old=classes[best_old] == right,
+        right_if_base=classes[best_base] == right,
         right_if_new=classes[best_new] == right,
         code=right,
         is_new=np.isin(right, new),
     )
-    differs = split.n_new < split.n_old
-    return OldAndNew(*(part[differs] for part in split))
+    # With equally many examples, no strength of the bias changes the prediction.
+    has_fewer = split.n_new < split.n_base
+    return BaseAndNew(*(part[has_fewer] for part in split))
 
 
-def _two_sides(
+def _split_support_query(
     codes: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the rows, or the groups of rows, of every class into examples and queries."""
+    """Divide the rows, or the groups of rows, of every class into support and queries."""
     if groups is not None:
         owner = np.unique(groups, return_inverse=True)[1]
         as_support = (rng.permutation(owner.max() + 1) % 2 == 0)[owner]

@@ -1,4 +1,4 @@
-"""The model of scores: how to compare them, and how far to trust them. Sees scores only."""
+"""The model of scores: temperature, quantiles of inliers, shot bias. Sees scores only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-PRIOR_WEIGHT = 50.0  # scores of the task itself that all scores of held-out classes weigh like
+PRIOR_WEIGHT = 50.0  # pseudo-count: held-out scores weigh like so many scores of the task
 NO_SCORES = np.empty(0)
 LEVELS = np.linspace(0.0, 1.0, 101)  # of the quantiles of inlier scores that are kept
 N_STRENGTHS = 101  # tried for the shot bias ...
@@ -34,7 +34,7 @@ class InlierScores(NamedTuple):
     quantile: np.ndarray
 
     def at(
-        self, n_way: float, n_shot: np.ndarray, rate: float, ahead: np.ndarray = NO_SCORES
+        self, n_way: float, n_shot: np.ndarray, rate: float, deviation: np.ndarray = NO_SCORES
     ) -> np.ndarray:
         """Return the score that a share ``rate`` of inliers stays below.
 
@@ -49,9 +49,9 @@ class InlierScores(NamedTuple):
             Examples of each.
         rate : float
             The share.
-        ahead : ndarray of shape (n_scores,)
-            Scores of inliers of these very classes, relative to the median: they are pooled with
-            the scores of held-out classes, which weigh like ``PRIOR_WEIGHT`` of them.
+        deviation : ndarray of shape (n_scores,)
+            Leave-one-out scores of these classes, relative to the median: they are pooled with the
+            scores of held-out classes, a prior that weighs like ``PRIOR_WEIGHT`` of them.
 
         Returns
         -------
@@ -64,7 +64,7 @@ class InlierScores(NamedTuple):
         found = []
         for position in positions:
             prior = _between(table, position)
-            found.append(_pooled_quantile(prior, ahead + np.median(prior), rate))
+            found.append(_pooled_quantile(prior, deviation + np.median(prior), rate))
         return np.array(found)[place]
 
 
@@ -76,7 +76,7 @@ def _between(table: np.ndarray, position: float) -> np.ndarray:
 
 
 def _pooled_quantile(prior: np.ndarray, here: np.ndarray, rate: float) -> float:
-    """Return a quantile of prior scores, which weigh ``PRIOR_WEIGHT`` in all, and others."""
+    """Return a quantile of the task's scores pooled with prior ones (weight ``PRIOR_WEIGHT``)."""
     values = np.concatenate([prior, here])
     weight = np.repeat([PRIOR_WEIGHT / len(prior), 1.0], [len(prior), len(here)])
     order = np.argsort(values)
@@ -85,20 +85,20 @@ def _pooled_quantile(prior: np.ndarray, here: np.ndarray, rate: float) -> float:
 
 
 class ShotBias(NamedTuple):
-    """The systematic score deficit of a class of few examples, beside one of very many.
+    """The systematic score deficit of classes with few examples, compared with very many.
 
     The mean of ``K`` examples is off by the ``K``-th part of the variance within the class, so that
-    a query of the class scores lower the fewer they are. Where scores are no squared distances to
+    a query of the class scores lower the fewer they are. If scores are not squared distances to
     means, the deficit falls more slowly with ``K``.
 
     Parameters
     ----------
     strength : float
-        The deficit of a class of one example.
+        The deficit of a class with one example.
     power : float
-        How fast it falls: the deficit of ``K`` examples is ``strength / K**power``.
+        Exponent: the deficit of ``K`` examples is ``strength / K**power``.
     saturation : float
-        Most examples of a class that it was measured with: more count as so many.
+        Largest number of examples per class in the fit: larger ones are clipped to it.
     """
 
     strength: float
@@ -106,7 +106,7 @@ class ShotBias(NamedTuple):
     saturation: float
 
     def offset(self, count: np.ndarray) -> np.ndarray:
-        """Return what is added to the scores of classes with unequal numbers of examples.
+        """Return the correction of the scores of classes with unequal numbers of examples.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class ShotBias(NamedTuple):
         Returns
         -------
         offset : float64 ndarray of shape (..., n_classes)
-            The deficit of each class beside the largest: zero where all have equally many.
+            The deficit of each class relative to the largest: zero for equal numbers.
         """
         count = np.minimum(count, self.saturation).astype(np.float64)
         most = count.max(axis=-1, keepdims=True)
@@ -125,7 +125,7 @@ class ShotBias(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What held-out classes say about the scores of a network.
+    """Calibration of the scores of a network, fitted on held-out classes.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class Calibration(NamedTuple):
     inliers : InlierScores
         Quantiles of the scores of inliers.
     shot_bias : ShotBias or None
-        The score deficit of classes of few examples; None if it could not be measured.
+        The score deficit of classes with few examples; None if there were too few classes.
     """
 
     log_inverse_temperature: tuple[float, float, float]
@@ -153,7 +153,7 @@ class Calibration(NamedTuple):
         Returns
         -------
         inverse_temperature : float
-            Ways and shots beyond those that were measured count as the nearest of these.
+            Ways and shots outside the range of the fit are clipped to it.
         """
         n_way = np.clip(len(count), *self.inliers.n_way[[0, -1]])
         n_shot = np.clip(np.exp(np.log(count).mean()), *self.inliers.n_shot[[0, -1]])
@@ -161,12 +161,12 @@ class Calibration(NamedTuple):
         return float(np.exp(np.dot(self.log_inverse_temperature, features)))
 
     def shot_correction(self, count: np.ndarray) -> np.ndarray:
-        """Return what is added to the scores of classes with unequal numbers of examples."""
+        """Return the correction of the scores of classes with unequal numbers of examples."""
         return np.zeros(1) if self.shot_bias is None else self.shot_bias.offset(count)
 
-    def quantile(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+    def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
-        return self.inliers.at(len(count), count, rate, ahead)
+        return self.inliers.at(len(count), count, rate, deviation)
 
 
 class SampledQueries(NamedTuple):
@@ -191,7 +191,7 @@ class SampledQueries(NamedTuple):
 def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, float, float]:
     """Fit the inverse temperature as ``exp(a + b log(way) + c log(shot))``.
 
-    For each size of episodes there is one at which the mean confidence is the accuracy. The
+    For each way and shot there is one at which the mean confidence equals the accuracy. The
     coefficients follow by least squares of the remaining differences, to first order. Maximum
     likelihood (Guo et al., 2017) would let a few confident errors flatten all other probabilities.
 
@@ -211,13 +211,13 @@ def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, flo
     ICML 2017.
     """
     features = np.array([[1.0, np.log(size.n_way), np.log(size.n_shot)] for size in sizes])
-    found = np.array([_where_confidence_is_accuracy(size) for size in sizes])
+    found = np.array([_solve_for_accuracy(size) for size in sizes])
     slope = [
         _confidence(size, best + 0.1) - _confidence(size, best - 0.1)
         for size, best in zip(sizes, found, strict=True)
     ]
     weight = np.maximum(slope, 1e-6)[:, None]
-    # A weak penalty decides where there is a single size, which says nothing about a trend.
+    # A weak penalty decides for a single size, which determines no trend.
     no_trend = 1e-3 * np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     rows = np.concatenate([weight * features, no_trend])
     wanted = np.concatenate([weight[:, 0] * found, np.zeros(2)])
@@ -225,10 +225,13 @@ def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, flo
     return float(a), float(b), float(c)
 
 
-def _where_confidence_is_accuracy(size: SampledQueries) -> float:
-    """Return the log inverse temperature; the confidence grows with it from 1 / way to 1."""
+def _solve_for_accuracy(size: SampledQueries) -> float:
+    """Return the log inverse temperature at which the mean confidence equals the accuracy.
+
+    The confidence grows with it from 1 / way to 1.
+    """
     right = size.logits.argmax(axis=1) == size.target
-    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # never quite 1, nor 0
+    accuracy = (right.sum() + 0.5) / (len(right) + 1.0)  # below 1, as any confidence is
 
     def excess(log_inverse_temperature: float) -> float:
         return _confidence(size, log_inverse_temperature) - accuracy
@@ -263,56 +266,56 @@ def tabulate_inlier_scores(sizes: list[SampledQueries]) -> InlierScores:
     return InlierScores(n_way, n_shot, quantile)
 
 
-class OldAndNew(NamedTuple):
-    """Queries scored among old classes of many examples and new ones of few.
+class BaseAndNew(NamedTuple):
+    """Queries scored among base classes with many and new classes with few examples.
 
     Parameters
     ----------
     gap : float64 ndarray of shape (n_queries,)
-        By how much the best old class is ahead of the best new one.
-    n_old, n_new : int ndarray of shape (n_queries,)
+        Score of the best base class minus that of the best new class.
+    n_base, n_new : int ndarray of shape (n_queries,)
         Examples of these two.
-    right_if_old, right_if_new : bool ndarray of shape (n_queries,)
-        Whether the prediction is right if the best old, or the best new class wins.
+    right_if_base, right_if_new : bool ndarray of shape (n_queries,)
+        Whether the prediction is right if the best base, or the best new class wins.
     code : int ndarray of shape (n_queries,)
         The query's class.
     is_new : bool ndarray of shape (n_queries,)
-        Whether it is a new one.
+        Whether it is a new class.
     """
 
     gap: np.ndarray
-    n_old: np.ndarray
+    n_base: np.ndarray
     n_new: np.ndarray
-    right_if_old: np.ndarray
+    right_if_base: np.ndarray
     right_if_new: np.ndarray
     code: np.ndarray
     is_new: np.ndarray
 
     def strength(self, power: float) -> np.ndarray:
-        """Return the strength of the bias at which the best new class draws level."""
-        return self.gap / (self.n_new.astype(float) ** -power - self.n_old.astype(float) ** -power)
+        """Return the strength at which the best new class ties with the best base class."""
+        return self.gap / (self.n_new.astype(float) ** -power - self.n_base.astype(float) ** -power)
 
     def harmonic_mean(self, strength: np.ndarray, power: float) -> np.ndarray:
-        """Return the harmonic mean of the accuracies on old and new classes, for each strength."""
+        """Return the harmonic mean of the accuracies on base and new classes, for each strength."""
         new_wins = strength[:, None] > self.strength(power)
-        right = np.where(new_wins, self.right_if_new, self.right_if_old)
-        old, new = (
+        right = np.where(new_wins, self.right_if_new, self.right_if_base)
+        base, new = (
             np.mean([right[:, self.code == k].mean(axis=1) for k in np.unique(self.code[side])], 0)
             for side in (~self.is_new, self.is_new)
         )
-        return 2.0 * old * new / np.maximum(old + new, 1e-12)
+        return 2.0 * base * new / np.maximum(base + new, 1e-12)
 
 
-def fit_shot_bias(splits: list[OldAndNew]) -> ShotBias:
-    """Choose the bias that serves old and new classes best together.
+def fit_shot_bias(splits: list[BaseAndNew]) -> ShotBias:
+    """Choose the bias with the best harmonic mean of base and new accuracy.
 
-    As in pruning trees (Breiman et al., 1984), it is the smallest that is within a standard error
-    of the best: from few classes little is learned.
+    By the one-standard-error rule of pruning trees (Breiman et al., 1984), it is the smallest that
+    is within a standard error of the best, since the best of few classes is uncertain.
 
     Parameters
     ----------
-    splits : list of OldAndNew
-        Held-out classes, some used as old and some as new ones, of several numbers of examples.
+    splits : list of BaseAndNew
+        Held-out classes, some used as base and some as new classes, for several shots.
 
     Returns
     -------
@@ -320,8 +323,9 @@ def fit_shot_bias(splits: list[OldAndNew]) -> ShotBias:
         Chosen by the mean over the splits of the harmonic mean.
     """
     n_new = np.array([split.n_new.mean() for split in splits])
-    saturation = float(max(split.n_old.max() for split in splits))
+    saturation = float(max(split.n_base.max() for split in splits))
     candidates, means = [], []
+    # The harmonic mean changes only at strengths that tie a query: candidates are their quantiles.
     for power in POWERS:
         level = np.concatenate([split.strength(power) for split in splits])
         tried = np.quantile(level, np.linspace(0.0, 1.0, N_STRENGTHS))
@@ -334,5 +338,5 @@ def fit_shot_bias(splits: list[OldAndNew]) -> ShotBias:
     n_classes = len(np.unique(np.concatenate([split.code for split in splits])))
     error = shortfall.std(axis=0) / np.sqrt(n_classes)
     good = np.flatnonzero(shortfall.mean(axis=0) <= error)
-    beside_many = np.column_stack([n_new, np.full(len(n_new), saturation)])
-    return min((candidates[i] for i in good), key=lambda bias: bias.offset(beside_many).mean())
+    few_and_many = np.column_stack([n_new, np.full(len(n_new), saturation)])
+    return min((candidates[i] for i in good), key=lambda bias: bias.offset(few_and_many).mean())

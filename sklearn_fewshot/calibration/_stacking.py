@@ -13,14 +13,14 @@ def harmonic_mean(a: Any, b: Any) -> Any:
 
 
 def best_penalty(
-    ahead: np.ndarray, right: np.ndarray, codes: np.ndarray, is_seen: np.ndarray
+    margin: np.ndarray, right: np.ndarray, codes: np.ndarray, is_seen: np.ndarray
 ) -> float:
-    """Return what to subtract from seen classes, so that seen and unseen ones do well together.
+    """Return the penalty of seen classes that balances the accuracies on seen and unseen ones.
 
     Parameters
     ----------
-    ahead : ndarray of shape (n_samples,)
-        By how much the best seen class leads the best unseen class.
+    margin : ndarray of shape (n_samples,)
+        Score of the best seen class minus that of the best unseen class.
     right : bool ndarray of shape (n_samples,)
         Whether the sample's class is the best of its side.
     codes : int ndarray of shape (n_samples,)
@@ -34,17 +34,18 @@ def best_penalty(
         Where the harmonic mean of the two class-wise accuracies is highest; 0 if it is nowhere
         above 0.
     """
-    order = np.argsort(ahead, kind="stable")
-    ahead, right, codes = ahead[order], right[order], codes[order]
+    order = np.argsort(margin, kind="stable")
+    margin, right, codes = margin[order], right[order], codes[order]
     count = np.bincount(codes, minlength=len(is_seen))
     n_of_side = np.bincount(is_seen[count > 0], minlength=2)  # classes that have samples
     on_seen = is_seen[codes]
     share = right / (count[codes] * n_of_side[on_seen.astype(int)])
-    # With the penalty between two samples, unseen ones up to there and seen ones after are right.
+    # With a penalty between two margins, the unseen class wins for samples up to there, the seen
+    # class for those after.
     unseen = np.cumsum(share * ~on_seen)[:-1]
     seen = np.sum(share * on_seen) - np.cumsum(share * on_seen)[:-1]
-    mean = np.where(np.diff(ahead) > 0, harmonic_mean(seen, unseen), 0.0)
+    mean = np.where(np.diff(margin) > 0, harmonic_mean(seen, unseen), 0.0)
     if not len(mean) or mean.max() <= 0:
         return 0.0
     best = int(np.argmax(mean))
-    return float(ahead[best : best + 2].mean())
+    return float(margin[best : best + 2].mean())

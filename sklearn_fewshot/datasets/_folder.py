@@ -1,4 +1,4 @@
-"""Pictures of the user's own: a folder a class."""
+"""Images of the user: one folder per class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import Bunch
 
-from ..utils._pictures import MODES, channels_first, import_pillow, read_picture
+from ..utils._images import MODES, channels_first, import_pillow, read_image
 from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import PathLike
 from ..utils._warnings import warn_user
@@ -34,10 +34,10 @@ def load_image_folder(
     mode: Literal["RGB", "L"] = "RGB",
     return_X_y: bool = False,
 ) -> Any:
-    """Load pictures that lie in a folder for each class.
+    """Load images that lie in a folder for each class.
 
     ``photos/apple/1.jpg``, ``photos/apple/2.jpg``, ``photos/pear/1.jpg``, ...: the name of the
-    folder is the label. All pictures are held in memory; for more than fit there, pass their paths
+    folder is the label. All images are held in memory; for more than fit there, pass their paths
     to :class:`~sklearn_fewshot.FrozenEncoder`, which reads them in batches.
 
     Parameters
@@ -45,9 +45,9 @@ def load_image_folder(
     path : str or path-like
         The folder that holds the class folders.
     size : int, (height, width) or None, default=None
-        Size to bring pictures to: each is cropped to that shape around its middle, then resized,
-        so that nothing is stretched. An int is the side of a square. None takes pictures as they
-        are; they must then have one size.
+        Size to bring images to: each is cropped to that shape around its middle, then resized,
+        so that nothing is stretched. An int is the side of a square. None leaves them
+        unchanged; they must then have one size.
     mode : {"RGB", "L"}, default="RGB"
         Colour or grey. Transparency is dropped.
     return_X_y : bool, default=False
@@ -59,22 +59,22 @@ def load_image_folder(
         With the attributes, whose rows are sorted by class, then by file name,
 
         images : uint8 ndarray of shape (n_samples, n_channels, height, width)
-            Pictures, turned upright if the camera noted how; 3 channels or 1.
+            Images, turned upright if the camera noted how; 3 channels or 1.
         target : ndarray of str of shape (n_samples,)
             Name of the class folder.
         target_names : ndarray of str of shape (n_classes,)
             The classes, sorted.
         filenames : ndarray of str of shape (n_samples,)
-            Path of each picture.
+            Path of each image.
     (images, target) : tuple of ndarray
         If ``return_X_y``.
 
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist or has no class folders, or one of these has no pictures.
+        If the folder does not exist or has no class folders, or one of these has no images.
     ValueError
-        If a picture cannot be read, pictures differ in size without ``size``, or a class folder
+        If an image cannot be read, images differ in size without ``size``, or a class folder
         holds folders.
     ImportError
         If Pillow is not installed.
@@ -82,12 +82,12 @@ def load_image_folder(
     Warns
     -----
     UserWarning
-        If there are files that are no pictures, by their suffix, or that lie outside the class
+        If there are files that are no images, by their suffix, or that lie outside the class
         folders. They are skipped. Hidden files (``.DS_Store``) are, without a word.
 
     See Also
     --------
-    sklearn_fewshot.FrozenEncoder : Embeds pictures, also from their paths.
+    sklearn_fewshot.FrozenEncoder : Embeds images, also from their paths.
     sklearn.datasets.load_files : The same for texts.
 
     Examples
@@ -115,7 +115,7 @@ def load_image_folder(
         pixels = _read(file, shape, mode)
         if pixels.shape != first.shape:
             raise ValueError(
-                f"The pictures in {os.fspath(path)!r} differ in size: {str(files[0][1])!r} has "
+                f"The images in {os.fspath(path)!r} differ in size: {str(files[0][1])!r} has "
                 f"{_dimensions(first)}, {str(file)!r} has {_dimensions(pixels)}. Pass size=, to "
                 "which they are cropped and resized."
             )
@@ -142,59 +142,59 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
 
 
 def _files_of_classes(folder: Path) -> list[tuple[str, Path]]:
-    """Return label and path of every picture, in order."""
+    """Return label and path of every image, in order."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{OWNER} found no folder {str(folder)!r}. Pass the one that holds the class folders."
         )
-    is_picture = _picture_test()
-    folders, others = _listed(folder)
+    is_image = _image_suffix_test()
+    folders, others = _list(folder)
     if not folders:
-        what = "pictures but no" if any(map(is_picture, others)) else "no"
+        what = "images but no" if any(map(is_image, others)) else "no"
         raise FileNotFoundError(
-            f"{OWNER} found {what} class folders in {str(folder)!r}. Put the pictures of each "
+            f"{OWNER} found {what} class folders in {str(folder)!r}. Put the images of each "
             "class into a folder that has its name."
         )
     files = []
     for class_folder in folders:
-        pictures, rest = _pictures_of(class_folder, is_picture)
-        files += [(class_folder.name, picture) for picture in pictures]
+        images, rest = _images_of(class_folder, is_image)
+        files += [(class_folder.name, image) for image in images]
         others += rest
     if others:
         shown = ", ".join(str(file.relative_to(folder)) for file in others[:3])
         warn_user(
-            f"{OWNER} skipped {len(others)} files that are no pictures or lie outside the class "
+            f"{OWNER} skipped {len(others)} files that are no images or lie outside the class "
             f"folders: {shown}{', ...' if len(others) > 3 else ''}."
         )
     return files
 
 
-def _pictures_of(
-    class_folder: Path, is_picture: Callable[[Path], bool]
+def _images_of(
+    class_folder: Path, is_image: Callable[[Path], bool]
 ) -> tuple[list[Path], list[Path]]:
-    """Return the pictures of a class, and what else lies there."""
-    inner, files = _listed(class_folder)
+    """Return the images of a class, and what else lies there."""
+    inner, files = _list(class_folder)
     if inner:
         raise ValueError(
             f"The class folder {str(class_folder)!r} holds the folder {inner[0].name!r}. {OWNER} "
-            "reads one folder a class: pass the folder above the classes, or move the pictures."
+            "reads one folder per class: pass the folder above the classes, or move the images."
         )
-    pictures = [file for file in files if is_picture(file)]
-    if not pictures:
+    images = [file for file in files if is_image(file)]
+    if not images:
         raise FileNotFoundError(
-            f"{OWNER} found no pictures in the class folder {str(class_folder)!r}. Add some, or "
+            f"{OWNER} found no images in the class folder {str(class_folder)!r}. Add some, or "
             "remove the folder."
         )
-    return pictures, [file for file in files if not is_picture(file)]
+    return images, [file for file in files if not is_image(file)]
 
 
-def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+def _list(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the folders and the files in a folder, sorted, without hidden ones."""
     found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     return [e for e in found if e.is_dir()], [e for e in found if not e.is_dir()]
 
 
-def _picture_test() -> Callable[[Path], bool]:
+def _image_suffix_test() -> Callable[[Path], bool]:
     """Return whether a path has the suffix of a format that Pillow reads."""
     Image = import_pillow(OWNER)
     suffixes = {s for s, form in Image.registered_extensions().items() if form in Image.OPEN}
@@ -202,13 +202,13 @@ def _picture_test() -> Callable[[Path], bool]:
 
 
 def _read(file: Path, shape: tuple[int, int] | None, mode: str) -> np.ndarray:
-    """Read a picture of shape (channels, height, width)."""
-    picture = read_picture(file, mode, OWNER)
-    if shape is not None and picture.size != shape[::-1]:
+    """Read an image of shape (channels, height, width)."""
+    image = read_image(file, mode, OWNER)
+    if shape is not None and image.size != shape[::-1]:
         from PIL import Image, ImageOps
 
-        picture = ImageOps.fit(picture, shape[::-1], method=Image.Resampling.BILINEAR)
-    return channels_first(picture)
+        image = ImageOps.fit(image, shape[::-1], method=Image.Resampling.BILINEAR)
+    return channels_first(image)
 
 
 def _dimensions(pixels: np.ndarray) -> str:

@@ -18,10 +18,10 @@ from ..utils._typing import RandomState
 
 REGULAR = ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")
 EM = 512  # pixels; so large that hinting, the fitting to whole pixels, changes nothing
-FILL = (0.55, 0.8)  # least and greatest share of the picture that a letter's longer side takes
-MARGIN = 0.03  # of the picture, on each side, which ink keeps free
-ALIKE = 0.1  # distance of two pictures, over the norm of the fuller, below which they look alike
-ALIKE_SIZE = 32  # pixels of the pictures compared
+FILL = (0.55, 0.8)  # least and greatest share of the image that a letter's longer side takes
+MARGIN = 0.03  # of the image, on each side, which ink keeps free
+ALIKE = 0.1  # distance of two images, over the norm of the fuller, below which they count as equal
+ALIKE_SIZE = 32  # pixels of the images compared
 CANVAS_BYTES = 2**22  # of a canvas of many letters, which are drawn in one call
 LETTER_NAME = re.compile(r"(\w+)\b.*\b(?:LETTER|LIGATURE|SYLLABICS|SYMBOL)\b")
 
@@ -62,8 +62,8 @@ def make_glyphs(
 ) -> Any:
     """Draw letters of several scripts: about 1,200 classes without a download.
 
-    A task like Omniglot for examples, tests and first trials: many classes, a few pictures of
-    each, known "writers". It needs matplotlib, whose typefaces it draws.
+    A task like Omniglot for examples, tests and first trials: many classes, a few images of
+    each, typefaces in the role of writers. It needs matplotlib, whose typefaces it draws.
 
     Parameters
     ----------
@@ -73,17 +73,17 @@ def make_glyphs(
     n_classes : int or None, default=None
         Number of letters, drawn at random; None for all.
     n_per_class : int, default=20
-        Pictures of each letter.
+        Images of each letter.
     min_faces : int, default=12
         Draw letters that at least this many of the twelve typefaces have. With 12 the scripts are
         Latin, Greek, Cyrillic, Armenian and Georgian; 4 adds Arabic, Canadian (syllabics), Coptic,
         Hebrew, Lao, Lisu and Old (Italic), and many Latin letters; 1 adds Nko, Ogham, Tifinagh.
     size : int, default=28
-        Height and width of the pictures.
+        Height and width of the images.
     distortion : float, default=1.0
         Strength of the affine distortions. At 1: rotation by up to 12 degrees, shear by up to 0.2,
-        height and width each scaled by 0.85 to 1.18, shift by up to 8 % of the picture. All grow in
-        proportion, but the letter stays inside the picture. 0 for none.
+        height and width each scaled by 0.85 to 1.18, shift by up to 8 % of the image. All grow in
+        proportion, but the letter stays inside the image. 0 for none.
     random_state : int, RandomState instance or None, default=None
         Seed of letters, typefaces and distortions.
     return_X_y : bool, default=False
@@ -95,7 +95,7 @@ def make_glyphs(
         With the attributes
 
         images : uint8 ndarray of shape (n_samples, 1, size, size)
-            Pictures, ink 255 on 0; those of one letter follow each other.
+            Images, ink 255 on 0; those of one letter follow each other.
         target : ndarray of str of shape (n_samples,)
             The letter.
         script : ndarray of str of shape (n_samples,)
@@ -121,12 +121,12 @@ def make_glyphs(
     Notes
     -----
     Each letter takes the typefaces in a random order of its own and starts over when all had their
-    turn, so the first ``min_faces`` pictures of a letter are in different ones.
+    turn, so the first ``min_faces`` images of a letter are in different ones.
 
-    The letter is in the middle before distortion, its longer side 55 to 80 % of the picture: a
-    little smaller for small letters than for capitals, which keeps c and C apart.
+    The letter is in the middle before distortion, its longer side 55 to 80 % of the image: a
+    little smaller for small letters than for capitals, which distinguishes c from C.
 
-    Letters look alike, and only the first of them is drawn, if their pictures are nearly the same
+    Letters look alike, and only the first of them is drawn, if their images are nearly the same
     in a regular typeface (sans, mono or serif). This is settled among the letters of the chosen
     scripts, so draw both sides of a split by script in one call: Greek alone has an Alpha, which
     together with Latin is an A.
@@ -193,17 +193,17 @@ def _first_of_look_alikes(pen: _Pen, letters: np.ndarray) -> np.ndarray:
     for face in REGULAR:
         has = np.flatnonzero(np.isin(letters, pen.letters[face]))
         undistorted = np.tile(np.eye(2, 3), (len(has), 1, 1))
-        pictures = pen.draw(letters[has], np.repeat(face, len(has)), undistorted, ALIKE_SIZE)
-        is_alike[np.ix_(has, has)] |= _distances(pictures) < ALIKE
+        images = pen.draw(letters[has], np.repeat(face, len(has)), undistorted, ALIKE_SIZE)
+        is_alike[np.ix_(has, has)] |= _distances(images) < ALIKE
     is_first = np.ones(len(letters), dtype=bool)
     for i, alike in enumerate(is_alike):
         is_first[i + 1 :] &= ~(is_first[i] & alike[i + 1 :])
     return is_first
 
 
-def _distances(pictures: np.ndarray) -> np.ndarray:
-    """Euclidean distances of pictures, over the norm of the one with more ink."""
-    flat = pictures.reshape(-1, ALIKE_SIZE**2).astype(np.float32) / 255  # (n_letters, n_pixels)
+def _distances(images: np.ndarray) -> np.ndarray:
+    """Euclidean distances of images, over the norm of the one with more ink."""
+    flat = images.reshape(-1, ALIKE_SIZE**2).astype(np.float32) / 255  # (n_letters, n_pixels)
     ink = (flat**2).sum(axis=1)
     squared = ink[:, None] + ink - 2 * flat @ flat.T  # (n_letters, n_letters)
     return np.sqrt(np.maximum(squared, 0) / np.maximum(ink[:, None], ink))
@@ -229,7 +229,7 @@ def _deal_faces(
 
 
 def _draw_maps(n: int, strength: float, rng: np.random.RandomState) -> np.ndarray:
-    """Draw affine maps of shape (n, 2, 3) about the middle; the unit of the shift is the picture.
+    """Draw affine maps of shape (n, 2, 3) about the middle; the unit of the shift is the image.
 
     The y axis points upwards.
     """
@@ -270,7 +270,7 @@ class _Pen:
     def draw(
         self, letters: np.ndarray, faces: np.ndarray, maps: np.ndarray, size: int
     ) -> np.ndarray:
-        """Draw n letters: uint8 pictures of shape (n, size, size)."""
+        """Draw n letters: uint8 images of shape (n, size, size)."""
         images = np.empty((len(letters), size, size), dtype=np.uint8)
         for part in blocks(len(letters), size**2, max_bytes=CANVAS_BYTES):
             outlines = map(self._outline, letters[part].tolist(), faces[part].tolist())
@@ -280,7 +280,7 @@ class _Pen:
     def _outline(self, letter: str, face: str) -> tuple[Any, np.ndarray]:
         """Return the outline of an undistorted letter, and the points between which its ink is.
 
-        The origin is the middle of the letter, the unit the picture.
+        The origin is the middle of the letter, the unit the image.
         """
         if (letter, face) not in self._outlines:
             Path = self._matplotlib.path.Path

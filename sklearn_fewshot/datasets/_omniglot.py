@@ -65,15 +65,15 @@ ARCHIVES = {
 }
 ORIGINAL_SIZE = 105
 TIMEOUT = 30  # seconds without an answer
-RESAMPLED_BYTES = 2**23  # of pictures in the original size that are resampled at a time
-# The other names in a copy are not pictures: "__MACOSX/.../._0709_01.png", ".DS_Store".
-PICTURE = re.compile(r"([^/]+)/(character\d+)/\d+_(\d+)\.png$")
+RESAMPLED_BYTES = 2**23  # of images in the original size that are resampled at a time
+# The other names in a copy are not images: "__MACOSX/.../._0709_01.png", ".DS_Store".
+IMAGE_NAME = re.compile(r"([^/]+)/(character\d+)/\d+_(\d+)\.png$")
 COLUMNS = ("images", "target", "alphabet", "character", "drawer", "subset")
 
 DESCR = """\
 Omniglot: 964 characters of 30 alphabets in the background set and 659 of 20 in the evaluation set,
 each drawn once by 20 people. Ink is 255 on 0, resampled from 105 x 105 by a box filter.
-Drawer k of an alphabet is one person for all of its characters. The pictures of character01 of
+Drawer k of an alphabet is one person for all of its characters. The images of character01 of
 Braille by two of its drawers are the same one.
 
 From https://github.com/brendenlake/omniglot, MIT licence, copyright (c) 2015 Brenden Lake. Cite:
@@ -105,7 +105,7 @@ def fetch_omniglot(
 ) -> Any:
     """Load Omniglot, from a folder, the cache or the internet.
 
-    The usual data of few-shot learning: 32,460 pictures of 1,623 handwritten characters [1]_. The
+    The usual data of few-shot learning: 32,460 images of 1,623 handwritten characters [1]_. The
     download is 16 MB; it is read once, with Pillow, and cached in the original size.
 
     Parameters
@@ -118,7 +118,7 @@ def fetch_omniglot(
     subset : {"all", "background", "evaluation"}, default="all"
         Which of the two original sets.
     size : int, default=28
-        Height and width of the pictures, at most the original 105.
+        Height and width of the images, at most the original 105.
     rotations : bool, default=False
         Whether every quarter turn of a character is a class of its own, as in Vinyals et al. [2]_.
         Turns are counter-clockwise.
@@ -133,7 +133,7 @@ def fetch_omniglot(
         With the attributes, whose rows are in the same order whatever they were read from,
 
         images : uint8 ndarray of shape (n_samples, 1, size, size)
-            Pictures, ink 255 on 0.
+            Images, ink 255 on 0.
         target : ndarray of str of shape (n_samples,)
             Alphabet and character, such as ``"Braille/character01"``; with ``rotations`` also the
             angle, ``"Braille/character01@90"``.
@@ -143,7 +143,7 @@ def fetch_omniglot(
             The target without the angle: for ``class_groups``, where a character's rotations are
             to stay together.
         drawer : ndarray of str of shape (n_samples,)
-            Alphabet and number of the person who drew, from 0, for ``groups``: drawer 7 is one
+            Alphabet and number of the person, from 0, for ``groups``: drawer 7 is one
             person within an alphabet, but not across alphabets.
         subset : ndarray of str of shape (n_samples,)
             "background" or "evaluation".
@@ -160,7 +160,7 @@ def fetch_omniglot(
     OSError
         If the download fails or a checksum is wrong; nothing is kept then.
     ImportError
-        If Pillow, which reads the pictures, is not installed.
+        If Pillow, which reads the images, is not installed.
 
     See Also
     --------
@@ -186,7 +186,7 @@ def fetch_omniglot(
     else:
         home = Path(get_data_home(data_home)) / "omniglot"
         parts = [_from_cache(home, name, size, download_if_missing) for name in subsets]
-    data = _joined([_in_order(part) for part in parts])
+    data = _concatenate([_in_order(part) for part in parts])
     if rotations:
         data = _with_rotations(data)
     if return_X_y:
@@ -245,7 +245,7 @@ def _download(archive: Archive) -> bytes:
 
 
 def _save(path: Path, drawings: Drawings) -> None:
-    """Write a temporary file and only then give it its name: nobody reads half a file."""
+    """Write a temporary file, then rename it, so that no partial file is read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
@@ -259,82 +259,82 @@ def _save(path: Path, drawings: Drawings) -> None:
 def _members(archive: Any) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the files in an archive."""
     with zipfile.ZipFile(archive) as file:
-        for name in filter(PICTURE.search, file.namelist()):
+        for name in filter(IMAGE_NAME.search, file.namelist()):
             yield name, file.read(name)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the files in an unpacked archive."""
     for path in folder.rglob("*.png"):
-        if PICTURE.search(path.as_posix()):
+        if IMAGE_NAME.search(path.as_posix()):
             yield path.as_posix(), path.read_bytes()
 
 
-def _read_drawings(pictures: Iterator[tuple[str, bytes]], source: Any) -> Drawings:
-    """Decode pictures named .../Alphabet/characterNN/NNNN_DD.png."""
+def _read_drawings(images: Iterator[tuple[str, bytes]], source: Any) -> Drawings:
+    """Decode images named .../Alphabet/characterNN/NNNN_DD.png."""
     rows = []
-    for name, content in pictures:
-        found = PICTURE.search(name)
+    for name, content in images:
+        found = IMAGE_NAME.search(name)
         if found:
             alphabet, character, drawer = found.groups()
             rows.append((_decode(content, name), alphabet, character, int(drawer) - 1))
     if not rows:
         raise FileNotFoundError(
-            f"fetch_omniglot found no picture Alphabet/characterNN/NNNN_DD.png in {source}. Pass "
+            f"fetch_omniglot found no image Alphabet/characterNN/NNNN_DD.png in {source}. Pass "
             "the folder that holds the original archives, or these unpacked."
         )
     return Drawings(*map(np.array, zip(*rows, strict=True)))
 
 
 def _decode(content: bytes, name: str) -> np.ndarray:
-    """Decode one picture, black ink on white, to packed bits."""
+    """Decode one image, black ink on white, to packed bits."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "fetch_omniglot needs Pillow to read the pictures, which is not installed. Install it, "
+            "fetch_omniglot needs Pillow to read the images, which is not installed. Install it, "
             "for example with: pip install pillow"
         ) from error
-    with Image.open(BytesIO(content)) as picture:
-        ink = np.asarray(picture.convert("L")) < 128
+    with Image.open(BytesIO(content)) as image:
+        ink = np.asarray(image.convert("L")) < 128
     if ink.shape != (ORIGINAL_SIZE, ORIGINAL_SIZE):
         raise ValueError(
-            f"The pictures of Omniglot have 105 x 105 pixels, but {name} has {ink.shape[1]} x "
-            f"{ink.shape[0]}. Pass a folder with the original pictures."
+            f"The images of Omniglot have 105 x 105 pixels, but {name} has {ink.shape[1]} x "
+            f"{ink.shape[0]}. Pass a folder with the original images."
         )
     return np.packbits(ink)
 
 
 def _bunch_of(drawings: Drawings, subset: str, size: int) -> Bunch:
     bits, alphabet, character, drawer = drawings
-    return _bunch(_unpacked(bits, size), alphabet, character, drawer, subset)
+    return _bunch(_unpack(bits, size), alphabet, character, drawer, subset)
 
 
-def _unpacked(bits: np.ndarray, size: int) -> np.ndarray:
-    """Unpack and resample: uint8 pictures of shape (n_samples, size, size), ink 255."""
+def _unpack(bits: np.ndarray, size: int) -> np.ndarray:
+    """Unpack and resample: uint8 images of shape (n_samples, size, size), ink 255."""
     images = np.empty((len(bits), size, size), dtype=np.uint8)
     # In float32, as which they are averaged.
     for part in blocks(len(bits), 4 * ORIGINAL_SIZE**2, max_bytes=RESAMPLED_BYTES):
         ink = np.unpackbits(bits[part], axis=1, count=ORIGINAL_SIZE**2)
         ink = 255 * ink.reshape(-1, ORIGINAL_SIZE, ORIGINAL_SIZE)
-        lines = _box_filter(ink, size)  # (n_pictures, 105, size)
+        lines = _box_filter(ink, size)  # (n_images, 105, size)
         images[part] = _box_filter(lines.swapaxes(1, 2), size).swapaxes(1, 2)
     return images
 
 
-def _box_filter(pictures: np.ndarray, size: int) -> np.ndarray:
-    """Resample the last axis: a new pixel is the mean of the old ones whose middle it covers.
+def _box_filter(images: np.ndarray, size: int) -> np.ndarray:
+    """Resample the last axis: a new pixel is the mean of the original ones whose centre it covers.
 
     Rounded after each axis, as Pillow does.
     """
-    n_pixels = pictures.shape[-1]
+    n_pixels = images.shape[-1]
     edge = np.arange(size + 1) * (n_pixels / size)
     middle = np.arange(n_pixels)[:, None] + 0.5
     covers = (edge[:-1] < middle) & (middle <= edge[1:])  # (n_pixels, size)
     weight = (covers / covers.sum(axis=0)).astype(np.float32)
-    # One matrix product of all lines: a product for each picture is many times slower.
-    lines = pictures.reshape(-1, n_pixels).astype(np.float32)
-    return np.floor(lines @ weight + 0.5).reshape(*pictures.shape[:-1], size)
+    # One matrix product of all lines: a product for each image is many times slower.
+    lines = images.reshape(-1, n_pixels).astype(np.float32)
+    return np.floor(lines @ weight + 0.5).reshape(*images.shape[:-1], size)
 
 
 def _bunch(
@@ -362,7 +362,7 @@ def _in_order(part: Bunch) -> Bunch:
     return Bunch(**{name: part[name][order] for name in COLUMNS})
 
 
-def _joined(parts: list[Bunch]) -> Bunch:
+def _concatenate(parts: list[Bunch]) -> Bunch:
     whole = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
     return Bunch(**whole, DESCR=DESCR)
 

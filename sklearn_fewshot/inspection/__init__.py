@@ -1,4 +1,4 @@
-"""Displays: pictures of what a few-shot classifier does, in scikit-learn's manner."""
+"""Displays: figures of what a few-shot classifier does, in scikit-learn's manner."""
 
 from ._curves import ShotCurveDisplay
 from ._embedding import EmbeddingDisplay

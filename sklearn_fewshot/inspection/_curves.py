@@ -1,4 +1,4 @@
-"""Accuracy against the number of examples, as a picture."""
+"""Accuracy against the number of examples, as a figure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ShotCurveDisplay:
-    """Picture of shot curves: the score against the number of examples of each class.
+    """Figure of shot curves: the score against the number of examples of each class.
 
-    A band around each curve is the 95 % interval over episodes, and the legend says so. It tells
-    how well the mean is known for these classes and this trained model; other classes or another
+    A band around each curve is the 95 % interval over episodes, and the legend says so. It is
+    the uncertainty of the mean for these classes and this trained model; other classes or another
     training may well lie outside.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_curves`.
@@ -52,7 +52,7 @@ class ShotCurveDisplay:
     Notes
     -----
     Curves of one ``random_state`` (and the same data and ``n_shots``) were measured on the same
-    episodes. Their difference is then known better than the bands suggest:
+    episodes. Their difference then has a narrower interval than the bands suggest:
     :func:`~sklearn_fewshot.model_selection.compare_on_episodes` pairs them.
 
     Examples

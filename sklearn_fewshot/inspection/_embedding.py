@@ -10,7 +10,7 @@ from sklearn.base import clone
 from ..adapted import Path, walk
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
-from ._episode import adapt_to, check_entries, check_optional, embed_behind
+from ._episode import adapt_to, check_entries, check_optional, embed_after
 from ._points import draw_points, plane_names, principal_plane
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ NO_LABELS = "Give y_query, y_pred or both: queries are drawn by their classes."
 
 
 class EmbeddingDisplay:
-    """Picture of what a network makes of support examples and queries, in two dimensions.
+    """Figure of the embedding of support examples and queries, in two dimensions.
 
     Where queries lie nearest to the prototype of their own class, they are recognised. A plane
-    shows less than all dimensions: classes that overlap in it may be apart in the embedding.
+    shows less than all dimensions: classes that overlap in it may be separated in the embedding.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`.
 
@@ -36,24 +36,24 @@ class EmbeddingDisplay:
     query : ndarray of shape (n_queries, 2)
         Queries in the plane.
     y_query : ndarray of shape (n_queries,) or None, default=None
-        Their true labels; None if they are not known.
+        Their true labels; None if unknown.
     y_pred : ndarray of shape (n_queries,) or None, default=None
         Their predicted labels; None if there are none. One of the two must be given.
     prototypes : ndarray of shape (n_classes, 2) or None, default=None
-        What stands for the classes, in the sorted order of their labels.
+        Representations of the classes, in the sorted order of their labels.
     axis_names : (str, str), default=("", "")
         Names of the axes.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes of the figure.
     figure_ : matplotlib Figure
         Figure containing the axes.
 
     See Also
     --------
-    EpisodeDisplay : The pictures themselves, with predictions and confidence.
+    EpisodeDisplay : The images themselves, with predictions and confidence.
 
     Examples
     --------
@@ -64,12 +64,12 @@ class EmbeddingDisplay:
     >>> from sklearn_fewshot import ProtoNetClassifier
     >>> from sklearn_fewshot.inspection import EmbeddingDisplay
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 6, y >= 6
+    >>> base, new = y < 6, y >= 6
     >>> X_new, y_new = X[new], y[new]
     >>> figure, axes = plt.subplots(1, 2, figsize=(12, 5))
     >>> for ax, max_epochs in zip(axes, (0, 5)):
     ...     learner = ProtoNetClassifier(max_epochs=max_epochs, random_state=0)
-    ...     learner.fit(X[old], y[old])
+    ...     learner.fit(X[base], y[base])
     ...     EmbeddingDisplay.from_estimator(
     ...         learner, X_new[:12], y_new[:12], X_new[12:200], y_new[12:200], ax=ax
     ...     )
@@ -124,8 +124,8 @@ class EmbeddingDisplay:
         X_query : array-like of shape (n_queries, ...)
             Queries.
         y_query : array-like of shape (n_queries,) or None, default=None
-            Their true labels, if known: queries look like their class, and those that are taken for
-            another one are crossed. Without, they look like the class they are taken for.
+            Their true labels, if known: queries have the marker of their class, and wrong
+            predictions are crossed. Without, queries have the marker of the predicted class.
         transformer : transformer or None, default=None
             Brings the embedding into two dimensions by ``fit_transform``, such as
             :class:`sklearn.manifold.TSNE`. It is cloned. None for principal components.
@@ -189,7 +189,7 @@ class EmbeddingDisplay:
         y_pred : array-like of shape (n_queries,) or None, default=None
             Their predicted labels, if there are any. One of the two must be given.
         prototypes : array-like of shape (n_classes, embedding_dim) or None, default=None
-            What stands for the classes, in the sorted order of their labels.
+            Representations of the classes, in the sorted order of their labels.
         transformer : transformer or None, default=None
             As in :meth:`from_estimator`.
         ax : matplotlib Axes or None, default=None
@@ -257,7 +257,7 @@ class EmbeddingDisplay:
             labels,
             wrong=wrong,
             prototypes=self.prototypes,
-            query_text=f"query, as {'its class' if is_known else 'the class it was taken for'}",
+            query_text=f"query, as {'its class' if is_known else 'its predicted class'}",
             axis_names=self.axis_names,
             ax=ax,
         )
@@ -271,7 +271,7 @@ class EmbeddingDisplay:
 
 def _embed(path: Path, X: ArrayLike) -> np.ndarray:
     """Return the embedding of samples, flat."""
-    embedding = embed_behind(path, X)
+    embedding = embed_after(path, X)
     return embedding.reshape(len(embedding), -1)
 
 

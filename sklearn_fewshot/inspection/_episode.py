@@ -1,4 +1,4 @@
-"""One episode as a picture: support, queries and what became of them."""
+"""One episode as a figure: support, queries and their predictions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_CLASSES = 10  # rows, unless the classes are chosen
 
 
 class EpisodeDisplay:
-    """Picture of an episode: the support set, the queries, and the classes they were given.
+    """Figure of an episode: the support set, the queries, and their predicted classes.
 
-    Pictures stand in rows, one a class: at the left its support examples, then queries that the
-    classifier gave to that class, each with the classifier's confidence. A solid frame says that
+    Images are in rows, one per class: at the left its support examples, then queries that are
+    predicted as that class, each with the classifier's confidence. A solid frame says that
     the prediction is right, a thick dashed one that it is wrong; the true class is below. Other
     samples are shown as points, on the first two principal components.
 
@@ -50,7 +50,7 @@ class EpisodeDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes of the figure.
     figure_ : matplotlib Figure
         Figure containing the axes.
 
@@ -110,9 +110,9 @@ class EpisodeDisplay:
         ----------
         estimator : fitted learner, FewShotClassifier, Pipeline or search
             A learner, or a pipeline or search that ends in one, is adapted to the support set.
-            What is adapted already is used as it is.
+            An adapted classifier is used unchanged.
         X_support : array-like of shape (n_support, n_features) or (n_support, *input_shape)
-            Support examples. Pictures have 1, 3 or 4 channels and may be flattened if the learner
+            Support examples. Images have 1, 3 or 4 channels and may be flattened if the learner
             has an ``input_shape``; of all other samples the embedding is shown.
         y_support : array-like of shape (n_support,)
             Their labels.
@@ -121,13 +121,13 @@ class EpisodeDisplay:
         y_query : array-like of shape (n_queries,) or None, default=None
             True labels of the queries, if known.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. For pictures only.
+            Rows to draw; None for the first ten classes. For images only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. For pictures only.
+            Draw at most this many queries of a row: the first ones given. For images only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. For pictures only.
+            Draw at most this many support examples of a row. For images only.
         cmap : str or Colormap, default="gray_r"
-            Colours of pictures with one channel.
+            Colours of images with one channel.
         ax : matplotlib Axes or None, default=None
             Axes to draw in; None for a new figure.
 
@@ -182,7 +182,7 @@ class EpisodeDisplay:
         ----------
         X_support : array-like of shape (n_support, n_features) or \
 (n_support, channels, height, width)
-            Support examples: pictures with 1, 3 or 4 channels, or anything else as points.
+            Support examples: images with 1, 3 or 4 channels, or anything else as points.
         y_support : array-like of shape (n_support,)
             Their labels.
         X_query : array-like of shape (n_queries, n_features) or \
@@ -195,13 +195,13 @@ class EpisodeDisplay:
         confidence : array-like of shape (n_queries,) or None, default=None
             Probability of the predicted class.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. For pictures only.
+            Rows to draw; None for the first ten classes. For images only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. For pictures only.
+            Draw at most this many queries of a row: the first ones given. For images only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. For pictures only.
+            Draw at most this many support examples of a row. For images only.
         cmap : str or Colormap, default="gray_r"
-            Colours of pictures with one channel.
+            Colours of images with one channel.
         ax : matplotlib Axes or None, default=None
             Axes to draw in; None for a new figure.
 
@@ -242,13 +242,13 @@ class EpisodeDisplay:
         ax : matplotlib Axes or None, default=None
             Axes to draw in; None for a new figure.
         classes : array-like of labels or None, default=None
-            Rows to draw; None for the first ten classes. For pictures only.
+            Rows to draw; None for the first ten classes. For images only.
         n_queries : int, default=8
-            Draw at most this many queries of a row: the first ones given. For pictures only.
+            Draw at most this many queries of a row: the first ones given. For images only.
         n_shot : int, default=5
-            Draw at most this many support examples of a row. For pictures only.
+            Draw at most this many support examples of a row. For images only.
         cmap : str or Colormap, default="gray_r"
-            Colours of pictures with one channel.
+            Colours of images with one channel.
 
         Returns
         -------
@@ -261,7 +261,7 @@ class EpisodeDisplay:
                     f"The '{name}' parameter of {type(self).__name__} must be at least 1. "
                     f"Got {value}."
                 )
-        if _are_pictures(self.X_support):
+        if _are_images(self.X_support):
             rows = self._rows(classes, n_queries, n_shot)
             self.ax_ = draw_rows(rows, self._headings(len(rows)), cmap=cmap, ax=ax)
         else:
@@ -280,12 +280,12 @@ class EpisodeDisplay:
         )
 
     def _rows(self, classes: ArrayLike | None, n_queries: int, n_shot: int) -> list[Row]:
-        known = self._classes()
-        shown = known[:MAX_CLASSES] if classes is None else np.atleast_1d(np.asarray(classes))
-        if not len(shown) or not np.isin(shown, known).all():
+        present = self._classes()
+        shown = present[:MAX_CLASSES] if classes is None else np.atleast_1d(np.asarray(classes))
+        if not len(shown) or not np.isin(shown, present).all():
             raise ValueError(
                 f"The 'classes' parameter of {type(self).__name__} must hold labels of the support "
-                f"set or predicted ones: {label_text(known)}. Got {label_text(shown)}."
+                f"set or predicted ones: {label_text(present)}. Got {label_text(shown)}."
             )
         support, query = _as_images(self.X_support, self.X_query)
         return [self._row(label, support, query, n_queries, n_shot) for label in shown]
@@ -293,7 +293,7 @@ class EpisodeDisplay:
     def _row(
         self, label: Label, support: np.ndarray, query: np.ndarray, n_queries: int, n_shot: int
     ) -> Row:
-        """Return the row of a class: the first queries given, the surest one first."""
+        """Return the row of a class: its first queries, the most confident one first."""
         given = np.flatnonzero(self.y_pred == label)
         drawn = given[:n_queries]
         if self.confidence is not None:
@@ -322,7 +322,7 @@ class EpisodeDisplay:
         return Headings(
             title=self._title(),
             classes="class" if n_rows == n_classes else f"class\n{n_rows} of {n_classes}",
-            queries="each in the row of the class it was taken for"
+            queries="each in the row of its predicted class"
             + ("" if self.confidence is None else ", with the confidence"),
             frames={}
             if self.y_query is None
@@ -356,19 +356,19 @@ def _showable(classifier: Estimator, X: ArrayLike) -> np.ndarray:
     pixels = np.asarray(X)
     if pixels.ndim == 2 and math.prod(path.end.input_shape_) == pixels.shape[1]:
         pixels = pixels.reshape(len(pixels), *path.end.input_shape_)
-    if _are_pictures(pixels):
+    if _are_images(pixels):
         return pixels
-    return embed_behind(path, X)
+    return embed_after(path, X)
 
 
-def embed_behind(path: Path, X: ArrayLike) -> np.ndarray:
+def embed_after(path: Path, X: ArrayLike) -> np.ndarray:
     """Return the embedding of samples that pass through the transformers of a path first."""
     last = path.end
     X = check_X(last, path.transform(X), reset=False, input_shape=last.input_shape_)
     return last._network.embed(X)
 
 
-def _are_pictures(X: np.ndarray) -> bool:
+def _are_images(X: np.ndarray) -> bool:
     return X.ndim == 4 and X.shape[1] in (1, 3, 4)
 
 
@@ -402,8 +402,8 @@ def check_optional(
     return None if values is None else check_entries(name, values, X_name, X)
 
 
-def _as_images(*pictures: np.ndarray) -> list[np.ndarray]:
-    """Return pictures with channels last, all on one scale from 0 to 1."""
-    low = min(float(X.min()) for X in pictures)
-    high = max(float(X.max()) for X in pictures)
-    return [np.moveaxis((X - low) / (high - low or 1.0), 1, -1) for X in pictures]
+def _as_images(*images: np.ndarray) -> list[np.ndarray]:
+    """Return images with channels last, all on one scale from 0 to 1."""
+    low = min(float(X.min()) for X in images)
+    high = max(float(X.max()) for X in images)
+    return [np.moveaxis((X - low) / (high - low or 1.0), 1, -1) for X in images]

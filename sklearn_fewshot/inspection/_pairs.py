@@ -1,4 +1,4 @@
-"""Verification of pairs, as a picture."""
+"""Verification of pairs, as a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 
 
 class PairRocDisplay:
-    r"""Picture of how well pairs of the same class are told from pairs of different ones.
+    r"""ROC curve of verification: pairs of the same class against pairs of different ones.
 
     Each threshold of the score gives a point: of the pairs of different classes the share that is
     taken for the same (false accepts), and of the pairs of the same class the share that is
@@ -63,8 +63,8 @@ class PairRocDisplay:
 
     Notes
     -----
-    The area is that of scikit-learn's :func:`~sklearn.metrics.roc_curve`. A threshold that was set
-    on the pairs of the picture looks better than it is: set it on others.
+    The area is that of scikit-learn's :func:`~sklearn.metrics.roc_curve`. The error
+    of a threshold that was chosen on the pairs drawn is optimistic: choose it on others.
 
     Examples
     --------

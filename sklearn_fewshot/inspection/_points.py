@@ -23,7 +23,7 @@ def draw_points(
     ax: Axes | None,
     wrong: np.ndarray | None = None,
     prototypes: np.ndarray | None = None,
-    query_text: str = "query, as the class it was taken for",
+    query_text: str = "query, as its predicted class",
     axis_names: tuple[str, str] = ("", ""),
 ) -> Axes:
     """Draw samples in a plane, each class in a look of its own.
@@ -43,8 +43,8 @@ def draw_points(
     wrong : bool ndarray of shape (n_queries,) or None, default=None
         Which predictions are wrong, if known.
     prototypes : ndarray of shape (n_classes, 2) or None, default=None
-        What stands for the classes of the support set, in their sorted order.
-    query_text : str, default="query, as the class it was taken for"
+        Representations of the classes of the support set, in their sorted order.
+    query_text : str, default="query, as its predicted class"
         What the legend says of queries.
     axis_names : (str, str), default=("", "")
         Names of the two axes.
@@ -54,7 +54,7 @@ def draw_points(
     ax : matplotlib Axes
     """
     ax = axes_or_new(ax, figsize=(7, 5.5))
-    known = np.unique(y_support)
+    support_classes = np.unique(y_support)
     for k, label in enumerate(np.unique(np.concatenate([y_support, y_query]))):
         color = COLORS[k % len(COLORS)]
         look: dict[str, Any] = {"color": color, "marker": MARKERS[k % len(MARKERS)]}
@@ -62,7 +62,7 @@ def draw_points(
         _scatter(ax, query[y_query == label], s=30, alpha=0.7, ec="0.3", lw=0.4, **look)
         _scatter(ax, examples, s=170, ec="k", zorder=3, **look)
         if prototypes is not None:
-            examples = prototypes[known == label]
+            examples = prototypes[support_classes == label]
             _draw_prototypes(ax, examples, color)
         _write_name(ax, examples, label)
     if wrong is not None:

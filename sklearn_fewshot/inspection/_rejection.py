@@ -1,4 +1,4 @@
-"""Saying "none of these" wrongly, and wrongly not saying it, as a picture."""
+"""Both errors of rejection, false rejections and false acceptances, as a figure."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ REJECT_RATES = np.linspace(0.0, 0.5, 21)
 
 
 class RejectionDisplay:
-    """Picture of the two errors of a classifier that may answer "none of these classes".
+    """Figure of the two errors of a classifier that may reject queries as outliers.
 
     ``predict(X, reject_label=..., reject_rate=...)`` rejects queries that look like none of the
-    classes. The higher the stated rate, the more queries of the classes are rejected (false
-    rejections), and the fewer of others accepted (false acceptances). Where the false rejections
-    are on the diagonal, the classifier keeps what the rate states.
+    classes. The higher the nominal rate, the more inliers (queries of the classes) are rejected
+    (false rejections), and the fewer outliers are accepted (false acceptances). If the false
+    rejections are on the diagonal, they have the nominal rate.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_errors`.
 
     Parameters
     ----------
     reject_rates : ndarray of shape (n_rates,)
-        Stated shares of known queries that may be rejected, ascending.
+        Nominal false rejection rates, ascending.
     false_rejections : ndarray of shape (n_rates,)
-        Share of the queries of known classes that is rejected.
+        Share of the inliers that is rejected.
     false_acceptances : ndarray of shape (n_rates,)
-        Share of the queries of unknown classes that is given a known class.
+        Share of the outliers that is accepted: predicted as one of the classes.
     roc_auc : float or None, default=None
-        Area under the curve of one error against the other, for thresholds of every height.
+        Area under the ROC curve of inliers against outliers, over all thresholds.
     name : str or None, default=None
         Name in the legend.
 
@@ -54,8 +54,8 @@ class RejectionDisplay:
 
     See Also
     --------
-    sklearn_fewshot.FewShotClassifier.rejection_threshold : Scores below which queries go.
-    ReliabilityDisplay : Whether probabilities among the known classes can be trusted.
+    sklearn_fewshot.FewShotClassifier.rejection_threshold : Scores below which queries are rejected.
+    ReliabilityDisplay : Whether the probabilities are calibrated.
     sklearn.metrics.DetCurveDisplay : The two errors against each other.
 
     Notes
@@ -116,12 +116,12 @@ class RejectionDisplay:
         estimator : fitted FewShotClassifier or learner, or a pipeline or search that ends in one
             Of a learner the classes are its base classes.
         X_known : array-like of shape (n_known, n_features) or (n_known, *input_shape)
-            Queries of the classes. They must be none of the support examples, nor of the samples
-            that a learner was trained on: these score higher.
+            Inliers: queries of the classes. They must be none of the support examples, nor
+            of the samples that a learner was trained on: these score higher.
         X_unknown : array-like of shape (n_unknown, n_features) or (n_unknown, *input_shape)
-            Queries of none of the classes.
+            Outliers: queries of none of the classes.
         reject_rates : array-like of shape (n_rates,) or None, default=None
-            Stated rates, in [0, 1) and ascending; None for 21 from 0 to 0.5.
+            Nominal rates, in [0, 1) and ascending; None for 21 from 0 to 0.5.
         name : str or None, default=None
             Name in the legend; None for the class of the estimator.
         ax : matplotlib Axes or None, default=None
@@ -138,7 +138,7 @@ class RejectionDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it is of another kind, or does not know what queries of known classes score.
+            If it is of another kind, or has no calibration.
         ValueError
             If there are no queries of one kind, or an array or a rate is malformed.
         """
@@ -148,18 +148,18 @@ class RejectionDisplay:
             if not _num_samples(X):
                 raise ValueError(
                     f"{what} of {cls.__name__}.from_estimator has no samples. Pass queries of the "
-                    "classes as X_known, and queries of none of them as X_unknown."
+                    "classes (inliers) as X_known, and outliers as X_unknown."
                 )
         before, classifier = _transformers_and_classifier(cls.__name__, estimator)
         threshold = np.stack([classifier.rejection_threshold(rate) for rate in rates])
-        known, n_accepted = _scored(before, classifier, threshold, X_known)
-        unknown, n_wrongly_accepted = _scored(before, classifier, threshold, X_unknown)
-        is_known = np.repeat([True, False], [len(known), len(unknown)])
+        inliers, n_accepted = _score(before, classifier, threshold, X_known)
+        outliers, n_wrongly_accepted = _score(before, classifier, threshold, X_unknown)
+        is_inlier = np.repeat([True, False], [len(inliers), len(outliers)])
         display = cls(
             rates,
-            (len(known) - n_accepted) / len(known),
-            n_wrongly_accepted / len(unknown),
-            roc_auc=float(roc_auc_score(is_known, np.concatenate([known, unknown]))),
+            (len(inliers) - n_accepted) / len(inliers),
+            n_wrongly_accepted / len(outliers),
+            roc_auc=float(roc_auc_score(is_inlier, np.concatenate([inliers, outliers]))),
             name=type(estimator).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **kwargs)
@@ -181,11 +181,11 @@ class RejectionDisplay:
         Parameters
         ----------
         reject_rates : array-like of shape (n_rates,)
-            Stated shares of known queries that may be rejected, in [0, 1) and ascending.
+            Nominal false rejection rates, in [0, 1) and ascending.
         false_rejections : array-like of shape (n_rates,)
-            Share of the queries of known classes that is rejected.
+            Share of the inliers that is rejected.
         false_acceptances : array-like of shape (n_rates,)
-            Share of the queries of unknown classes that is given a known class.
+            Share of the outliers that is accepted: predicted as one of the classes.
         roc_auc : float or None, default=None
             Area under the ROC curve, if known.
         name : str or None, default=None
@@ -235,10 +235,10 @@ class RejectionDisplay:
         look = next_look(self.ax_, kwargs)
         area = "" if self.roc_auc is None else f" (ROC area {self.roc_auc:.3f})"
         curves = (
-            (self.false_rejections, "known rejected", {"linestyle": "-"}),
+            (self.false_rejections, "inliers rejected", {"linestyle": "-"}),
             (
                 self.false_acceptances,
-                f"unknown accepted{area}",
+                f"outliers accepted{area}",
                 {"linestyle": "--", "markerfacecolor": "w"},
             ),
         )
@@ -246,9 +246,9 @@ class RejectionDisplay:
         for shares, text, style in curves:
             drawn = {"label": label_of(name, text), **style, **look}
             self.lines_ += self.ax_.plot(100 * self.reject_rates, 100 * shares, **drawn)
-        draw_diagonal(self.ax_, "known rejected, as stated")
+        draw_diagonal(self.ax_, "nominal")
         self.ax_.set(
-            xlabel="stated share of known rejected (reject_rate) in %",
+            xlabel="nominal false rejection rate (reject_rate) in %",
             ylabel="share of queries in %",
             ylim=(-3, 103),
         )
@@ -272,8 +272,8 @@ def _check_shares(what: str, values: ArrayLike, n_rates: int) -> np.ndarray:
     shares = np.asarray(values, dtype=np.float64)
     if shares.shape != (n_rates,):
         raise ValueError(
-            f"{what} must have one share a rate of reject_rates: {n_rates}. Got an array of shape "
-            f"{shares.shape}."
+            f"{what} must have one share per rate of reject_rates: {n_rates}. Got an array of "
+            f"shape {shares.shape}."
         )
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"{what} must hold shares of queries, in [0, 1]. Got {shares}.")
@@ -296,7 +296,7 @@ def _transformers_and_classifier(
     return end.before, end.classifier.learner._base_classifier()
 
 
-def _scored(
+def _score(
     before: list[Any], classifier: FewShotClassifier, threshold: np.ndarray, X: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the highest score of each query, and how many queries reach each threshold.
@@ -317,7 +317,7 @@ def _scored(
     best : ndarray of shape (n_queries,)
         Highest scores.
     n_accepted : ndarray of shape (n_rates,)
-        Queries that are given a class.
+        Queries that are accepted.
     """
     for transformer in before:
         X = transformer.transform(X)

@@ -1,4 +1,4 @@
-"""Confidence against accuracy, as a picture."""
+"""Confidence against accuracy, as a figure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class ReliabilityDisplay:
-    r"""Picture of how far the probabilities of a classifier of many classes can be trusted.
+    r"""Reliability diagram: how well the probabilities of a classifier are calibrated.
 
-    Queries of a like confidence (probability of the likeliest class) should be right as often as
-    they are confident. Below the diagonal a classifier is overconfident. Faint bars show how many
-    of the queries are that confident: where there are few, the accuracy is not known well.
+    Queries of similar confidence (probability of the most probable class) should be right as
+    often as they are confident. Below the diagonal a classifier is overconfident. Faint bars show
+    how many of the queries are that confident: where there are few, the accuracy is uncertain.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -44,7 +44,7 @@ class ReliabilityDisplay:
     expected_calibration_error : float
         Mean distance between confidence and accuracy; see the notes.
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes of the figure.
     figure_ : matplotlib Figure
         Figure containing the axes.
     line_ : matplotlib Line2D
@@ -55,7 +55,7 @@ class ReliabilityDisplay:
     See Also
     --------
     sklearn.calibration.CalibrationDisplay : The same of one class against another.
-    RejectionDisplay : Whether queries of none of the classes are told apart.
+    RejectionDisplay : Errors of rejecting outliers.
 
     Notes
     -----
@@ -218,7 +218,7 @@ class ReliabilityDisplay:
                 f"{n_bins!r}."
             )
         classes, y_proba = _check_probabilities(classes, y_proba)
-        y_true = _check_known(y_true, y_proba, classes)
+        y_true = _check_labels_known(y_true, y_proba, classes)
         confidence = y_proba.max(axis=1)
         is_right = classes[y_proba.argmax(axis=1)] == y_true
         place = _bin_of(confidence, n_bins)
@@ -308,7 +308,7 @@ def _check_probabilities(classes: ArrayLike, y_proba: ArrayLike) -> tuple[np.nda
     return classes, y_proba
 
 
-def _check_known(y_true: ArrayLike, y_proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def _check_labels_known(y_true: ArrayLike, y_proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
     y_true = check_labels(y_proba, y_true, names=("y_proba", "y_true"))
     present = np.unique(y_true)
     unknown = present[~is_known(present, classes)]

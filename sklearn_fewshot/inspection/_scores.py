@@ -1,4 +1,4 @@
-"""Scores of single episodes, as a picture."""
+"""Scores of single episodes, as a figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeScoresDisplay:
-    """Picture of how the scores of episodes are distributed, for one estimator or several.
+    """Figure of the distribution of the scores of episodes, for one estimator or several.
 
     A dot is the mean, a bar its interval, and the shape around it the episodes: how good or bad a
     single task can turn out, which the mean does not tell.
@@ -37,7 +37,7 @@ class EpisodeScoresDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes of the figure.
     figure_ : matplotlib Figure
         Figure containing the axes.
     values_ : dict of str to ndarray of shape (n_episodes,)

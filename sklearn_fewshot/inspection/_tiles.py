@@ -1,4 +1,4 @@
-"""Rows of pictures on one axes: classes, their support, their queries.
+"""Rows of images on one axes: classes, their support, their queries.
 
 The axes is a grid of square tiles: x grows by one from tile to tile, y downwards.
 """
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 import numpy as np
 
-# Blue and vermilion of Okabe and Ito (2008): told apart with any kind of colour vision, and by
-# width and dashes in grey.
+# Blue and vermilion of Okabe and Ito (2008): distinguishable with any kind of colour vision,
+# and by width and dashes in grey.
 RIGHT = {"edgecolor": "#0072B2", "linewidth": 1.5, "linestyle": "-"}
 WRONG = {"edgecolor": "#D55E00", "linewidth": 3.0, "linestyle": (0, (2, 1))}
 PLAIN = {"edgecolor": "0.6", "linewidth": 1.0, "linestyle": "-"}
 
 INCHES = 0.72  # side of a tile in a figure of our own
-SIDE = 0.9  # of a picture; all lengths from here on are in tiles
+SIDE = 0.9  # of an image; all lengths from here on are in tiles
 GAP = 0.35  # between support and queries
 TEXT = 0.16  # height of the text
 LINE = 1.3 * TEXT
@@ -31,11 +31,11 @@ HEADER = 0.75
 LEGEND = 0.45
 
 
-ROOM = int(SIDE / GLYPH)  # characters below a picture
+ROOM = int(SIDE / GLYPH)  # characters below an image
 
 
 class Tile(NamedTuple):
-    """A picture in a frame, with up to two notes below."""
+    """An image in a frame, with up to two notes below."""
 
     image: np.ndarray  # (height, width, channels), from 0 to 1
     frame: dict[str, Any]
@@ -44,8 +44,8 @@ class Tile(NamedTuple):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """Text and weight of each line below the picture."""
-        truth = _wrapped(self.truth)
+        """Text and weight of each line below the image."""
+        truth = _wrap(self.truth)
         return [(self.note, "normal")] * bool(self.note) + [(line, "bold") for line in truth]
 
 
@@ -95,8 +95,8 @@ class _Grid(NamedTuple):
         return np.array([self.right - self.left, self.bottom + HEADER])
 
 
-def _wrapped(text: str) -> list[str]:
-    """Break a label into lines, between words and behind the marks that join them."""
+def _wrap(text: str) -> list[str]:
+    """Break a label into lines, between words and after the punctuation that joins them."""
     breakable = re.sub(r"([/_.:])(?=\w)", r"\1 ", text)
     lines = textwrap.wrap(breakable, ROOM + 2, max_lines=3, placeholder="…")
     return [re.sub(r"([/_.:]) ", r"\1", line) for line in lines]
@@ -114,7 +114,7 @@ def draw_rows(
     headings : Headings
         What is written around them.
     cmap : str or Colormap
-        Colours of pictures with one channel.
+        Colours of images with one channel.
     ax : matplotlib Axes or None
         Axes to draw in; None for a new figure.
 
@@ -186,7 +186,7 @@ def _draw_row(row: Row, pen: _Pen, grid: _Grid, y: float) -> None:
         x = grid.queries + len(row.query)
         pen.text(x, middle, f"+{row.n_left_out}", ha="left", color="0.4")
     if not row.query:
-        pen.text(grid.queries, middle, "no query was taken for this class", ha="left", color="0.4")
+        pen.text(grid.queries, middle, "no query predicted as this class", ha="left", color="0.4")
 
 
 class _Pen:
@@ -197,7 +197,7 @@ class _Pen:
     ax : matplotlib Axes
         Where to draw.
     cmap : str or Colormap
-        Colours of pictures with one channel.
+        Colours of images with one channel.
     size : float
         Size of the text in points.
     """
@@ -206,13 +206,13 @@ class _Pen:
         self.ax, self.cmap, self.size = ax, cmap, size
 
     def tile(self, x: float, y: float, tile: Tile) -> None:
-        """Draw a picture in its frame, with what is below."""
-        self._picture(x, y, tile.image, tile.frame)
+        """Draw an image in its frame, with the notes below."""
+        self._image(x, y, tile.image, tile.frame)
         for i, (text, weight) in enumerate(tile.lines):
             size = self.size * min(1.0, ROOM / len(text))
             self.text(x + SIDE / 2, y + 1.05 + LINE * i, text, weight=weight, size=size)
 
-    def _picture(self, x: float, y: float, image: np.ndarray, frame: dict[str, Any]) -> None:
+    def _image(self, x: float, y: float, image: np.ndarray, frame: dict[str, Any]) -> None:
         height, width, n_channels = image.shape
         longest = max(height, width)
         width, height = SIDE * width / longest, SIDE * height / longest
@@ -228,7 +228,7 @@ class _Pen:
         self.ax.add_patch(_rectangle((x, y), width, height, fill=False, **frame))
 
     def shade(self, x: float, y: float, width: float, height: float) -> None:
-        """Set a region apart, behind everything."""
+        """Shade a region in the background."""
         self.ax.add_patch(
             _rectangle((x, y), width, height, facecolor="0.92", edgecolor="none", zorder=-1)
         )

@@ -1,4 +1,4 @@
-"""How training went, as a picture."""
+"""How training went, as a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay:
-    """Picture of the loss in training and the accuracy on held-out classes, by epoch.
+    """Figure of the loss in training and the accuracy on held-out classes, by epoch.
 
     The epoch whose weights were kept is marked. Where the loss falls and the accuracy no longer
     rises, more training would not help; where both still move at the end, a higher ``max_epochs``

@@ -23,7 +23,7 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
-from ..training._checkpoint import Checkpoint, opened
+from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
 from ..training._data import TrainingData, given_validation, hold_out
 from ..training._fingerprint import fingerprint
@@ -323,7 +323,7 @@ class BaseMetaLearner(
         aligned = [None if given is None else np.asarray(given) for given in (groups, class_groups)]
         checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
         what = (settings, data.X, data.codes, aligned, checked)
-        return opened(self.checkpoint, type(self).__name__, seed, *what)
+        return open_checkpoint(self.checkpoint, type(self).__name__, seed, *what)
 
     # ------------------------------------------------------------------ the fitted network
 

@@ -19,7 +19,7 @@ from ..nn import chunk_sizes, chunks, evaluating, resolve_device
 from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
-from ..utils._pictures import MODES, channels_first, read_picture
+from ..utils._images import MODES, channels_first, read_image
 from ..utils._progress import progress
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike
@@ -254,7 +254,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _prepared(self, sample: Any) -> np.ndarray:
         """Read a sample and preprocess it."""
         if isinstance(sample, (str, os.PathLike)):
-            sample = read_picture(sample, self.mode, OWNER)
+            sample = read_image(sample, self.mode, OWNER)
         if self.preprocess is not None:
             sample = self.preprocess(sample)
         if isinstance(sample, Tensor):

@@ -167,7 +167,7 @@ class _NetworkWorker(_Worker):
         if not _is_accuracy(self.scoring):
             return self._score_each(plan)
         if self._stored is None:
-            self._stored = self.estimator.stored(self.X)
+            self._stored = self.estimator.to_tensor(self.X)
         best = [
             logits.argmax(axis=2) for logits, _ in self.estimator.score_plan(self._stored, plan)
         ]

@@ -34,7 +34,7 @@ from ..nn.heads import PrototypicalHead
 from ..utils._blocks import block_size, blocks
 from ._values import Recipe, Representation, ScoreModel, State, build_around, check_embedding
 
-OUTLIER_QUANTILE = 0.1  # of the scores of inliers: there an outlier is as likely as a class
+OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
 NO_SCORES = np.empty(0)
 
 
@@ -43,7 +43,7 @@ class FittedNetwork:
 
     Rows come in one of two forms: samples, of shape (n_samples, *input_shape), or *encoded*, as
     :meth:`encode` returns them. Networks that embed rows encode them to embeddings, so that each is
-    embedded once; others take encoded rows as they are.
+    embedded once; others take encoded rows unchanged.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ class FittedNetwork:
     batch_size : int
         Samples embedded at once.
     autocast_dtype : torch.dtype or None
-        Lower precision of the embedding, if the user asked for it.
+        Lower precision of the embedding; None for float32.
 
     Attributes
     ----------
     calibration : ScoreModel or None
-        What held-out classes say about the scores; None if it was not fitted.
+        The model of scores, fitted on held-out classes; None if it was not fitted.
     """
 
     calibration: ScoreModel | None = None
@@ -121,7 +121,7 @@ class FittedNetwork:
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
 
     def check_takes_examples(self) -> None:
-        """Raise if classes are represented by something else than examples."""
+        """Raise if classes are not represented by examples."""
         if not self.takes_examples:
             raise TypeError(
                 "Zero-shot learners take no support set: they represent classes by attributes. "
@@ -129,7 +129,7 @@ class FittedNetwork:
             )
 
     def check_takes_unlabelled(self) -> None:
-        """Raise if examples without a label could not take part."""
+        """Raise if the network cannot use unlabelled examples."""
         if self.calibration is None or not self.averages:
             raise TypeError(
                 "Unlabelled examples refine class means: they need a learner that compares with "
@@ -266,7 +266,7 @@ class FittedNetwork:
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
 
-    def stored(self, rows: np.ndarray) -> torch.Tensor:
+    def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
         return self._rows(rows)
 
@@ -278,7 +278,7 @@ class FittedNetwork:
         Parameters
         ----------
         stored : tensor of shape (n_samples, *encoded_shape)
-            All rows that the plan refers to, by :meth:`stored`.
+            All rows that the plan refers to, by :meth:`to_tensor`.
         plan : EpisodePlan
             The episodes.
 
@@ -306,7 +306,7 @@ class FittedNetwork:
     # ------------------------------------------------------------------ unlabelled examples
 
     def refine(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
-        """Let unlabelled samples take part in the class means, by their class probabilities.
+        """Refine class means by unlabelled samples, weighted by their class probabilities.
 
         A step of soft k-means with one more cluster for outliers (Ren et al., 2018, section 3.1):
         with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities ``w_jk`` of the
@@ -327,7 +327,7 @@ class FittedNetwork:
         Returns
         -------
         refined : Representation
-            Samples count as the share of an example that they are taken for.
+            Weights grow by the class probabilities of the samples.
         """
         count = representation.weight
         outlier = self.inlier_quantile(count, OUTLIER_QUANTILE).mean(keepdims=True)
@@ -360,9 +360,9 @@ class FittedNetwork:
         return logits + correction if correction.any() else logits
 
     def inlier_quantile(
-        self, count: np.ndarray, rate: float, ahead: np.ndarray = NO_SCORES
+        self, count: np.ndarray, rate: float, deviation: np.ndarray = NO_SCORES
     ) -> np.ndarray:
-        """Return the score that a share of the queries of the classes stays below.
+        """Return a quantile of the scores of inliers, queries of the classes.
 
         Parameters
         ----------
@@ -370,24 +370,24 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_scores,)
-            Scores of inliers measured here, relative to the median that held-out classes predict.
+        deviation : ndarray of shape (n_scores,)
+            Leave-one-out scores of the support set, relative to the median of held-out classes.
 
         Returns
         -------
         score : float64 ndarray of shape (n_classes,)
-            By the number of examples of a class; not corrected for shot bias.
+            For the number of examples of each class; not corrected for shot bias.
         """
         if self.calibration is None:
             raise TypeError(
-                "The scores of inliers were not measured: it takes a learner with calibrate=True "
-                "that was fitted on examples. Without one, compare score_samples with a threshold "
-                "of your own."
+                "Quantiles of inlier scores were not measured: it takes a learner with "
+                "calibrate=True that was fitted on examples. Without one, compare score_samples "
+                "with a threshold of your own."
             )
-        return self.calibration.quantile(count, rate, ahead)
+        return self.calibration.quantile(count, rate, deviation)
 
-    def threshold(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
-        """Return the corrected score of :meth:`predict` that a share of inliers stays below.
+    def threshold(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
+        """Return a quantile of the corrected inlier scores of :meth:`predict`.
 
         Parameters
         ----------
@@ -395,14 +395,14 @@ class FittedNetwork:
             Examples of each class.
         rate : float
             The share.
-        ahead : ndarray of shape (n_scores,)
+        deviation : ndarray of shape (n_scores,)
             As in :meth:`inlier_quantile`.
 
         Returns
         -------
         threshold : float64 ndarray of shape (n_classes,)
         """
-        raw = self.inlier_quantile(count, rate, ahead)
+        raw = self.inlier_quantile(count, rate, deviation)
         return self._correct(raw[None], count)[0]
 
     def proba(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -422,7 +422,7 @@ class FittedNetwork:
         return softmax(self.inverse_temperature(count) * logits, axis=1)
 
     def inverse_temperature(self, count: np.ndarray) -> float:
-        """Return the factor of the logits in probabilities: 1 if it was not measured."""
+        """Return the factor of the logits in probabilities: 1 without calibration."""
         return 1.0 if self.calibration is None else self.calibration.inverse_temperature(count)
 
     # ------------------------------------------------------------------ arrays and tensors
@@ -476,7 +476,7 @@ def _writeable(values: np.ndarray) -> torch.Tensor:
 
 
 def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
-    """Move a network that was loaded to the CPU if that was asked for, else to what there is."""
+    """Move a loaded network to the CPU if requested, else to the available device."""
     return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
 
 

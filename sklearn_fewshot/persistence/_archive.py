@@ -2,7 +2,7 @@
 
 The file is a zip archive without compression. ``schema.json`` and the parts that it names are
 what skops writes; ``about.json`` says which format and versions, ``checksum.txt`` whether all that
-is as it was written. As nothing is compressed, no member is larger than the file.
+is unchanged. As nothing is compressed, no member is larger than the file.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : str or path-like
-        Where the file will be. Behind a link, the file that it leads to is replaced.
+        Where the file will be. If it is a link, the target of the link is replaced.
 
     Yields
     ------
     file : binary file
-        For writing and reading. If the block raises, what was there before stays.
+        For writing and reading. If the block raises, an existing file is unchanged.
     """
     path = os.path.realpath(os.fsdecode(path))
     folder, name = os.path.split(path)
@@ -168,7 +168,7 @@ def read_schema(file: BinaryIO) -> Any:
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
-        names = _checked_names(archive.infolist(), size)
+        names = _check_names(archive.infolist(), size)
         _check_about(archive.read(ABOUT))
         if archive.read(CHECKSUM) != _checksum((name, archive.read(name)) for name in names):
             raise ModelFormatError("the checksum differs: it was changed after it was written")
@@ -178,7 +178,7 @@ def read_schema(file: BinaryIO) -> Any:
         return json.loads(archive.read(SCHEMA))
 
 
-def _checked_names(members: list[zipfile.ZipInfo], size: int) -> list[str]:
+def _check_names(members: list[zipfile.ZipInfo], size: int) -> list[str]:
     """Return the names of all members but the checksum, if they may be read."""
     names = [member.filename for member in members]
     missing = {SCHEMA, ABOUT, CHECKSUM} - set(names)

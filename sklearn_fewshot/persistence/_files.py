@@ -35,8 +35,8 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
         A learner, a :class:`FewShotClassifier`, or a :class:`~sklearn.pipeline.Pipeline` or
         :class:`FewShotPipeline` of these and transformers: those of scikit-learn, and your own.
     path : str or path-like
-        The file; it gets exactly this name. One that exists is replaced at once when the new one
-        is complete: an interrupted save leaves the old file.
+        The file; it gets exactly this name. An existing one is replaced only when the new one is
+        complete: an interrupted save leaves it unchanged.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str]) -> None:
         If a parameter or attribute cannot be stored, such as an instance of
         :class:`torch.nn.Module`, a random generator or a lambda. The error names it.
     ValueError
-        If it is too large, or speaks of sizes that :func:`load_model` would refuse.
+        If it is too large, or has sizes that :func:`load_model` would reject.
     NotFittedError
         If the estimator is not fitted.
     OSError
@@ -173,7 +173,7 @@ def _members(estimator: Any) -> dict[str, bytes]:
     with zipfile.ZipFile(BytesIO(content)) as archive:
         schema = renumbering.apply(json.loads(archive.read(SCHEMA)))
         text = json.dumps(schema, separators=(",", ":")).encode("ascii")
-        parts = {new: archive.read(old) for old, new in renumbering.files.items()}
+        parts = {name: archive.read(original) for original, name in renumbering.files.items()}
     return {SCHEMA: text, **parts}
 
 
@@ -185,17 +185,17 @@ def _load(file: BinaryIO, trusted: Collection[str] | None) -> Any:
     schema = read_schema(file)
     if trusted is None:
         trusted = names_in(schema) | set(skops.io.get_untrusted_types(file=file))
-    names, refused = check_schema(schema, trusted)
+    names, untrusted = check_schema(schema, trusted)
     del schema
     try:
-        if refused:
-            raise UntrustedTypesFoundException(refused)
+        if untrusted:
+            raise UntrustedTypesFoundException(untrusted)
         estimator = skops.io.load(file, trusted=names)
     except UntrustedTypesFoundException as error:
-        refused |= set(skops.io.get_untrusted_types(file=file)).difference(names)
+        untrusted |= set(skops.io.get_untrusted_types(file=file)).difference(names)
         raise ModelFormatError(
             "it refers to types that are not trusted: loading would import and call them. If you "
-            f"know where the file comes from, pass trusted={sorted(refused)}"
+            f"know where the file comes from, pass trusted={sorted(untrusted)}"
         ) from error
     check_sizes(estimator, file.seek(0, os.SEEK_END))
     check_indices(estimator)

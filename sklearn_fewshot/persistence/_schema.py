@@ -33,7 +33,7 @@ class Renumbering:
     Attributes
     ----------
     files : dict of str
-        New name of each member that the schema refers to, by the old name.
+        New name of each member that the schema refers to, by the original name.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ def check_schema(schema: Any, trusted: Collection[str]) -> tuple[list[str], set[
     -------
     trusted : list of str
         Names that skops must be given: the user's and this package's.
-    refused : set of str
+    untrusted : set of str
         Names of types that skops would build, though not from this file.
     """
     protocol = schema.get("protocol") if is_state(schema) else None
@@ -91,7 +91,7 @@ def check_schema(schema: Any, trusted: Collection[str]) -> tuple[list[str], set[
     own = own_types()
     check = _Check(own, trusted)
     check.visits(schema)
-    return sorted({*own, *trusted}), check.refused
+    return sorted({*own, *trusted}), check.untrusted
 
 
 def names_in(schema: Any) -> set[str]:
@@ -107,26 +107,26 @@ class _Check:
     def __init__(self, own: dict[str, str], trusted: Collection[str]) -> None:
         self.own, self.trusted = own, trusted
         self.names: set[str] = set()
-        self.refused: set[str] = set()
+        self.untrusted: set[str] = set()
         self.n_visits: dict[int, int] = {}  # of values that are defined; 0 while one is
 
     def visits(self, value: Any) -> int:
         """Return how often skops will visit a value's parts, along all paths."""
         if isinstance(value, list):
-            return self._limited(sum(map(self.visits, value)))
+            return self._check_total(sum(map(self.visits, value)))
         if not isinstance(value, dict):
             return 0
         number = value.get("__id__")
         if type(number) is int and not is_state(value):
             return self._visits_of_reference(number)
         if not is_state(value):
-            return self._limited(sum(map(self.visits, value.values())))
+            return self._check_total(sum(map(self.visits, value.values())))
         self._note_type(value)
         if number is not None and (type(number) is not int or number in self.n_visits):
             raise ModelFormatError("two values in its schema have one number")
         if number is not None:
             self.n_visits[number] = 0
-        total = self._limited(1 + sum(map(self.visits, value.values())))
+        total = self._check_total(1 + sum(map(self.visits, value.values())))
         if number is not None:
             self.n_visits[number] = total
         return total
@@ -136,7 +136,7 @@ class _Check:
             raise ModelFormatError("a value in its schema refers to itself, or to none")
         return self.n_visits[number]
 
-    def _limited(self, n_visits: int) -> int:
+    def _check_total(self, n_visits: int) -> int:
         if n_visits > MOST_VALUES:
             raise ModelFormatError(f"it consists of more than {MOST_VALUES} values")
         return n_visits
@@ -145,10 +145,10 @@ class _Check:
         name, loader = f"{state.get('__module__')}.{state.get('__class__')}", state["__loader__"]
         self.names.add(name)
         if name not in self.trusted and not self._is_usual(name, loader):
-            self.refused.add(name)
+            self.untrusted.add(name)
 
     def _is_usual(self, name: str, loader: str) -> bool:
-        """Whether a type needs no trust beside that of skops, if it has that."""
+        """Whether a type needs no trust of the user, if skops trusts it."""
         if name in self.own:
             return self.own[name] == loader
         if loader == "ObjectNode":

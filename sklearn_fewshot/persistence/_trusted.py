@@ -1,4 +1,4 @@
-"""The types that model files may hold, beside those that skops trusts.
+"""The types that model files may hold, in addition to those that skops trusts.
 
 Extend it here: a learner that ``sklearn_fewshot.__all__`` names, and a module, head, backbone or
 metric that ``sklearn_fewshot.nn`` exports, are trusted already; other values that the state of an
@@ -36,11 +36,11 @@ OBJECTS: tuple[type[Any], ...] = (
 )
 #: Named tuples.
 TUPLES: tuple[type[Any], ...] = (Calibration, InlierScores, Recipe, Representation, ShotBias)
-#: Types that are called with what the file says: only such that do nothing with it.
+#: Types that are called with what the file says: only such that run no code on it.
 CALLED: tuple[type, ...] = (torch.device,)
-#: Functions that may be referred to by name, beside the metrics: parameters of scikit-learn's.
+#: Functions that may be referred to by name, as may the metrics: parameters of scikit-learn's.
 FUNCTIONS: tuple[Any, ...] = (chi2, f_classif, mutual_info_classif)
-#: What is known by its name only, with its loader.
+#: What is identified by its name only, with its loader.
 NAMED = {
     "numpy.dtype": "DTypeNode",
     "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",  # 1.6 has it
@@ -50,7 +50,7 @@ MODULES = (package_nn, heads, backbones)
 
 # What skops builds values with, its "loaders". Left out are those that can do harm with types that
 # skops trusts: generators whose state hangs or crashes them, sparse matrices (compressed, and with
-# indices that nobody checks), trees; and what has no place in a model: methods, operators. Values
+# unchecked indices), trees; and what has no place in a model: methods, operators. Values
 # of these kinds are loaded if the user trusts their type by name.
 LOADERS = frozenset(
     f"{kind}Node"

@@ -26,7 +26,7 @@ from ._trusted import OBJECTS, TUPLES
 MOST_ROWS = 2**16  # that enter a network at once: it fills batches up to their size
 MOST_NUMBERS = 2**28  # that do; 1 GiB
 FEW_ROWS = 256  # that may, whatever their size
-MOST_SIZE = 2**22  # that a network may speak of in a small file
+MOST_SIZE = 2**22  # of any size in the attributes of a network, for small files
 #: Numbers with which a file could keep a machine busy for ever.
 LIMITS = {"n_steps": 10_000, "n_jobs": 1024}
 BATCHES = ("batch_size", "predict_batch_size")
@@ -39,7 +39,7 @@ class Place(NamedTuple):
     Parameters
     ----------
     owner : object
-        What has it as an attribute.
+        The object with the attribute.
     name : str
         The attribute.
     key : str
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What an error calls the place."""
+        """Name of the place in an error message."""
         owner, kind = self.owner, type(self.owner).__name__
         if isinstance(owner, BaseEstimator) and self.name in owner.get_params(deep=False):
             return f"The '{self.name}' parameter of {kind}"
@@ -72,7 +72,7 @@ def _walk(place: Place, seen: dict[int, Any]) -> Iterator[Place]:
     value = place.value
     if id(value) in seen or value is None or isinstance(value, bool | int | float | str):
         return
-    seen[id(value)] = value  # kept alive: nothing else may get its address
+    seen[id(value)] = value  # kept alive, so that its id is not used again
     for part in _parts(place):
         yield from _walk(part, seen)
 
@@ -102,13 +102,13 @@ def check_can_be_saved(estimator: Any) -> None:
 
 
 def _why_not(place: Place) -> str | None:
-    """Say why a value cannot be saved, None if it can."""
+    """Return why a value cannot be saved, None if it can."""
     value = place.value
     if isinstance(value, nn.Module | StoredModule | torch.Tensor):
         return (
             f"is an instance of {type(value).__name__}, which a file without code cannot build "
             "again. Pass a class, or a function of a module of yours that returns the network; of "
-            "a FrozenEncoder, whose network does not change, save the pipeline behind it."
+            "a FrozenEncoder, whose network does not change, save the pipeline after it."
         )
     if isinstance(value, FunctionType) and "<" in value.__qualname__:
         return (
@@ -201,7 +201,7 @@ def _check_size(place: Place, largest: int, most: int) -> None:
     if key in BATCHES and number > min(MOST_ROWS, max(FEW_ROWS, MOST_NUMBERS // largest)):
         raise ModelFormatError(
             f"{place.text} is {number}: batches of so many samples of {largest} values are more "
-            f"than a file may ask for ({MOST_ROWS} samples, {MOST_NUMBERS} numbers); lower it "
+            f"than a file may request ({MOST_ROWS} samples, {MOST_NUMBERS} numbers); lower it "
             "before fit"
         )
     is_size = isinstance(place.owner, (*OBJECTS, *TUPLES)) and not isinstance(number, float)

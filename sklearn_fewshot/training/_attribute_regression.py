@@ -11,7 +11,7 @@ import numpy as np
 PENALTIES = (1.0, 0.1, 0.3, 3.0, 10.0)
 ATTRIBUTE_PENALTY = 1.0  # of the largest variance of a direction in attribute space
 N_FOLDS = 5
-MAX_ROWS = 20_000  # that the regression is computed from; more are thinned evenly
+MAX_ROWS = 20_000  # that the regression is computed from; of more, equal shares per class
 
 
 class LinearMap(NamedTuple):
@@ -64,8 +64,8 @@ def attribute_regression(
         Targets: vectors of unit length.
     rng : numpy.random.Generator or None
         Divides the classes into folds. The penalty, and what is shrunk towards, are those with
-        which samples of a fold are told apart best by a map from the others, nearest attributes
-        deciding. None, or fewer than six classes: no choice, the penalty is 1.
+        the best accuracy in cross-validation: a map from the other folds, then the nearest
+        attributes. None, or fewer than six classes: no choice, the penalty is 1.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _regressions(
 
 
 def _damping(attributes: np.ndarray) -> np.ndarray:
-    """Return the map that takes strength from directions in which all attributes vary together."""
+    """Return the map that shrinks directions in which all attributes vary together."""
     covariance = attributes.T @ attributes / len(attributes)
     penalty = ATTRIBUTE_PENALTY * (np.linalg.norm(covariance, 2) or 1.0)
     return np.linalg.inv(covariance + penalty * np.eye(len(covariance)))

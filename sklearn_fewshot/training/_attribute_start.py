@@ -1,4 +1,4 @@
-"""Zero-shot training: where it starts, and what held-out classes say about seen ones."""
+"""Zero-shot training: its start, and the penalty of seen classes, fitted on held-out ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start_from_attributes(
 
 
 def measure_seen_bias(module: EmbeddingModule, task: Task) -> dict[str, Any]:
-    """Choose the penalty of seen classes, with held-out classes in the place of unseen ones.
+    """Choose the penalty of seen classes, with held-out classes used as unseen ones.
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ def measure_seen_bias(module: EmbeddingModule, task: Task) -> dict[str, Any]:
     logits = _score_base_classes(module, task, rows)
     best_unseen, best_seen = (logits[:, side].max(dim=1) for side in (unseen, seen))
     unit = head_of(module, AttributeHead).penalty_unit
-    ahead = ((best_seen.values - best_unseen.values) / unit).detach().double().cpu().numpy()
+    margin = ((best_seen.values - best_unseen.values) / unit).detach().double().cpu().numpy()
     winner = np.where(
         data.validation[codes],
         unseen[best_unseen.indices.cpu().numpy()],
         seen[best_seen.indices.cpu().numpy()],
     )
-    return {"seen_bias_": best_penalty(ahead, winner == codes, codes, data.training)}
+    return {"seen_bias_": best_penalty(margin, winner == codes, codes, data.training)}
 
 
 def _score_base_classes(module: EmbeddingModule, task: Task, rows: np.ndarray) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Files that unfinished fits leave behind, and go on from.
+"""Checkpoint files, from which interrupted fits resume.
 
 A file is a line that says what it is, a digest of the rest, and the rest as ``torch.save`` writes
 it. It is read without running code from it, and replaced as a whole: whatever happens at whatever
@@ -37,7 +37,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 class Checkpoint:
-    """The file of one unfinished fit.
+    """The file of one interrupted or running fit.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Checkpoint:
     key : str
         Fingerprint of what is fitted and on what.
     seed : int
-        The seed of this fit; an unfinished one goes on with its own.
+        The seed of this fit; an interrupted one resumes with its own.
 
     Attributes
     ----------
@@ -67,15 +67,15 @@ class Checkpoint:
         return CheckpointPart(self, name)
 
     def _save(self, name: str, state: dict[str, Any]) -> None:
-        self._states[name] = _detached(state)
+        self._states[name] = _detach(state)
         content = {"key": self.key, "seed": self.seed, "states": self._states}
         try:
             _write(self.path, content)
         except OSError as error:
-            if self._can_write:  # said once; training may take hours more, and end well
+            if self._can_write:  # warned once: training itself may still succeed
                 warn_user(
-                    f"The checkpoint {self.path} could not be written: {error}. Training goes on. "
-                    "Were it interrupted, it would resume from the last epoch that was written."
+                    f"The checkpoint {self.path} could not be written: {error}. Training "
+                    "continues. If interrupted, it resumes from the last epoch that was written."
                 )
             self._can_write = False
 
@@ -109,10 +109,10 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def opened(
+def open_checkpoint(
     directory: str | os.PathLike[str], owner: str, seed: int, *what: Any
 ) -> Iterator[Checkpoint]:
-    """Take up the unfinished fit of the same arguments, or begin one; remove its file at the end.
+    """Resume the interrupted fit of the same arguments, or begin one; remove its file at the end.
 
     Fits of the same arguments that run at the same time get a file each. An error, or Ctrl-C,
     leaves the file.
@@ -120,11 +120,11 @@ def opened(
     Parameters
     ----------
     directory : str or path
-        The folder of the files; it is made if need be.
+        The folder of the files; it is created if necessary.
     owner : str
         The class that is fitted.
     seed : int
-        The seed, if there is no unfinished fit.
+        The seed, if there is no interrupted fit.
     *what : object
         Everything that the result of the fit depends on.
 
@@ -136,7 +136,7 @@ def opened(
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path, lock = _claimed(folder, f"{owner}-{key}")
+        path, lock = _claim(folder, f"{owner}-{key}")
     except OSError as error:
         raise OSError(
             error.errno or 0,
@@ -147,17 +147,17 @@ def opened(
         yield Checkpoint(path, key, seed)
         path.unlink(missing_ok=True)
     finally:
-        _released(path, lock)
+        _release(path, lock)
 
 
-# ------------------------------------------------------------------ who has which file
+# ------------------------------------------------------------------ locks
 
 
-def _claimed(folder: Path, stem: str) -> tuple[Path, int]:
-    """Return a file that nobody is at and the lock on it: of an unfinished fit, or a new one."""
-    unfinished = sorted(folder.glob(f"{stem}*.ckpt"), key=lambda path: (len(path.name), path.name))
+def _claim(folder: Path, stem: str) -> tuple[Path, int]:
+    """Return an unlocked file and its new lock: of an interrupted fit, or a new one."""
+    interrupted = sorted(folder.glob(f"{stem}*.ckpt"), key=lambda path: (len(path.name), path.name))
     new = (folder / f"{stem}{'' if number == 1 else f'-{number}'}.ckpt" for number in count(1))
-    locks = ((path, _locked(_lock_of(path))) for path in chain(unfinished, new))
+    locks = ((path, _lock(_lock_of(path))) for path in chain(interrupted, new))
     return next((path, lock) for path, lock in locks if lock is not None)
 
 
@@ -165,8 +165,8 @@ def _lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def _locked(path: Path) -> int | None:
-    """Lock a file, which is made; None if somebody else has it.
+def _lock(path: Path) -> int | None:
+    """Create and lock a file; None if another process holds the lock.
 
     The system takes the lock from a process that is killed. Where it has no such locks, all are
     granted.
@@ -188,10 +188,10 @@ def _locked(path: Path) -> int | None:
         os.close(lock)  # of a file that was removed before it was locked
 
 
-def _released(path: Path, lock: int) -> None:
-    """Give the lock back, and remove what is no longer needed."""
+def _release(path: Path, lock: int) -> None:
+    """Release the lock, and remove what is no longer needed."""
     with suppress(OSError):
-        _unfinished(path).unlink(missing_ok=True)
+        _partial_path(path).unlink(missing_ok=True)
         _lock_of(path).unlink(missing_ok=True)
     os.close(lock)
 
@@ -199,43 +199,43 @@ def _released(path: Path, lock: int) -> None:
 # ------------------------------------------------------------------ what is in a file
 
 
-def _unfinished(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     return path.with_suffix(".part")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace a file as a whole, and see it on the disk before the old one goes."""
+    """Replace a file as a whole; the new one is flushed to disk before the old one is removed."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     body = buffer.getbuffer()
-    with open(_unfinished(path), "wb") as file:
+    with open(_partial_path(path), "wb") as file:
         file.write(MAGIC)
         file.write(blake2b(body, digest_size=DIGEST_SIZE).digest())
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(_unfinished(path), path)
+    os.replace(_partial_path(path), path)
 
 
 def _read(path: Path, key: str) -> dict[str, Any] | None:
     """Return what is in a file; None, with a warning, if it is not what this package wrote."""
     try:
-        return _checked(path.read_bytes(), key)
+        return _parse(path.read_bytes(), key)
     except FileNotFoundError:
         return None
     except OSError as error:
         reason = f"it cannot be read: {error.strerror}"
     except _Unusable as error:
         reason = str(error)
-    warn_user(f"The checkpoint {path} is ignored, and training starts afresh: {reason}.")
+    warn_user(f"The checkpoint {path} is ignored, and training starts again: {reason}.")
     return None
 
 
 class _Unusable(Exception):
-    """Why a checkpoint cannot be gone on with."""
+    """Why training cannot resume from a checkpoint."""
 
 
-def _checked(content: bytes, key: str) -> dict[str, Any]:
+def _parse(content: bytes, key: str) -> dict[str, Any]:
     if not content.startswith(MAGIC):
         raise _Unusable("it is no checkpoint of this version of sklearn_fewshot")
     start = len(MAGIC) + DIGEST_SIZE
@@ -253,7 +253,7 @@ def _checked(content: bytes, key: str) -> dict[str, Any]:
     return found
 
 
-def _detached(value: Any) -> Any:
+def _detach(value: Any) -> Any:
     """Copy a state as what can be read without running code.
 
     Raises
@@ -267,12 +267,12 @@ def _detached(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, np.generic):
-        return _detached(value.item())
+        return _detach(value.item())
     if isinstance(value, dict):
-        copied = {_detached(key): _detached(item) for key, item in value.items()}
+        copied = {_detach(key): _detach(item) for key, item in value.items()}
         return _with_versions(copied, value) if isinstance(value, OrderedDict) else copied
     if kind in (list, tuple):
-        return kind(_detached(item) for item in value)
+        return kind(_detach(item) for item in value)
     raise TypeError(
         "A checkpoint holds numbers, strings, tensors, and lists, tuples and dicts of these. Got "
         f"{kind.__qualname__}. Keep it out of the history and the states of network and optimizer, "
@@ -283,14 +283,14 @@ def _detached(value: Any) -> Any:
 def _with_versions(copied: dict[Any, Any], state: OrderedDict[Any, Any]) -> OrderedDict[Any, Any]:
     """Return the copy of a module's state with what torch has noted of versions in it."""
     ordered = OrderedDict(copied)
-    vars(ordered).update(_detached(dict(vars(state))))
+    vars(ordered).update(_detach(dict(vars(state))))
     return ordered
 
 
 def is_plain(value: Any) -> bool:
     """Whether a checkpoint can hold a value."""
     try:
-        _detached(value)
+        _detach(value)
     except TypeError:
         return False
     return True

@@ -99,7 +99,7 @@ class TrainingConfig:
     n_way, n_shot, n_query, meta_batch_size, episodes_per_epoch, max_epochs, optimizer, lr, \
 weight_decay, lr_factor, patience, freeze_backbone, augment, callbacks, device, precision, \
 calibrate, compile, predict_batch_size, verbose, net_params
-        The parameters of learners; ``lr_factor`` is the function behind ``lr_schedule``.
+        The parameters of learners; ``lr_factor`` is the function that ``lr_schedule`` names.
     """
 
     recipe: Recipe

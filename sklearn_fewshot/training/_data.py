@@ -10,8 +10,8 @@ from ..episodes import EpisodePlan, EpisodeSampler, drawable_classes, held_out_c
 from ..utils._validation import group_of_class, is_known, label_text
 
 TORN_CLASS = (
-    "class_groups must give every class one group. {torn}. For who drew or spoke a sample, use "
-    "groups."
+    "class_groups must give every class one group. {torn}. For the source of a sample, such as "
+    "its speaker, use groups."
 )
 
 

@@ -15,11 +15,11 @@ from joblib.hashing import NumpyHasher
 from ..utils._blocks import blocks
 from ..utils._memory_map import blocks_of
 
-STABLE_MARSHAL = 2  # the last version whose bytes do not depend on who else holds an object
+STABLE_MARSHAL = 2  # the last version whose bytes do not depend on other references to an object
 
 
 def fingerprint(*values: Any) -> str:
-    """Return 32 hexadecimal digits that stand for values.
+    """Return 32 hexadecimal digits that identify values.
 
     It is :func:`joblib.hash`, of what pickle would write, except that arrays count by dtype, shape
     and content (memory maps too, some rows at a time), tensors as arrays, functions by their code
@@ -44,15 +44,15 @@ def fingerprint(*values: Any) -> str:
     except (pickle.PicklingError, AttributeError, RecursionError, TypeError, ValueError) as error:
         raise TypeError(
             "A checkpoint is found again by the parameters and data of its fit, which must be such "
-            f"as pickle takes. Got one that it refuses: {error} Pass another, or checkpoint=None."
+            f"as pickle takes. Got one that it rejects: {error} Pass another, or checkpoint=None."
         ) from error
 
 
 class _Hasher(NumpyHasher):
-    """The hasher of joblib, with stand-ins for values that pickle refuses or writes differently."""
+    """The hasher of joblib, but replaces values that pickle rejects or writes differently."""
 
     def save(self, obj: Any) -> None:
-        """Write a value, or what stands for it."""
+        """Write a value, or its replacement."""
         if isinstance(obj, np.ndarray) and not obj.dtype.hasobject:
             obj = "array", obj.dtype.str, str(obj.dtype.descr), obj.shape, self._content(obj)
         elif isinstance(obj, torch.Tensor):

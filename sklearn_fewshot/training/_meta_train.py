@@ -114,10 +114,10 @@ def meta_train(
     rng : numpy.random.Generator
         Source of randomness of the plans; weights draw from torch's global generator.
     start : FittedNetwork or None
-        A network to continue from; None starts afresh.
+        A network to continue from; None starts from new weights.
     watch : Watch
-        Who follows. A fit that was interrupted is prepared again from its seed, and each of its
-        trainings goes on from what the checkpoint holds of it.
+        Follows the training. An interrupted fit is prepared again from its seed, and each of its
+        trainings resumes from its state in the checkpoint.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def may_refit(config: TrainingConfig, data: TrainingData, start: FittedNetwork |
 def _should_refit(
     config: TrainingConfig, data: TrainingData, first: Trained, start: FittedNetwork | None
 ) -> bool:
-    # An untrained network that starts from no data would come out as it is.
+    # An untrained network that starts from no data would be unchanged by a refit.
     is_fitted = first.best_epoch > 0 or first.projection == "yes" or config.refits_start
     return may_refit(config, data, start) and is_fitted
 
@@ -191,7 +191,7 @@ def train_once(
     device = resolve_device(config.device)
     network = _build(config, start, device)
     config = _cap_ways(config, network.module.n_outputs)
-    trained, store = _trained_part(config, network.module, data, device)
+    trained, store = _trainable_part(config, network.module, data, device)
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
@@ -238,10 +238,10 @@ def _check_continues(config: TrainingConfig, start: FittedNetwork) -> None:
         )
 
 
-def _trained_part(
+def _trainable_part(
     config: TrainingConfig, module: FewShotModule, data: TrainingData, device: torch.device
 ) -> tuple[FewShotModule, DataTensor]:
-    """Return what is trained and its inputs: behind a frozen backbone, rows embedded once."""
+    """Return what is trained and its inputs: with a frozen backbone, rows embedded once."""
     if not isinstance(module, EmbeddingModule):
         if config.freeze_backbone:
             raise ValueError(

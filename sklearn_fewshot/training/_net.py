@@ -30,7 +30,7 @@ class EpisodicTask(NamedTuple):
     train: EpisodeLoader
     valid: ValidationEpisodes | None
     title: str = ""  # of the progress bar
-    fit_task: FitTask = FitTask()  # what scikit-learn's callbacks know this training as
+    fit_task: FitTask = FitTask()  # this training, for scikit-learn's callbacks
     saved: CheckpointPart | None = None  # where its state is kept after each epoch
 
 
@@ -59,7 +59,7 @@ class EpisodicNet(NeuralNet):
         return dataset
 
     def check_data(self, X: EpisodicTask, y: None = None) -> None:
-        """Accept a task as it is; the learner has checked the arrays."""
+        """Accept a task unchecked; the learner has checked the arrays."""
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         """Compute loss and gradients; the mode is set where it differs, not at every step."""
@@ -213,7 +213,7 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Open the bar, where an interrupted training goes on."""
+        """Open the bar, at the epoch where an interrupted training resumes."""
         if self._bar is None:
             n_done = len(net.history) - 1
             self._bar = progress_bar(net.max_epochs, "epoch", desc=self._title, initial=n_done)
@@ -228,7 +228,7 @@ class ProgressBar(Callback):
         self._bar.update(1)
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Leave the bar as it is."""
+        """Close the bar, which stays visible."""
         if self._bar is not None:
             self._bar.close()
 

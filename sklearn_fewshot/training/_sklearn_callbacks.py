@@ -22,7 +22,7 @@ except ImportError:  # scikit-learn before 1.9
         """Base of the learners; empty, as this scikit-learn has no callbacks."""
 
     def with_callbacks(method: Method) -> Method:
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 else:
@@ -33,10 +33,10 @@ else:
         def set_callbacks(self, *callbacks: Any) -> Any:
             """Set callbacks of scikit-learn, which follow ``fit``.
 
-            They are told of all of ``fit``, of its parts "train" and (if there is one) "refit", and
-            of the epochs of each. They are not the ``callbacks`` of the constructor, which are
-            skorch's and see every batch. scikit-learn calls its callbacks experimental: they may
-            change.
+            They are called for ``fit`` as a whole, for its parts "train" and (if there is one)
+            "refit", and for the epochs of each. They are not the ``callbacks`` of the constructor,
+            which are skorch's and see every batch. scikit-learn calls its callbacks experimental:
+            they may change.
 
             Parameters
             ----------
@@ -49,7 +49,7 @@ else:
 
             Notes
             -----
-            A callback that asks for the fitted estimator, as
+            A callback that requests the fitted estimator, as
             :class:`~sklearn.callback.ScoringMonitor` does, gets a learner with the weights of that
             epoch, whether or not they are the best so far. Making it embeds the training data once,
             and so does scoring it on them.
@@ -101,8 +101,8 @@ class FitTask(NamedTuple):
     X, y : array-like or None
         As ``fit`` got them: callbacks score on them.
     fitted : callable or None
-        Called with what ``begin`` or ``end`` got, if a callback asks for the estimator as it is at
-        that moment. Returns its attributes.
+        Called with what ``begin`` or ``end`` got, if a callback requests the estimator in its state
+        at that moment. Returns its attributes.
     """
 
     context: Any = None
@@ -117,10 +117,10 @@ class FitTask(NamedTuple):
         if not getattr(estimator, "_skl_callbacks", None):
             return cls()
         context = estimator._init_callback_context(max_subtasks=max_subtasks)
-        return cls(context, estimator, X, y)._begun()
+        return cls(context, estimator, X, y)._notify_begin()
 
     def knowing(self, fitted: Callable[..., dict[str, Any]]) -> FitTask:
-        """Return this task, able to tell the estimator's attributes."""
+        """Return this task, with a function that returns the estimator's attributes."""
         return self._replace(fitted=fitted)
 
     def begin(self, name: str, *state: Any, max_subtasks: int = 0) -> FitTask:
@@ -128,19 +128,19 @@ class FitTask(NamedTuple):
         if self.context is None:
             return self
         context = self.context.subcontext(task_name=name, max_subtasks=max_subtasks)
-        return self._replace(context=context)._begun(*state)
+        return self._replace(context=context)._notify_begin(*state)
 
     def end(self, *state: Any) -> bool:
         """End this task; returns whether a callback wants no more of its kind."""
         if self.context is None:
             return False
-        return self.context.call_on_fit_task_end(**self._told(state))
+        return self.context.call_on_fit_task_end(**self._arguments(state))
 
-    def _begun(self, *state: Any) -> FitTask:
-        self.context.call_on_fit_task_begin(**self._told(state))
+    def _notify_begin(self, *state: Any) -> FitTask:
+        self.context.call_on_fit_task_begin(**self._arguments(state))
         return self
 
-    def _told(self, state: tuple[Any, ...]) -> dict[str, Any]:
+    def _arguments(self, state: tuple[Any, ...]) -> dict[str, Any]:
         reconstruct = None if self.fitted is None else partial(self.fitted, *state)
         return {
             "estimator": self.estimator,

@@ -17,7 +17,7 @@ from ..nn.backbones._linear_start import LinearStart
 from ..nn.heads import PrototypicalHead
 from ._config import Task, TrainingConfig
 
-MAX_ROWS = 50_000  # that a projection is computed from; more are thinned
+MAX_ROWS = 50_000  # that a projection is computed from; of more, equal shares per class
 N_START_EPISODES = 20  # episodes that a start is chosen by, and its scale measured on
 N_FOLDS = 5  # of the training classes, each recognised through the projection of the others
 

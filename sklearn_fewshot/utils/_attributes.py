@@ -17,7 +17,7 @@ FORMATS = (
 
 
 class Frame(Protocol):
-    """What is known of a DataFrame, of whatever package."""
+    """The parts of a DataFrame that are used, of any package."""
 
     @property
     def index(self) -> Any:
@@ -73,7 +73,7 @@ class ClassAttributes:
         labels, matrix = _check_class_labels(labels), _check_matrix(matrix)
         if len(labels) != len(matrix):
             raise ValueError(
-                f"Class attributes must have one row a class. Got {len(labels)} labels and "
+                f"Class attributes must have one row per class. Got {len(labels)} labels and "
                 f"{len(matrix)} rows."
             )
         order = np.argsort(labels, kind="stable")
@@ -112,7 +112,7 @@ class ClassAttributes:
         Parameters
         ----------
         labels : array-like of shape (n_labels,)
-            Classes to leave out; unknown ones do not matter.
+            Classes to leave out; others are ignored.
 
         Returns
         -------
@@ -152,7 +152,7 @@ def as_class_attributes(given: Any, owner: str) -> ClassAttributes:
     Raises
     ------
     TypeError
-        If it is none of these.
+        If it has none of these formats.
     ValueError
         If the values are malformed.
     """
@@ -185,7 +185,7 @@ def _check_class_labels(labels: ArrayLike) -> np.ndarray:
     labels = _as_label_array(labels)
     if labels.ndim != 1 or not len(labels):
         raise ValueError(
-            f"Class attributes need one label a class. Got labels of shape {labels.shape}."
+            f"Class attributes need one label per class. Got labels of shape {labels.shape}."
         )
     if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
         raise ValueError("The labels of class attributes contain NaN or infinity.")
@@ -200,15 +200,15 @@ def _check_class_labels(labels: ArrayLike) -> np.ndarray:
 
 
 def _as_label_array(labels: ArrayLike) -> np.ndarray:
-    """Return labels as an array that has not made strings of numbers."""
+    """Return labels as an array, without turning numbers into strings."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind != "O":
         return labels
-    kept = np.asarray(labels if isinstance(labels, np.ndarray) else list(_iterated(labels)), object)
+    kept = np.asarray(labels if isinstance(labels, np.ndarray) else list(_iterate(labels)), object)
     has_text = [isinstance(label, str) for label in kept.ravel()]
     return kept if any(has_text) and not all(has_text) else np.asarray(kept.tolist())
 
 
-def _iterated(labels: ArrayLike) -> Iterable[Any]:
+def _iterate(labels: ArrayLike) -> Iterable[Any]:
     return labels if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
 
 
@@ -251,7 +251,7 @@ def check_comparable(attributes: ClassAttributes, fitted: ClassAttributes, owner
     """Raise unless the attributes are those that ``fit`` got: equally many, of equal names."""
     n_given, n_fitted = attributes.matrix.shape[1], fitted.matrix.shape[1]
     if n_given != n_fitted:
-        raise ValueError(f"{owner} was fitted with {n_fitted} attributes a class. Got {n_given}.")
+        raise ValueError(f"{owner} was fitted with {n_fitted} attributes per class. Got {n_given}.")
     if attributes.names is None or fitted.names is None:
         return
     for i, (given, expected) in enumerate(zip(attributes.names, fitted.names, strict=True)):

@@ -1,4 +1,4 @@
-"""Support sets that scikit-learn carries: seen on the call stack, since nothing else shows it."""
+"""Support sets passed through scikit-learn's objects, which only the call stack shows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from types import FrameType
 NAMES = {"X_support", "y_support"}
 
 
-def refuse_carried_support(given: bool) -> None:
+def raise_if_support_was_carried(given: bool) -> None:
     """Raise if a support set came here through scikit-learn's objects, or got lost in one.
 
     Parameters
     ----------
     given : bool
-        Whether the method that asks was given a support set. If not, one may have been dropped:
+        Whether the calling method was given a support set. If not, one may have been dropped:
         without metadata routing ``Pipeline.score`` drops all its ``params``.
     """
     for frame in _calls_of_scikit_learn():
@@ -32,14 +32,14 @@ def refuse_carried_support(given: bool) -> None:
 
 
 def _calls_of_scikit_learn() -> Iterator[FrameType]:
-    """Iterate over the calls by scikit-learn that led here, up to the first by anybody else."""
+    """Iterate over the calls by scikit-learn that led here, up to the first by other code."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         package = module.partition(".")[0]
         if package not in ("sklearn", __name__.partition(".")[0]):
             return
-        # utils: `delayed` and the like call what the user handed them.
+        # utils: `delayed` and the like call functions of the user.
         if package == "sklearn" and not module.startswith("sklearn.utils."):
             yield frame
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Fits that succeed or leave everything as it was."""
+"""Fits that succeed or leave the estimator unchanged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 Estimator = TypeVar("Estimator")
 
-# What scikit-learn keeps in an estimator beside its parameters: `set_fit_request` and its like,
-# `set_output`, `set_callbacks`, and the place of a fit within that of a meta-estimator.
+# What scikit-learn keeps in an estimator in addition to its parameters: `set_fit_request` and
+# its like, `set_output`, `set_callbacks`, and the place of a fit within that of a meta-estimator.
 SETTINGS = (
     "_metadata_request",
     "_sklearn_output_config",

@@ -20,7 +20,7 @@ def html_table(
     header : sequence of str, default=()
         Names of the columns.
     caption : str, default=""
-        What stands above.
+        Title above the table.
 
     Returns
     -------

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from ._blocks import blocks
 from ._sklearn import _safe_indexing
 
-LOADED_BELOW = 2**28  # bytes of an array: a smaller one may as well be in memory
+LOADED_BELOW = 2**28  # bytes of an array: smaller ones are read into memory as a whole
 READ_BYTES = 2**26  # of rows that follow one another
-SCATTERED_BYTES = 2**28  # of rows from anywhere, with what the system reads around them
+SCATTERED_BYTES = 2**28  # of scattered rows, with what the system reads around them
 READ_AHEAD_BYTES = 2**21  # that the system may read around a row
 
 
 def stays_on_disk(X: Any) -> bool:
     """Whether X is a memory map, or a view of one, that is too big to be loaded."""
-    return isinstance(X, np.ndarray) and X.nbytes >= LOADED_BELOW and _map_behind(X) is not None
+    return isinstance(X, np.ndarray) and X.nbytes >= LOADED_BELOW and _memory_map_of(X) is not None
 
 
 def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -36,12 +36,12 @@ def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 def rows_from_disk(X: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     """Copy some rows of a memory map into memory, reading them in the order of the file."""
-    taken = np.empty((len(rows), *X.shape[1:]), X.dtype)
+    copied = np.empty((len(rows), *X.shape[1:]), X.dtype)
     order = np.argsort(rows)
     for part in blocks(len(rows), READ_AHEAD_BYTES, max_bytes=SCATTERED_BYTES):
-        taken[order[part]] = X[rows[order[part]]]
+        copied[order[part]] = X[rows[order[part]]]
         release_pages(X)
-    return taken
+    return copied
 
 
 def some_rows(X: Any, rows: NDArray[np.intp]) -> Any:
@@ -54,17 +54,17 @@ def release_pages(X: NDArray[Any]) -> None:
 
     The system would keep it until memory is short. Nothing is lost: pages that a map shares with
     its file are the file's, written or not, and come back from there. A copy-on-write map (mode
-    "c") holds what was written to it in pages of its own, and keeps them all. So do systems that
-    cannot be asked.
+    "c") holds what was written to it in pages of its own, and keeps them all. So do systems
+    without ``madvise``.
     """
-    memory_map = _map_behind(X)
+    memory_map = _memory_map_of(X)
     if memory_map is None or memory_map.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
         return
     with suppress(OSError):  # pages that are locked in memory
         memory_map.base.madvise(mmap.MADV_DONTNEED)
 
 
-def _map_behind(X: Any) -> Any:
+def _memory_map_of(X: Any) -> Any:
     """Return the map of a file that an array is a view of, None for arrays in memory."""
     while X is not None:
         base = getattr(X, "base", None)

@@ -1,4 +1,4 @@
-"""Progress bars of tqdm, for those who ask for them by ``verbose``."""
+"""Progress bars of tqdm, shown if ``verbose`` is set."""
 
 from __future__ import annotations
 

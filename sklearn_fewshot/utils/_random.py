@@ -1,4 +1,4 @@
-"""One seed in, independent streams out; global random states left as found."""
+"""One seed in, independent streams out; global random states unchanged."""
 
 from __future__ import annotations
 

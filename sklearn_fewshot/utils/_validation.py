@@ -74,7 +74,7 @@ def check_X(
 def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
     """Validate as scikit-learn does, and say what to do where it does not."""
     owner, on_disk = type(estimator).__name__, stays_on_disk(X)
-    _refuse_words(owner, X)
+    _check_not_text(owner, X)
     options = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": not on_disk}
     try:
         X = validate_data(estimator, X, reset=reset, **options)
@@ -100,8 +100,8 @@ def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
     return X
 
 
-def _refuse_words(owner: str, X: Any) -> None:
-    """Say what to put in front where X is what text comes as: strings, or a sparse matrix."""
+def _check_not_text(owner: str, X: Any) -> None:
+    """Raise if X is text or a sparse matrix, naming the transformer to put before the learner."""
     vectors = "make_pipeline(TfidfVectorizer(), TruncatedSVD(100), ...)"
     if issparse(X):
         raise TypeError(
@@ -165,27 +165,27 @@ def _check_like_fitted(
 
 
 def check_layout(X: np.ndarray) -> None:
-    """Refuse pictures whose channels stand last, or that have no channel axis."""
+    """Raise if images have their channels last, or no channel axis."""
     if X.ndim > 4:
         raise ValueError(
             f"X must have 2 dimensions (tables), 3 (series: samples, channels, length) or 4 "
-            f"(pictures: samples, channels, height, width). Got {X.ndim}: shape {X.shape}."
+            f"(images: samples, channels, height, width). Got {X.ndim}: shape {X.shape}."
         )
     if X.ndim == 4 and X.shape[-1] in (1, 3, 4) and X.shape[1] not in (1, 3, 4):
         raise ValueError(
-            f"X of shape {X.shape} looks like pictures with channels last. Networks here take "
+            f"X of shape {X.shape} looks like images with channels last. Networks here take "
             "channels first: pass np.moveaxis(X, -1, 1)."
         )
     if X.ndim == 3 and (X.shape[1] == X.shape[2] or X.dtype == np.uint8):
         raise ValueError(
-            f"X of shape {X.shape} looks like pictures without a channel axis. Pass X[:, None] "
-            "for pictures. Series have shape (n_samples, channels, length); if these are square "
+            f"X of shape {X.shape} looks like images without a channel axis. Pass X[:, None] "
+            "for images. Series have shape (n_samples, channels, length); if these are square "
             "or uint8 series, flatten them and set input_shape."
         )
 
 
 def input_scale(X: np.ndarray) -> float:
-    """Return the factor that brings integer pictures to about [0, 1]; 1 for everything else."""
+    """Return the factor that scales integer images to about [0, 1]; 1 for everything else."""
     if X.ndim != 4 or not np.issubdtype(X.dtype, np.integer):
         return 1.0
     largest = max(int(block.max()) for block in blocks_of(X))
@@ -197,7 +197,7 @@ def input_scale(X: np.ndarray) -> float:
 def check_labels(
     X: ArrayLike | None, y: ArrayLike | None, *, names: tuple[str, str] = ("X", "y")
 ) -> np.ndarray:
-    """Validate class labels: one a sample, of any sortable type."""
+    """Validate class labels: one per sample, of any sortable type."""
     if y is None:
         raise ValueError(
             f"{names[1]} must be given: requires y to be passed, but the target y is None."
@@ -242,19 +242,19 @@ def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarra
 
 
 def _is_missing(label: object) -> bool:
-    """Whether a label is none, in Python's words or in those of pandas."""
+    """Whether a label is missing: None or NaN of Python, or NA of pandas."""
     is_nan = isinstance(label, float) and label != label
     return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
 def check_aligned(name: str, values: ArrayLike | None, n_samples: int) -> np.ndarray | None:
-    """Validate an optional array with one entry a sample."""
+    """Validate an optional array with one entry per sample."""
     if values is None:
         return None
     shape = np.shape(values)
     if shape not in ((n_samples,), (n_samples, 1)):
         got = shape[0] if len(shape) == 1 else f"shape {shape}"
-        raise ValueError(f"{name} must have one entry a sample: {n_samples}. Got {got}.")
+        raise ValueError(f"{name} must have one entry per sample: {n_samples}. Got {got}.")
     column: np.ndarray = column_or_1d(values)
     if column.dtype.kind == "O":
         encode_labels(column, name)  # raises where they cannot be sorted
@@ -275,7 +275,7 @@ def group_of_class(
     classes : ndarray of shape (n_classes,)
         Labels.
     message : str
-        What the error says; ``{torn}`` stands for the class and its groups.
+        The error message; ``{torn}`` is replaced by the class and its groups.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def label_kind(classes: np.ndarray) -> str:
 
 
 def is_known(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return which labels are among the classes; a number is no string of digits."""
+    """Return which labels are among the classes; a number never equals a string of digits."""
     if len(labels) and len(classes) and label_kind(labels) != label_kind(classes):
         return np.zeros(len(labels), dtype=bool)
     return np.isin(labels, classes)

@@ -1,4 +1,4 @@
-"""The arithmetic of what held-out classes say about scores, beside plain loops."""
+"""The arithmetic of calibration, compared with plain loops."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from scipy.special import softmax
 from sklearn_fewshot.calibration._model import (
     LEVELS,
     PRIOR_WEIGHT,
+    BaseAndNew,
     Calibration,
     InlierScores,
-    OldAndNew,
     SampledQueries,
     ShotBias,
     fit_log_inverse_temperature,
@@ -17,11 +17,11 @@ from sklearn_fewshot.calibration._model import (
     tabulate_inlier_scores,
 )
 
-# ------------------------------------------------------------------ scores of known queries
+# ------------------------------------------------------------------ scores of inliers
 
 
 @pytest.fixture(scope="module")
-def known():
+def inliers():
     """Scores between -way and -way / shot, so that every entry of the table differs."""
     n_way, n_shot = np.array([2, 8]), np.array([1, 4, 16])
     quantile = [[-w + LEVELS * (w - w / s + 1) for s in n_shot] for w in n_way]
@@ -29,53 +29,53 @@ def known():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.123, 0.995])
-def test_measured_sizes_give_their_quantiles(known, rate):
-    for i, n_way in enumerate(known.n_way):
-        found = known.at(n_way, known.n_shot, rate)
-        expected = [np.interp(rate, LEVELS, row) for row in known.quantile[i]]
+def test_measured_sizes_give_their_quantiles(inliers, rate):
+    for i, n_way in enumerate(inliers.n_way):
+        found = inliers.at(n_way, inliers.n_shot, rate)
+        expected = [np.interp(rate, LEVELS, row) for row in inliers.quantile[i]]
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_between_them_it_is_interpolated_in_logarithms(known):
-    half = known.at(4, np.array([2.0]), 0.3)[0]  # half way from 2 to 8, and from 1 to 4
-    corners = [known.at(w, np.array([s]), 0.3)[0] for w in (2, 8) for s in (1, 4)]
+def test_between_them_it_is_interpolated_in_logarithms(inliers):
+    half = inliers.at(4, np.array([2.0]), 0.3)[0]  # half way from 2 to 8, and from 1 to 4
+    corners = [inliers.at(w, np.array([s]), 0.3)[0] for w in (2, 8) for s in (1, 4)]
     assert half == pytest.approx(np.mean(corners))
     assert np.ptp(corners) > 0.1
 
 
-def test_beyond_them_it_is_that_of_the_nearest(known):
+def test_beyond_them_it_is_that_of_the_nearest(inliers):
     for n_way, n_shot, near_way, near_shot in ((1, 0.5, 2, 1), (1000, 99, 8, 16)):
-        found = known.at(n_way, np.array([n_shot]), 0.2)
-        assert found == known.at(near_way, np.array([near_shot]), 0.2)
+        found = inliers.at(n_way, np.array([n_shot]), 0.2)
+        assert found == inliers.at(near_way, np.array([near_shot]), 0.2)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.5, 0.9])
-def test_queries_of_the_task_join_those_that_were_measured(known, rate):
+def test_queries_of_the_task_join_those_that_were_measured(inliers, rate):
     """Recomputed by repeating: every measured score a hundred times, those of the task more."""
     ahead = np.array([-3.0, 0.1, 0.2, 0.3])
-    measured = known.quantile[1, 1]
+    measured = inliers.quantile[1, 1]
     times = round(100 * len(measured) / PRIOR_WEIGHT)
     every = np.repeat(np.append(measured, np.median(measured) + ahead), [100] * 101 + [times] * 4)
-    found = known.at(8, np.array([4]), rate, ahead)[0]
+    found = inliers.at(8, np.array([4]), rate, ahead)[0]
     least = 0.02 * np.ptp(every)
     assert found == pytest.approx(np.quantile(every, rate), abs=least)
 
 
-def test_at_rate_zero_nobody_seen_is_below(known):
+def test_at_rate_zero_no_held_out_query_is_below(inliers):
     ahead = np.array([-50.0, 0.0])
-    threshold = known.at(8, np.array([4]), 0.0, ahead)[0]
-    assert threshold == np.median(known.quantile[1, 1]) - 50.0
-    assert known.at(8, np.array([4]), 0.0)[0] == known.quantile[1, 1].min()
+    threshold = inliers.at(8, np.array([4]), 0.0, ahead)[0]
+    assert threshold == np.median(inliers.quantile[1, 1]) - 50.0
+    assert inliers.at(8, np.array([4]), 0.0)[0] == inliers.quantile[1, 1].min()
 
 
 def test_the_table_has_a_row_for_each_way():
     rng = np.random.default_rng(0)
     sizes = [(way, shot) for way in (2, 5) for shot in (1, 3, 9)]
-    asked = [SampledQueries(rng.normal(size=(7, w)), np.zeros(7, int), w, s) for w, s in sizes]
-    table = tabulate_inlier_scores(asked)
+    sampled = [SampledQueries(rng.normal(size=(7, w)), np.zeros(7, int), w, s) for w, s in sizes]
+    table = tabulate_inlier_scores(sampled)
     np.testing.assert_array_equal(table.n_way, [2, 5])
     np.testing.assert_array_equal(table.n_shot, [1, 3, 9])
-    for size, (way, shot) in zip(asked, sizes, strict=True):
+    for size, (way, shot) in zip(sampled, sizes, strict=True):
         row = table.quantile[list(table.n_way).index(way), list(table.n_shot).index(shot)]
         np.testing.assert_array_equal(row, np.quantile(size.logits.max(axis=1), LEVELS))
 
@@ -83,7 +83,7 @@ def test_the_table_has_a_row_for_each_way():
 # ------------------------------------------------------------------ inverse_temperature
 
 
-def asked_of(inverse_temperature, n_way, n_shot, n_queries=4000, seed=0):
+def sampled_queries(inverse_temperature, n_way, n_shot, n_queries=4000, seed=0):
     """Queries whose right class is drawn with the probabilities of that inverse_temperature."""
     rng = np.random.default_rng([seed, n_way, n_shot])
     logits = 2.0 * rng.normal(size=(n_queries, n_way))
@@ -92,16 +92,16 @@ def asked_of(inverse_temperature, n_way, n_shot, n_queries=4000, seed=0):
     return SampledQueries(logits, target, n_way, n_shot)
 
 
-def test_the_inverse_temperature_by_which_answers_were_drawn_is_found():
+def test_the_inverse_temperature_by_which_labels_were_drawn_is_found():
     coefficients = -1.0, 0.3, 0.4
-    asked = [
-        asked_of(np.exp(np.dot(coefficients, [1, np.log(way), np.log(shot)])), way, shot)
+    sampled = [
+        sampled_queries(np.exp(np.dot(coefficients, [1, np.log(way), np.log(shot)])), way, shot)
         for way in (2, 5, 20)
         for shot in (1, 3, 10)
     ]
-    found = fit_log_inverse_temperature(asked)
+    found = fit_log_inverse_temperature(sampled)
     np.testing.assert_allclose(found, coefficients, atol=0.06)
-    for size in asked:
+    for size in sampled:
         inverse_temperature = np.exp(np.dot(found, [1, np.log(size.n_way), np.log(size.n_shot)]))
         confidence = softmax(inverse_temperature * size.logits, axis=1).max(axis=1).mean()
         accuracy = np.mean(size.logits.argmax(axis=1) == size.target)
@@ -119,15 +119,15 @@ def test_always_right_and_never_right_are_finite(right):
 
 
 def test_one_size_shows_no_trend():
-    found = fit_log_inverse_temperature([asked_of(0.5, 4, 2)])
+    found = fit_log_inverse_temperature([sampled_queries(0.5, 4, 2)])
     at_hand = np.dot(found, [1, np.log(4), np.log(2)])
     assert np.exp(at_hand) == pytest.approx(0.5, rel=0.1)
 
 
 def test_the_temperature_goes_by_the_geometric_mean_of_the_shots_within_what_was_measured(
-    known,
+    inliers,
 ):
-    calibration = Calibration((0.1, 0.2, 0.3), known, None)
+    calibration = Calibration((0.1, 0.2, 0.3), inliers, None)
     count = np.array([1, 4, 16, 4])
     expected = np.exp(0.1 + 0.2 * np.log(4) + 0.3 * np.log(4))
     assert calibration.inverse_temperature(count) == pytest.approx(expected)
@@ -135,10 +135,10 @@ def test_the_temperature_goes_by_the_geometric_mean_of_the_shots_within_what_was
     assert calibration.inverse_temperature(np.full(5000, 700)) == largest
 
 
-# ------------------------------------------------------------------ few examples beside many
+# ------------------------------------------------------------------ shot bias
 
 
-def test_the_offset_is_what_a_class_lacks_more_than_the_largest():
+def test_the_offset_is_the_deficit_relative_to_the_largest_class():
     bias = ShotBias(strength=3.0, power=0.5, saturation=25.0)
     count = np.array([[1, 4, 25, 100, 0], [7, 7, 7, 7, 0]])
     expected = [3.0 * (k**-0.5 - 25**-0.5) for k in (1, 4, 25, 25)]
@@ -146,37 +146,38 @@ def test_the_offset_is_what_a_class_lacks_more_than_the_largest():
     assert not bias.offset(count)[1].any()
 
 
-def posing_of(gap, n_new, is_new, code):
+def split_of(gap, n_new, is_new, code):
     """Queries that are answered rightly if and only if their own side wins."""
-    old, new = np.full(len(gap), 50), np.full(len(gap), n_new)
-    return OldAndNew(gap, old, new, ~is_new, is_new, code, is_new)
+    base, new = np.full(len(gap), 50), np.full(len(gap), n_new)
+    return BaseAndNew(gap, base, new, ~is_new, is_new, code, is_new)
 
 
 def test_the_harmonic_mean_is_of_mean_recalls():
     gap = np.array([2.0, 0.5, 1.0, 3.0, 0.2])
     is_new = np.array([False, False, True, True, True])
     code = np.array([0, 1, 2, 2, 3])
-    posing = posing_of(gap, 1, is_new, code)
+    split = split_of(gap, 1, is_new, code)
     rise = 1.0 - 50.0**-1.0
     for strength in (0.0, 0.3, 0.8, 1.5, 5.0):
         new_wins = strength * rise > gap
         right = np.where(is_new, new_wins, ~new_wins)
-        old, new = (np.mean([right[code == k].mean() for k in codes]) for codes in ((0, 1), (2, 3)))
-        expected = 2 * old * new / (old + new) if old + new else 0.0
-        assert posing.harmonic_mean(np.array([strength]), 1.0)[0] == pytest.approx(expected)
+        sides = (0, 1), (2, 3)
+        base, new = (np.mean([right[code == k].mean() for k in side]) for side in sides)
+        expected = 2 * base * new / (base + new) if base + new else 0.0
+        assert split.harmonic_mean(np.array([strength]), 1.0)[0] == pytest.approx(expected)
 
 
 def gaussian_posings(power, strength, n_classes=40, seed=0):
     """New classes of K examples lack ``strength / K**power``; noise blurs the border."""
     rng = np.random.default_rng(seed)
-    posings = []
+    splits = []
     for n_shot in (1, 2, 5, 10):
         code = np.repeat(np.arange(n_classes), 20)
         is_new = code % 2 == 1
         lacks = strength * (n_shot**-power - 50.0**-power)
         gap = np.where(is_new, -1.0, 1.0) + lacks + 0.5 * rng.normal(size=len(code))
-        posings.append(posing_of(gap, n_shot, is_new, code))
-    return posings
+        splits.append(split_of(gap, n_shot, is_new, code))
+    return splits
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5])

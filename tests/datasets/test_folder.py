@@ -114,7 +114,7 @@ def test_a_folder_must_be_there(tmp_path):
 
 
 def test_a_folder_must_hold_class_folders(tmp_path, photos):
-    with pytest.raises(FileNotFoundError, match="found pictures but no class folders"):
+    with pytest.raises(FileNotFoundError, match="found images but no class folders"):
         load_image_folder(photos / "apple")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="found no class folders"):
@@ -123,10 +123,10 @@ def test_a_folder_must_hold_class_folders(tmp_path, photos):
 
 def test_a_class_needs_pictures(photos):
     (photos / "quince").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no pictures in the class folder '.*quince'"):
+    with pytest.raises(FileNotFoundError, match=r"no images in the class folder '.*quince'"):
         load_image_folder(photos)
     (photos / "quince" / "readme.txt").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"no pictures in the class folder '.*quince'"):
+    with pytest.raises(FileNotFoundError, match=r"no images in the class folder '.*quince'"):
         load_image_folder(photos)
 
 

@@ -147,7 +147,7 @@ def test_other_pictures_are_named(archives, tmp_path):
     with pytest.raises(ValueError, match=r"105 x 105 pixels, but .*0009_01\.png has 28 x 28"):
         fetch_omniglot(folder=archives)
     (tmp_path / "empty" / "images_background").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="no picture Alphabet/characterNN"):
+    with pytest.raises(FileNotFoundError, match="no image Alphabet/characterNN"):
         fetch_omniglot(folder=tmp_path / "empty", subset="background")
 
 
@@ -164,9 +164,9 @@ def test_resampling_keeps_the_mean_and_the_original():
     rng = np.random.default_rng(0)
     ink = rng.random((4, 105, 105)) < 0.3
     bits = np.packbits(ink.reshape(4, -1), axis=1)
-    np.testing.assert_array_equal(_omniglot._unpacked(bits, 105), 255 * ink)
+    np.testing.assert_array_equal(_omniglot._unpack(bits, 105), 255 * ink)
     fifth = 255 * ink.reshape(4, 21, 5, 21, 5).mean(axis=(2, 4))
-    np.testing.assert_allclose(_omniglot._unpacked(bits, 21), fifth, atol=1)
+    np.testing.assert_allclose(_omniglot._unpack(bits, 21), fifth, atol=1)
 
 
 def test_characters_group_their_rotations(archives):
@@ -178,5 +178,5 @@ def test_resampling_is_that_of_pillow(load_data):
     """Which made the pictures of 28 x 28 of those of 105 x 105."""
     images = load_data("omniglot/omniglot_28.npz")["images"][::50]
     bits = load_data("omniglot/omniglot_105_bits.npz")["bits"][::50]
-    resampled = _omniglot._unpacked(bits.reshape(-1, bits.shape[-1]), 28)
+    resampled = _omniglot._unpack(bits.reshape(-1, bits.shape[-1]), 28)
     np.testing.assert_array_equal(resampled, images.reshape(-1, 28, 28))

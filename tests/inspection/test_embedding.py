@@ -59,7 +59,7 @@ def test_queries_that_are_taken_for_another_class_are_crossed(learner, episode):
     assert legend_texts(display.ax_)[-2:] == ["prototype", "wrong"]
     unknown = EmbeddingDisplay.from_estimator(learner, *episode[:3])
     assert "wrong" not in legend_texts(unknown.ax_)
-    assert "query, as the class it was taken for" in legend_texts(unknown.ax_)
+    assert "query, as its predicted class" in legend_texts(unknown.ax_)
 
 
 @pytest.mark.parametrize("adapted", [False, True])

@@ -110,7 +110,7 @@ def test_classes_without_queries_or_without_support_have_a_row(episode):
     y_pred = np.where(episode["y_pred"] == "c", "old", episode["y_pred"])
     episode.update(y_pred=y_pred, y_query=None)
     ax = EpisodeDisplay.from_predictions(**episode).ax_
-    assert {"a", "b", "c", "old", "no query was taken for this class"} <= set(texts(ax))
+    assert {"a", "b", "c", "old", "no query predicted as this class"} <= set(texts(ax))
 
 
 def test_colour_and_wide_pictures(episode):
@@ -245,7 +245,7 @@ def test_draws_in_the_given_axes(episode, kind):
         ({"y_support": ["a"]}, r"y_support must have one label a sample of X_support: 6. Got .*1"),
         ({"y_pred": None}, r"y_pred must have one label a sample of X_query: 12. Got None"),
         ({"y_query": ["a"] * 3}, r"y_query must have one label a sample of X_query: 12"),
-        ({"confidence": [0.5]}, r"confidence must have one entry a sample: 12. Got 1"),
+        ({"confidence": [0.5]}, r"confidence must have one entry per sample: 12. Got 1"),
         ({"X_query": np.zeros((12, 1, 5, 5))}, r"X_support and X_query must hold samples of one"),
         ({"X_query": np.zeros((0, 1, 6, 6))}, r"support examples and queries. Got 6 and 0"),
         ({"X_support": np.zeros((6, 9, 9, 3))}, r"np.moveaxis\(X, -1, 1\)"),

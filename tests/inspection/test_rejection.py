@@ -145,7 +145,7 @@ def test_default_rates_reach_from_none_to_half(clf, task):
 def test_a_learner_answers_with_its_base_classes(learner, table):
     display = RejectionDisplay.from_estimator(learner, table.X, table.X_new, reject_rates=RATES)
     assert_counts(display, counted(learner.predict, table.X, table.X_new))
-    assert legend_texts(display.ax_)[0] == "ProtoNetClassifier: known rejected"
+    assert legend_texts(display.ax_)[0] == "ProtoNetClassifier: inliers rejected"
 
 
 @pytest.mark.parametrize("is_adapted", [True, False])
@@ -185,15 +185,15 @@ def test_legend_and_labels_say_what_is_seen():
     errors = [0.0, 0.1], [0.1, 0.3], [0.5, 0.2]
     ax = RejectionDisplay.from_errors(*errors, roc_auc=0.9, name="net").ax_
     assert legend_texts(ax) == [
-        "net: known rejected",
-        "net: unknown accepted (ROC area 0.900)",
-        "known rejected, as stated",
+        "net: inliers rejected",
+        "net: outliers accepted (ROC area 0.900)",
+        "nominal",
     ]
-    assert ax.get_xlabel() == "stated share of known rejected (reject_rate) in %"
+    assert ax.get_xlabel() == "nominal false rejection rate (reject_rate) in %"
     assert ax.get_ylabel() == "share of queries in %"
     unnamed = RejectionDisplay.from_errors(*errors)
-    assert legend_texts(unnamed.ax_)[:2] == ["known rejected", "unknown accepted"]
-    assert legend_texts(unnamed.plot(name="b").ax_)[0] == "b: known rejected"
+    assert legend_texts(unnamed.ax_)[:2] == ["inliers rejected", "outliers accepted"]
+    assert legend_texts(unnamed.plot(name="b").ax_)[0] == "b: inliers rejected"
 
 
 def test_known_queries_rejected_as_stated_lie_on_the_diagonal():

@@ -27,7 +27,7 @@ from sklearn_fewshot import (
 from sklearn_fewshot.learners import _base
 from sklearn_fewshot.nn.backbones import MLP
 from sklearn_fewshot.training import _checkpoint, _meta_train
-from sklearn_fewshot.training._checkpoint import CheckpointPart, opened
+from sklearn_fewshot.training._checkpoint import CheckpointPart, open_checkpoint
 from sklearn_fewshot.training._fingerprint import fingerprint
 
 small_mlp = partial(MLP, hidden_dim=16, embedding_dim=4)
@@ -330,7 +330,7 @@ def test_another_version_is_another_fit(make_learner, table, tmp_path, stop_afte
 
 def test_the_same_fit_twice_at_a_time_has_two_files(tmp_path):
     """Else two fits that drew a seed each would end up as one."""
-    take_up = partial(opened, tmp_path, "Learner")
+    take_up = partial(open_checkpoint, tmp_path, "Learner")
     with suppress(Tripped), take_up(1, "a") as first, take_up(2, "a") as other:
         assert (first.seed, other.seed) == (1, 2)
         for checkpoint in (first, other):
@@ -431,7 +431,7 @@ from sklearn_fewshot.training import _checkpoint
 def die_in_the_third_save(path, content, write=_checkpoint._write, saves=[]):
     saves.append(path)
     if len(saves) == 3:  # half of the file is on the disk
-        _checkpoint._unfinished(path).write_bytes(path.read_bytes()[:1000])
+        _checkpoint._partial_path(path).write_bytes(path.read_bytes()[:1000])
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, content)
 
@@ -505,7 +505,7 @@ def test_a_damaged_file_is_ignored_and_said(make_learner, table, tmp_path, stop_
     (path,) = tmp_path.iterdir()
     path.write_bytes(spoilt(path.read_bytes(), how))
     with pytest.warns(
-        UserWarning, match=r"\.ckpt is ignored, and training starts afresh: it is"
+        UserWarning, match=r"\.ckpt is ignored, and training starts again: it is"
     ) as warned:
         learner.fit(table.X, table.y)
     assert [warning.filename for warning in warned] == [__file__]  # the line that called fit
@@ -523,7 +523,7 @@ def test_a_file_of_another_fit_is_ignored_and_said(make_learner, table, tmp_path
     (other,) = set(tmp_path.iterdir()) - {path}
     stop_after(None)
     other.write_bytes(path.read_bytes())
-    with pytest.warns(UserWarning, match="starts afresh: it is of another fit"):
+    with pytest.warns(UserWarning, match="starts again: it is of another fit"):
         learner.fit(table.X, table.y)
 
 

@@ -77,8 +77,8 @@ def test_labels_keep_their_kind(labels, kind):
         (["a", "a"], ValueError, "each class once. Got 'a' more than once"),
         (["a"], ValueError, "Got 1 labels and 2 rows"),
         ("ab", ValueError, "Got 1 labels and 2 rows"),
-        ([["a"], ["b"]], ValueError, r"one label a class. Got labels of shape \(2, 1\)"),
-        ([], ValueError, r"one label a class. Got labels of shape \(0,\)"),
+        ([["a"], ["b"]], ValueError, r"one label per class. Got labels of shape \(2, 1\)"),
+        ([], ValueError, r"one label per class. Got labels of shape \(0,\)"),
     ],
 )
 def test_bad_labels_are_refused(labels, error, match):

@@ -29,8 +29,8 @@ def fitted(make_learner, table):
 
 
 @pytest.fixture(scope="module")
-def fitted_on_pictures(make_learner):
-    """A learner of small colour pictures, and the pictures."""
+def fitted_on_images(make_learner):
+    """A learner of small colour images, and the images."""
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(6), 5)
     X = rng.integers(0, 255, size=(30, 3, 16, 16), dtype=np.uint8)
@@ -129,7 +129,7 @@ def test_another_width_is_refused(fitted, table, name):
         fitted[name].predict(table.X[:, :, None, None])
 
 
-# ------------------------------------------------------------------ pictures and series
+# ------------------------------------------------------------------ images and series
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_another_width_is_refused(fitted, table, name):
     ],
     ids=["channels last", "8-bit without channels", "square without channels", "8-bit series"],
 )
-def test_pictures_in_another_layout_are_refused_with_the_remedy(fitted_on_pictures, spoil, match):
-    learner, X, y = fitted_on_pictures
+def test_images_in_another_layout_are_refused_with_the_remedy(fitted_on_images, spoil, match):
+    learner, X, y = fitted_on_images
     with refused(learner, X, ValueError, match):
         learner.fit(spoil(X), y)
     with pytest.raises(ValueError, match=match):
@@ -162,8 +162,8 @@ def test_pictures_in_another_layout_are_refused_with_the_remedy(fitted_on_pictur
     ],
     ids=["channel count", "size", "channels last", "no channels", "flattened", "width"],
 )
-def test_queries_and_support_must_look_like_what_was_fitted(fitted_on_pictures, spoil, match):
-    learner, X, y = fitted_on_pictures
+def test_queries_and_support_must_look_like_what_was_fitted(fitted_on_images, spoil, match):
+    learner, X, y = fitted_on_images
     with refused(learner, X, ValueError, match):
         learner.predict(spoil(X))
     with refused(learner, X, ValueError, match):
@@ -189,8 +189,8 @@ def test_rows_must_fit_the_input_shape(make_learner, table, shape):
         make_learner(input_shape=shape).fit(table.X, table.y)
 
 
-def test_the_input_shape_must_be_that_of_shaped_samples(fitted_on_pictures, make_learner):
-    _, X, y = fitted_on_pictures
+def test_the_input_shape_must_be_that_of_shaped_samples(fitted_on_images, make_learner):
+    _, X, y = fitted_on_images
     match = r"'input_shape' parameter of ProtoNetClassifier is \(1, 16, 16\).*flatten X"
     with pytest.raises(ValueError, match=match):
         make_learner(input_shape=(1, 16, 16)).fit(X, y)
@@ -356,7 +356,7 @@ class Spoiled(nn.Module):
 BAD_PARAMETERS = {
     "metric": ({"metric": "hamming"}, ValueError, "'metric'.*cosine.*callable. Got 'hamming'"),
     "backbone": ({"backbone": "vgg"}, ValueError, "'backbone'.*conv4.*callable. Got 'vgg'"),
-    "backbone for pictures": ({"backbone": "conv4"}, ValueError, r"'conv4'.* Got .*\(6,\).*Set"),
+    "backbone for images": ({"backbone": "conv4"}, ValueError, r"'conv4'.* Got .*\(6,\).*Set"),
     "backbone of NaN": (
         {"backbone": Spoiled(lambda x: x * torch.nan)},
         ValueError,
@@ -436,11 +436,11 @@ def test_a_network_that_returns_nan_for_some_samples_names_the_first(make_learne
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda y: y[:5], ValueError, "must have one entry a sample: 80. Got 5"),
+        (lambda y: y[:5], ValueError, "must have one entry per sample: 80. Got 5"),
         (
             lambda y: np.stack([y, y], axis=1),
             ValueError,
-            r"must have one entry a sample: 80. Got .*\(80, 2\)",
+            r"must have one entry per sample: 80. Got .*\(80, 2\)",
         ),
         (lambda y: mixed(y), TypeError, "must hold labels of one sortable type.* int, str"),
     ],

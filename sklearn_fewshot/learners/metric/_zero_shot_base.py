@@ -205,7 +205,7 @@ default=None
         if head.n_attributes != n_attributes:
             raise ValueError(
                 f"{type(self).__name__} has warm_start=True and was fitted with "
-                f"{head.n_attributes} attributes a class. Got {n_attributes}."
+                f"{head.n_attributes} attributes per class. Got {n_attributes}."
             )
 
     # ------------------------------------------------------------------ adaptation and prediction

@@ -315,7 +315,7 @@ BAD_IN_FIT = {
     "other labels": (renamed, "attributes are labelled by number, y by text: convert one"),
     "lengths": (lambda rows: (list(rows), np.ones((3, 5))), "Got 20 labels and 3 rows"),
     "no attribute": (lambda rows: (list(rows), np.ones((20, 0))), r"Got dtype .*\(20, 0\)"),
-    "no class": (lambda rows: {}, "need one label a class"),
+    "no class": (lambda rows: {}, "need one label per class"),
 }
 
 
@@ -351,7 +351,7 @@ def test_new_classes_need_the_attributes_of_fit(make, described, cls):
     learner = make(max_epochs=0).fit(described.X, described.y, class_attributes=frame)
     new = frame.loc[np.unique(described.y_new)]
     other = {
-        f"{cls.__name__} was fitted with 5 attributes a class. Got 4": new.iloc[:, :4],
+        f"{cls.__name__} was fitted with 5 attributes per class. Got 4": new.iloc[:, :4],
         "another order. Attribute 0 was 'trait 0'; got 'trait 4'": new.iloc[:, ::-1],
         "Attribute 3 was 'trait 3'; got 'size'": new.rename(columns={"trait 3": "size"}),
         "NaN or infinity for 'class 039', 'class 046'": new.assign(**{"trait 2": np.nan}),
@@ -601,7 +601,7 @@ def test_a_warm_start_continues(make, described):
     for name, value in states(learner).items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=1e-4)
     fewer = (described.labels, described.matrix[:, :3])
-    with pytest.raises(ValueError, match=r"warm_start=True .* with 5 attributes a class. Got 3"):
+    with pytest.raises(ValueError, match=r"warm_start=True .* with 5 attributes per class. Got 3"):
         learner.fit(described.X, described.y, class_attributes=fewer)
     learner.set_params(warm_start=False).fit(described.X, described.y, class_attributes=fewer)
     assert learner.module_.head.n_attributes == 3
@@ -672,7 +672,7 @@ def test_groups_only_keep_reserved_rows_apart(make, described):
         make(seen_bias=0.1).fit(described.X, described.y, groups=g, **given) for g in (groups, None)
     )
     assert equal_states(states(learner), states(expected))
-    with pytest.raises(ValueError, match=r"groups must have one entry a sample: 160. Got 3"):
+    with pytest.raises(ValueError, match=r"groups must have one entry per sample: 160. Got 3"):
         make().fit(described.X, described.y, groups=groups[:3], **given)
 
 
