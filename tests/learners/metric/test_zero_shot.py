@@ -601,7 +601,7 @@ def test_a_warm_start_continues(make, described):
     for name, value in states(learner).items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=1e-4)
     fewer = (described.labels, described.matrix[:, :3])
-    with pytest.raises(ValueError, match=r"warm_start=True .* with 5 attributes a class. Got 3"):
+    with pytest.raises(ValueError, match=r"warm_start=True .* with 5 attributes per class. Got 3"):
         learner.fit(described.X, described.y, class_attributes=fewer)
     learner.set_params(warm_start=False).fit(described.X, described.y, class_attributes=fewer)
     assert learner.module_.head.n_attributes == 3
