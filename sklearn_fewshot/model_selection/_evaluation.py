@@ -14,7 +14,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..adapted import FewShotClassifier, is_search, refuse_search, walk
+from ..adapted import FewShotClassifier, is_search, check_is_no_search, walk
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._blocks import blocks
@@ -316,7 +316,7 @@ def few_shot_end(estimator: Any) -> FewShotEnd | None:
     end = path.end
     if is_search(end):
         if few_shot_end(end.estimator) is not None:  # it would meta-train on every support set
-            refuse_search(end)
+            check_is_no_search(end)
         return None
     if isinstance(end, FewShotClassifier):
         if path.pipelines and not end.__sklearn_is_fitted__():
