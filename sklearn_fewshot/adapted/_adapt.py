@@ -1,4 +1,4 @@
-"""``adapt``: a support set passes, as queries do, through pipelines, searches, frozen estimators."""
+"""``adapt``: support sets for learners, also at the end of pipelines and searches."""
 
 from __future__ import annotations
 

@@ -354,7 +354,7 @@ def test_strata_say_what_they_are_of():
 
 def test_strata_of_no_column_are_refused():
     result = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of())
-    with pytest.raises(ValueError, match=r"told apart by n_way, n_shot_min.*Got 'score'"):
+    with pytest.raises(ValueError, match=r"grouped by n_way, n_shot_min.*Got 'score'"):
         result.by("score")
-    with pytest.raises(ValueError, match="told apart by nothing"):
+    with pytest.raises(ValueError, match="grouped by nothing"):
         result_of([0.5]).by("n_way")
