@@ -11,8 +11,8 @@ from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation
 from ..utils._validation import is_known, label_kind, label_text
 
-LEAST_TO_LEAVE_OUT = 3  # examples of a class that has leave-one-out scores
-MOST_FOLDS = 10  # in which examples are left out
+LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
+MOST_FOLDS = 10  # bounds the cost: each fold condenses and adapts once more
 
 
 def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:

@@ -26,9 +26,9 @@ from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
 from ._split import episode_rows
 
-MAX_ROWS = 4096  # encoded at once: transformers may make them wider than they were
+MAX_ROWS = 4096  # per block of the encoding: transformers may return more columns than they get
 VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
-FITS_AT_A_TIME = 25  # episodes of an ordinary classifier in one piece of work
+FITS_AT_A_TIME = 25  # episodes per unit of work of an ordinary classifier
 ROUNDS = 20  # of parallel work, after each of which progress is shown
 # A warning of scikit-learn on few samples with many classes, as episodes are by design.
 MANY_CLASSES = "The number of unique classes is greater than 50%"

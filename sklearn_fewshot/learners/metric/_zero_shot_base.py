@@ -37,7 +37,9 @@ from .._base import BaseMetaLearner
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
-RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
+# Of the samples of the training classes. On samples that were trained on, base classes would score
+# too well, and the penalty ``seen_bias`` would be too large.
+RESERVED_SHARE = 0.2
 
 
 def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
