@@ -34,7 +34,7 @@ from sklearn_fewshot import (
     SiameseNetClassifier,
 )
 from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
-from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+from sklearn_fewshot.model_selection._baselines import base_class_lda, support_baselines
 
 from . import _data
 from ._report import Study, markdown_table, write_page
@@ -125,10 +125,10 @@ def run_floors(
     """Score everything that needs no learner."""
     scaler = StandardScaler().fit(X) if scaled else None
     X, X_test = flat(X, scaler), flat(X_test, scaler)
-    behind = discriminant_floor(X, y)
+    behind = base_class_lda(X, y)
     result: dict[str, Any] = {}
     for label, episodes in settings(y_test, split):
-        floors = support_floors(episodes["n_shot"])
+        floors = support_baselines(episodes["n_shot"])
         if len(np.unique(y_test)) >= 1000 and episodes["n_way"] == "all":
             floors = {name: floors[name] for name in ("nearest centroid", "1-nearest neighbour")}
         for floor, classifier in floors.items():

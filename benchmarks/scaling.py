@@ -31,7 +31,7 @@ from matplotlib.ticker import NullFormatter
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.model_selection import episodic_score
-from sklearn_fewshot.nn._hardware import moved
+from sklearn_fewshot.nn._hardware import move
 from sklearn_fewshot.nn._loader import EpisodeLoader
 
 from ._report import DOCS, Study, markdown_table, write_page
@@ -114,7 +114,7 @@ class NoData:
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
         """Return the numbers as they are sent to the device."""
-        return moved(torch.from_numpy(rows), self.data.device)
+        return move(torch.from_numpy(rows), self.data.device)
 
 
 def planning_time(y: np.ndarray, size: dict[str, Any], n_steps: int) -> float:

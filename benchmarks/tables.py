@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_fewshot import ProtoNetClassifier
 from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
-from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+from sklearn_fewshot.model_selection._baselines import base_class_lda, support_baselines
 
 from . import _data
 from ._report import Study, markdown_table, write_page
@@ -69,7 +69,7 @@ def run(name: str, split: int) -> dict[str, Any]:
     }
     scaler = model[0] if data.standardise else None
     X_base, X_test = (flat(data.X[rows], scaler) for rows in (base, test))
-    behind = discriminant_floor(X_base, data.y[base])
+    behind = base_class_lda(X_base, data.y[base])
     smallest = np.unique(data.y[test], return_counts=True)[1].min()
     for n_shot in SHOTS:
         episodes = {
@@ -80,7 +80,7 @@ def run(name: str, split: int) -> dict[str, Any]:
         }
         y = data.y[test]
         scores = {"learner": episodic_score(model, data.X[test], y, **episodes)}
-        floors = support_floors(n_shot)
+        floors = support_baselines(n_shot)
         if X_base.shape[1] > MAX_FEATURES_OF_FLOOR:
             floors.pop("shrinkage LDA", None)
         for floor, classifier in floors.items():

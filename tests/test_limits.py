@@ -83,7 +83,7 @@ def test_training_that_overflows_is_stopped(make_learner, table):
 def test_features_that_never_vary_leave_every_class_as_likely(make_any, table):
     ones, new = np.ones_like(table.X), np.ones_like(table.X_new)
     learner = make_any().fit(ones, table.y)
-    with pytest.warns(UserWarning, match="given under several labels"):
+    with pytest.warns(UserWarning, match="have several labels"):
         classifier = learner.adapt(*one_each(new, table.y_new))
     proba = classifier.predict_proba(new)
     np.testing.assert_allclose(proba, 1 / proba.shape[1], rtol=1e-6)

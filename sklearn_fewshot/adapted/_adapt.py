@@ -1,4 +1,4 @@
-"""``adapt``: a support set goes where queries go, through pipelines, searches and frozen shells."""
+"""``adapt``: support sets for learners, also at the end of pipelines and searches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol, overload
 from ..utils._typing import ArrayLike, Estimator, Label
 from ._classifier import FewShotClassifier
 from ._learner import check_learner
-from ._walk import refuse_search, walk
+from ._walk import check_is_no_search, walk
 
 
 class _AdaptsToExamples(Protocol):
@@ -46,9 +46,9 @@ def adapt(
 ) -> Estimator:
     """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
 
-    In a pipeline the support set passes through the fitted transformers first, which stay as they
-    are; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` hands it to
-    the last step untransformed, which learners refuse.
+    In a pipeline the support set passes through the fitted transformers first, which are not
+    refitted; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` would
+    pass it to the last step untransformed, so learners raise an error.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def adapt(
     y_support : array-like of shape (n_support,)
         Their labels.
     include_base : bool, default=False
-        Whether to keep the base classes beside the new ones, as in
+        Whether to keep the base classes together with the new ones, as in
         :meth:`ProtoNetClassifier.adapt`.
     unlabelled : label or None, default=None
-        What stands in ``y_support`` for examples without a label, as in
+        The label in ``y_support`` that marks unlabelled examples, as in
         :meth:`ProtoNetClassifier.adapt`.
 
     Returns
@@ -74,7 +74,7 @@ def adapt(
     Raises
     ------
     TypeError
-        If the estimator is nothing that can be adapted, or is adapted already and
+        If the estimator cannot be adapted, or is adapted already and
         ``include_base`` or ``unlabelled`` is given.
     NotFittedError
         If it is not fitted.
@@ -100,18 +100,18 @@ def adapt(
     if unlabelled is not None:
         options["unlabelled"] = unlabelled
     path = walk(estimator)
-    refuse_search(path.end)
+    check_is_no_search(path.end)
     support = path.transform(X_support)
     if isinstance(path.end, FewShotClassifier):
-        _refuse_options(options)
+        _check_no_options(options)
         return path.rebuild(path.end._readapt(support, y_support))
     check_learner(path.end, "The estimator that is adapted, or its last step,")
     return path.rebuild(path.end.adapt(support, y_support, **options))
 
 
-def _refuse_options(options: dict[str, Any]) -> None:
+def _check_no_options(options: dict[str, Any]) -> None:
     for name, value in options.items():
         raise TypeError(
-            f"{name}={value!r} takes a learner, or a pipeline or search that ends in one. Got what "
-            "is adapted already. Pass the one that was fitted on the base classes."
+            f"{name}={value!r} takes a learner, or a pipeline or search that ends in one. Got an "
+            "adapted classifier. Pass the learner that was fitted on the base classes."
         )

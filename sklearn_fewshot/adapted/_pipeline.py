@@ -14,12 +14,12 @@ from ._support import check_support_pair
 
 
 class FewShotPipeline(Pipeline):
-    """A pipeline whose prediction methods take a support set and transform it too.
+    """A pipeline whose prediction methods take a support set and transform it as well.
 
     ``pipe.predict(X, X_support=..., y_support=...)`` equals
     ``adapt(pipe, X_support, y_support).predict(X)``. A plain
-    :class:`~sklearn.pipeline.Pipeline` passes the support on untransformed, or drops it, which
-    learners refuse.
+    :class:`~sklearn.pipeline.Pipeline` passes the support on untransformed, or drops it; learners
+    raise an error in both cases.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class FewShotPipeline(Pipeline):
 
     See Also
     --------
-    make_fewshot_pipeline : Names the steps for you.
+    make_fewshot_pipeline : Names the steps after their types.
     adapt : The same without the subclass.
 
     Examples
@@ -132,7 +132,7 @@ class FewShotPipeline(Pipeline):
         X_support: ArrayLike | None = None,
         y_support: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Say how well any class explains each query; parameters as in :meth:`predict`.
+        """Score each query as an inlier of any class; parameters as in :meth:`predict`.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ def make_fewshot_pipeline(
 
     See Also
     --------
-    FewShotPipeline : What is built, with steps that you name.
+    FewShotPipeline : The class of the result, with named steps.
     adapt : The same in two calls, for any pipeline.
 
     Examples

@@ -1,4 +1,4 @@
-"""Rejection of outliers: from which score on a query counts as one of the classes."""
+"""Rejection of outliers: thresholds on the scores of queries."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation
 from ..utils._validation import is_known, label_kind, label_text
 
-LEAST_TO_LEAVE_OUT = 3  # examples of a class that has leave-one-out scores
-MOST_FOLDS = 10  # in which examples are left out
+LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
+MOST_FOLDS = 10  # bounds the cost: each fold condenses and adapts once more
 
 
 def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:
     """Return the label of rejected queries as an array without axes, or raise."""
-    answer = np.asarray(label)
-    if answer.ndim or label_kind(answer.reshape(1)) != label_kind(classes):
+    reject_label = np.asarray(label)
+    if reject_label.ndim or label_kind(reject_label.reshape(1)) != label_kind(classes):
         raise ValueError(
             f"reject_label must be a label of the type of the classes ({label_text(classes)}). Got "
             f"{label!r}."
         )
-    if is_known(answer.reshape(1), classes)[0]:
+    if is_known(reject_label.reshape(1), classes)[0]:
         raise ValueError(
-            f"reject_label={label!r} is one of the classes: a rejected query could not be told "
-            "from one of that class. Choose another label."
+            f"reject_label={label!r} is one of the classes: a rejected query could not be "
+            "distinguished from one of that class. Choose another label."
         )
-    return answer
+    return reject_label
 
 
 def check_reject_rate(reject_rate: float) -> float:
@@ -47,23 +47,25 @@ def leave_one_out_scores(
     shown: Representation,
     refine: Any,
 ) -> np.ndarray:
-    """Score examples by a classifier without them, as if there were as many as with them.
+    """Return leave-one-out scores of the support examples (by folds if a class has many).
+
+    Differences to the median score of inliers make scores with fewer examples comparable.
 
     Parameters
     ----------
     network : FittedNetwork
         Scores.
     items : Representation
-        What the classes are represented by.
+        Representation of the classes.
     shown : Representation
-        Encoded examples: of the classes of which there are all, some have leave-one-out scores.
+        Encoded examples. Only classes all of whose examples are stored have leave-one-out scores.
     refine : callable
-        Lets unlabelled examples take part in condensed items.
+        Refines condensed items by the unlabelled examples.
 
     Returns
     -------
     score : float64 ndarray of shape (n_scored_examples,)
-        Relative to the median score of inliers that held-out classes predict.
+        Difference to the median score of inliers, which is fitted on held-out classes.
     """
     count = items.class_count.astype(int)
     n_shown = np.bincount(shown.code, minlength=len(count))
@@ -77,6 +79,7 @@ def leave_one_out_scores(
         others = refine(network.condense(rest.join(shown.take(~left))))
         state, without = network.adapt(others), others.class_count
         best = network.predict_uncorrected(state, shown.embedding[left], len(count)).max(axis=1)
-        usual = network.inlier_quantile(without, 0.5)
-        scores.append(best - usual[shown.code[left]])
+        # The left-out example lowers the count of its class, which the median accounts for.
+        median = network.inlier_quantile(without, 0.5)
+        scores.append(best - median[shown.code[left]])
     return np.concatenate(scores)

@@ -1,4 +1,4 @@
-"""Support sets as users give them: checked, joined, compared."""
+"""Checks of the support sets that users pass, and the union of classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_support_pair(X_support: Any, y_support: Any) -> None:
 def check_support_labels(
     X: np.ndarray, y: Any, unlabelled: Any, *, needs_label: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the examples that have one, and which examples have none.
+    """Return the labels of the labelled examples, and a mask of the unlabelled ones.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ def check_support_labels(
     is_unlabelled = find_unlabelled(X, y, unlabelled)
     labels = y[~is_unlabelled]
     if all(isinstance(label, Number) for label in labels.tolist()):
-        labels = np.array(labels.tolist())  # numbers that stood beside a mark of another type
+        labels = np.array(labels.tolist())  # numeric labels, mixed with a mark of another type
     if len(labels):
         return check_labels(X[~is_unlabelled], labels), is_unlabelled
     if needs_label:
         raise ValueError(
-            f"y has no label but {unlabelled!r}, which marks examples without one. Give at least "
+            f"y has no label but {unlabelled!r}, which marks unlabelled examples. Give at least "
             "one labelled example of each class."
         )
     return labels, is_unlabelled
 
 
 def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
-    """Return which examples have the mark in place of a label, shape (n_samples,)."""
+    """Return a mask of the examples that have the mark as label, shape (n_samples,)."""
     if np.ndim(mark) or mark != mark:
         raise ValueError(f"unlabelled must be one label, and not NaN. Got {mark!r}.")
     if y.dtype.kind != "O" and label_kind(y) != label_kind(np.asarray([mark])):
@@ -74,7 +74,7 @@ def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
 
 
 def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:
-    """Say which examples are given under several labels: nothing can tell their classes apart."""
+    """Warn of equal examples with several labels: their classes cannot be distinguished."""
     seen: dict[int, int] = {}
     conflicts = []
     samples = (sample for block in blocks_of(X) for sample in block)
@@ -85,31 +85,31 @@ def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:
     if conflicts:
         first, row = conflicts[0]
         warn_user(
-            f"{len(conflicts)} examples of the support set are given under several labels: row "
+            f"{len(conflicts)} examples of the support set have several labels: row "
             f"{row} ({label_text(y[[row]])}) equals row {first} ({label_text(y[[first]])}). "
-            "Nothing tells these classes apart there. Correct the labels, or drop the rows."
+            "These classes cannot be distinguished there. Correct the labels, or drop the rows."
         )
 
 
 def join_classes(
-    old: Representation, old_classes: np.ndarray, new: Representation, new_classes: np.ndarray
+    base: Representation, base_classes: np.ndarray, new: Representation, new_classes: np.ndarray
 ) -> tuple[Representation, np.ndarray]:
     """Join two sets of items under the union of their classes.
 
     Labels of different kinds (numbers and strings) would silently become strings; they raise.
     """
-    kinds = {label_kind(classes) for classes in (old_classes, new_classes) if len(classes)}
+    kinds = {label_kind(classes) for classes in (base_classes, new_classes) if len(classes)}
     if len(kinds) > 1:
         raise ValueError(
-            f"The new labels ({label_text(new_classes)}) and the known ones "
-            f"({label_text(old_classes)}) are of different types. Use one type for both."
+            f"The new labels ({label_text(new_classes)}) and the present ones "
+            f"({label_text(base_classes)}) are of different types. Use one type for both."
         )
-    classes = np.unique(np.concatenate([old_classes, new_classes]))
-    recoded = (
+    classes = np.unique(np.concatenate([base_classes, new_classes]))
+    base, new = (
         items.recode(np.searchsorted(classes, labels), len(classes))
-        for items, labels in ((old, old_classes), (new, new_classes))
+        for items, labels in ((base, base_classes), (new, new_classes))
     )
-    return next(recoded).join(next(recoded)), classes
+    return base.join(new), classes
 
 
 def check_known(y: np.ndarray, classes: np.ndarray) -> None:

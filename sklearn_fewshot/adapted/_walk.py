@@ -11,14 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class Path(NamedTuple):
-    """The way from an estimator to what is at its end.
+    """The path from an estimator to the innermost one.
 
     Parameters
     ----------
     pipelines : tuple of Pipeline
-        The pipelines on the way, outermost first.
+        The pipelines on the path, outermost first.
     end : estimator
-        What holds no other: a learner, a classifier, ...
+        The innermost estimator: a learner, a classifier, ...
     """
 
     pipelines: tuple[Pipeline, ...]
@@ -26,7 +26,7 @@ class Path(NamedTuple):
 
     @property
     def transformers(self) -> list[Any]:
-        """What samples pass through before the end, in order."""
+        """The transformers before the end, in order."""
         return [pipeline[:-1] for pipeline in self.pipelines if len(pipeline) > 1]
 
     def transform(self, X: Any) -> Any:
@@ -41,11 +41,11 @@ class Path(NamedTuple):
         """Return the pipelines, their transformers frozen, with another end."""
         for pipeline in reversed(self.pipelines):
             name = pipeline.steps[-1][0]
-            end = type(pipeline)([*map(_frozen, pipeline.steps[:-1]), (name, end)])
+            end = type(pipeline)([*map(_freeze, pipeline.steps[:-1]), (name, end)])
         return end
 
 
-def _frozen(step: tuple[str, Any]) -> tuple[str, Any]:
+def _freeze(step: tuple[str, Any]) -> tuple[str, Any]:
     name, part = step
     return name, part if part is None or isinstance(part, str) else FrozenEstimator(part)
 
@@ -56,7 +56,7 @@ def walk(estimator: Any) -> Path:
     Parameters
     ----------
     estimator : estimator
-        Anything.
+        Any estimator.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def is_search(estimator: Any) -> bool:
     return not is_learner and hasattr(estimator, "refit") and hasattr(estimator, "estimator")
 
 
-def refuse_search(estimator: Any) -> None:
+def check_is_no_search(estimator: Any) -> None:
     """Raise if the estimator is a search without a best estimator."""
     if is_search(estimator):
         raise NotFittedError(

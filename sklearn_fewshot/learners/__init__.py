@@ -1,1 +1,1 @@
-"""What users construct: one method a file, in a folder for each family of the literature."""
+"""The learners: one method per file, in a folder for each family of methods."""

@@ -50,10 +50,10 @@ from ._parameters import SCHEDULES, LearnerParameters
 WITHOUT_EFFECT = {"checkpoint", "verbose"}
 
 TRAINING_MEMORY = (
-    "Lower meta_batch_size, n_way, n_shot or n_query (fewer samples a step), or predict_batch_size "
+    "Lower meta_batch_size, n_way, n_shot or n_query (smaller batches), or predict_batch_size "
     "(fewer embedded at once), or take a smaller backbone."
 )
-FEW_CLASSES = 100  # with fewer, held-out classes are missed in training: train again on all
+FEW_CLASSES = 100  # with fewer, held-out classes are a relevant loss: train again on all
 
 
 class KeptClassifier:
@@ -106,7 +106,7 @@ class BaseMetaLearner(
         }
 
     def _measures_start(self, backbone: torch.nn.Module) -> bool:
-        """Whether the head starts from the distances that the untrained backbone gives."""
+        """Whether the initial head is measured on the embedding of the untrained backbone."""
         return False
 
     def _backbone(self) -> Backbone:
@@ -118,7 +118,7 @@ class BaseMetaLearner(
         return EpisodicCrossEntropy()
 
     def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
-        """Return the config of the training with what this learner does otherwise."""
+        """Return the config of the training with the changes of this learner."""
         return config
 
     def _fitted_attributes(self, trained: Trained) -> dict[str, Any]:
@@ -142,9 +142,9 @@ class BaseMetaLearner(
         y: ArrayLike,
         groups: ArrayLike | None,
         class_groups: ArrayLike | None,
-        **described: Any,
+        **data_options: Any,
     ) -> Self:
-        """Check, train, and take over what came out; ``described`` is what some learners take."""
+        """Check, train, and set the fitted state; ``data_options`` are those of some learners."""
         self._validate_params()
         self._check_parameters()
         fresh = unfitted_copy(self)
@@ -153,7 +153,7 @@ class BaseMetaLearner(
         seed = draw_seed(self.random_state)
 
         def check(seed: int) -> TrainingData:
-            return fresh._check_data(X, y, groups, class_groups, seed, **described)
+            return fresh._check_data(X, y, groups, class_groups, seed, **data_options)
 
         with says_what_to_lower(TRAINING_MEMORY):
             data = check(seed)
@@ -171,11 +171,11 @@ class BaseMetaLearner(
         return self
 
     def _check_parameters(self) -> None:
-        """Raise if parameters do not go together."""
+        """Raise if parameters are incompatible."""
         if self.freeze_backbone and self.augment is not None:
             raise ValueError(
                 f"{type(self).__name__} has augment and freeze_backbone=True, which embeds every "
-                "sample once, as it is. Augment the samples before fit, or leave one of them out."
+                "sample once, unchanged. Augment the samples before fit, or leave one of them out."
             )
 
     def _check_data(
@@ -208,7 +208,7 @@ class BaseMetaLearner(
         return TrainingData(X, codes, classes, groups, validation)
 
     def _check_start(self, start: FittedNetwork | None) -> None:
-        """Raise if the data do not go with the network that ``warm_start`` continues from."""
+        """Raise if the data do not match the network that ``warm_start`` continues from."""
 
     def _config(self, data: TrainingData) -> TrainingConfig:
         """Return how to train, as a value."""
@@ -247,7 +247,7 @@ class BaseMetaLearner(
         return self._adjust(config, data)
 
     def _warn_of_limits(self, config: TrainingConfig, data: TrainingData) -> None:
-        """Say once what the data do not allow."""
+        """Warn once of the limits of the data."""
         name = type(self).__name__
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
@@ -300,7 +300,10 @@ class BaseMetaLearner(
     # ------------------------------------------------------------------ interrupted fits
 
     def _settings(self, start: FittedNetwork | None) -> str | None:
-        """Name what the result depends on beside the data; None if there is no checkpoint."""
+        """Return a fingerprint of all that the result depends on besides the data.
+
+        None if ``checkpoint`` is None.
+        """
         if self.checkpoint is None:
             return None
         params = self.get_params(deep=False)
@@ -317,7 +320,7 @@ class BaseMetaLearner(
         class_groups: ArrayLike | None,
         seed: int,
     ) -> AbstractContextManager[Checkpoint | None]:
-        """Take up what an interrupted fit of the same settings on the same data left behind."""
+        """Open the checkpoint of an interrupted fit of the same settings on the same data."""
         if self.checkpoint is None:
             return nullcontext()
         aligned = [None if given is None else np.asarray(given) for given in (groups, class_groups)]
@@ -380,7 +383,7 @@ class BaseMetaLearner(
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only the training process needs, and what is made again when used."""
+        """Leave out attributes that only the training process needs, and cached ones."""
         state = super().__getstate__().copy()
         for name in ("net_", "_kept_classifier", *DURING_FIT):
             state.pop(name, None)
@@ -397,6 +400,6 @@ class BaseMetaLearner(
 def _start_scale_if(
     measures_start: Callable[[torch.nn.Module], bool], module: Any, task: Task
 ) -> None:
-    """Measure the starting scale, if the untrained distances mean something."""
+    """Measure the initial scale, if the head starts from the distances of the backbone."""
     if isinstance(module, EmbeddingModule) and measures_start(module.backbone):
         start_scale(module, task)

@@ -16,22 +16,22 @@ VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
 COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "conv1d" for
-    series and "conv4" for pictures; "mlp", "resnet12", "conv4_maps", "koch" (for pictures of
-    105 x 105) and "identity" are there too. A module is copied, never trained in place. A class or
+    series and "conv4" for images; "mlp", "resnet12", "conv4_maps", "koch" (for images of
+    105 x 105) and "identity" are the others. A module is copied, never trained in place. A class or
     function is called with ``input_shape``, if it has such a parameter, and returns a module.
 n_way : int, (low, high) or "all", default=60
-    Classes in a training episode, cut to the classes there are; a pair is drawn from for each
-    episode. More ways make a better embedding.
+    Classes per training episode, at most the number of training classes; from a pair, each episode
+    samples its own. More ways make a better embedding.
 n_shot : int or (low, high), default=(1, 5)
-    Support examples of a class in a training episode. Any number can be used later.
+    Support examples per class in a training episode. Any number can be used later.
 n_query : int, default=5
-    Queries of a class in a training episode.
+    Queries per class in a training episode.
 meta_batch_size : int, default=1
-    Episodes in an optimisation step.
+    Episodes per optimisation step.
 episodes_per_epoch : int, default=50
     Episodes between two validations.
 max_epochs : int, default=30
-    Most epochs to train.
+    Maximum number of epochs.
 optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
     Optimizer.
 lr : float, default=1e-3
@@ -39,61 +39,62 @@ lr : float, default=1e-3
 weight_decay : float, default=0.0
     Weight decay of the optimizer.
 lr_schedule : {"cosine", "step", "constant"} or callable, default="cosine"
-    How the learning rate falls until ``max_epochs``: along a cosine to zero, by half at every
+    How the learning rate decays until ``max_epochs``: along a cosine to zero, by half at every
     tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
 validation_fraction : float, default=0.2
-    Share of the classes held out of training, to choose the best weights by; at least two
+    Share of the classes held out of training, on which the best weights are chosen; at least two
     classes. 0 trains on all classes and keeps the last weights.
 validation_classes : array-like of labels or None, default=None
-    The classes to hold out; wins over the fraction.
+    The classes to hold out; overrides ``validation_fraction``.
 patience : int or None, default=10
     Epochs without improvement on the held-out classes after which training stops.
 refit : bool or "auto", default="auto"
-    Whether to train once more on all classes, the held-out ones too, for as many epochs as scored
-    best. "auto" does so with fewer than 100 classes, where each one counts, unless
-    ``validation_classes`` are given.
+    Whether to train once more on all classes, including the held-out ones, for the best number of
+    epochs. "auto" does so with fewer than 100 classes, unless ``validation_classes`` are given.
 freeze_backbone : bool, default=False
-    Whether to embed all samples once with the backbone as it is and train a small residual
+    Whether to embed all samples once with the unchanged backbone and train a small residual
     network on top: for pretrained encoders.
 augment : "affine", callable or None, default=None
-    How each batch of training inputs is changed. "affine" distorts pictures by small random
+    Augmentation of each batch of training inputs. "affine" distorts images by small random
     rotations, shears, scalings and shifts. A callable maps a float32 tensor to one of the same
     shape.
 callbacks : list of skorch callbacks or None, default=None
-    Further callbacks of the training; they are copied. Those of scikit-learn, which follow ``fit``
-    from outside, are set by ``set_callbacks`` instead (scikit-learn 1.9 or newer).
+    Further callbacks of the training; they are copied. Callbacks of scikit-learn are set by
+    ``set_callbacks`` instead (scikit-learn 1.9 or newer).
 input_shape : tuple of int or None, default=None
     Shape of one sample, (channels, length) or (channels, height, width): rows of a
     two-dimensional X are reshaped to it.
 device : str or torch.device, default="auto"
     "auto" takes cuda if there is one, else the cpu.
 precision : {"auto", "float32", "bfloat16"}, default="auto"
-    Precision of the backbone in training; "auto" takes bfloat16 for pictures where the hardware
-    multiplies it natively. Predictions are float32 unless "bfloat16" is asked for.
+    Precision of the backbone in training; "auto" takes bfloat16 for images if the hardware
+    multiplies it natively. Predictions are float32 unless this is "bfloat16".
 calibrate : bool, default=True
-    Whether to let the held-out classes (all, if none were held out) say at the end how scores are
-    to be read: how sharp probabilities are, what classes of few examples lack beside classes of
-    many, and below which score a query is of no known class. False leaves all to the equations.
+    Whether to fit, after training, on held-out classes used as new ones (all classes if none were
+    held out): the temperature of the probabilities, the shot bias (systematic score deficit of
+    classes with few examples compared with classes with many), and the quantiles of inlier scores
+    below which a query is rejected as an outlier. With False, scores are those of the equations,
+    and no query can be rejected.
 compile : bool or {"reduce-overhead", "max-autotune"}, default=False
     Whether to compile the backbone with :func:`torch.compile`, or its mode. It needs a C++ compiler
-    and half a minute, and on a CPU pictures train slower with it than without.
+    and half a minute, and on a CPU images train slower with it than without.
 predict_batch_size : int, default=128
-    Samples embedded at once in prediction.
+    Samples per batch of the embedding in prediction.
 checkpoint : str, path or None, default=None
-    A folder for the state of unfinished training, which is made if need be. Its file is written
-    after each epoch and removed at the end of ``fit``. If ``fit`` is interrupted, by Ctrl-C, an
-    error or the end of the process, the next ``fit`` with the same parameters on the same data goes
-    on from there, and comes to the same weights as if nothing had happened. With
-    ``random_state=None``, it goes on with the seed that the interrupted one drew; an integer names
-    the fit for certain. Callbacks take up what they hold in attributes whose names end in an
-    underscore, as far as it is numbers, strings, tensors or collections of these; their other
-    attributes count as parameters. Callbacks of scikit-learn are told of the remaining epochs only.
-    Files of fits that are never taken up again stay until you delete them.
+    A folder for the state of unfinished training, created if missing. Its file is written after
+    each epoch and removed at the end of ``fit``. If ``fit`` is interrupted, by Ctrl-C, an error or
+    the end of the process, the next ``fit`` with the same parameters on the same data resumes from
+    there, and ends with the same weights as without the interruption. With ``random_state=None``,
+    it resumes with the seed that the interrupted one drew; an integer identifies the fit
+    unambiguously. Callbacks resume with those of their attributes whose names end in an underscore
+    and that are numbers, strings, tensors or collections of these; their other attributes count as
+    parameters. Callbacks of scikit-learn get the remaining epochs only. Files of fits that are
+    never resumed stay until you delete them.
 warm_start : bool, default=False
     Whether ``fit`` continues from the weights of the last ``fit``.
 random_state : int, RandomState instance or None, default=None
     Seed of class split, weights and episodes. Results repeat exactly on the same machine with the
-    same number of threads, except for ``fit`` calls that run at once in threads of one process.
+    same number of threads, except for concurrent ``fit`` calls in threads of one process.
 verbose : int, default=0
     1 shows a progress bar.
 net_params : dict or None, default=None
@@ -103,26 +104,26 @@ COMMON_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
     Base classes, sorted.
 n_features_in_ : int
-    Features (channels for series and pictures).
+    Features (channels for series and images).
 feature_names_in_ : ndarray of shape (n_features_in_,)
     Column names, if X had any.
 input_shape_ : tuple of int
     Shape of one sample.
 input_scale_ : float
-    Factor applied to inputs: 1/255 if ``fit`` got 8-bit pictures.
+    Factor applied to inputs: 1/255 if ``fit`` got 8-bit images.
 n_way_ : int or (low, high)
-    Classes in a training episode, cut to what there are.
+    Classes per training episode, at most the number of training classes.
 module_ : torch.nn.Module
     The trained network, in evaluation mode.
 net_ : skorch.NeuralNet
-    The skorch net, in the process that trained only: it is not pickled.
+    The skorch net, only in the process that trained: it is not pickled.
 history_ : list of dict
-    One row an epoch: loss, duration, validation loss and accuracy.
+    Per epoch: loss, duration, validation loss and accuracy.
 best_epoch_ : int
-    Epoch of the weights that were kept; 0 is the untrained network, the last epoch where no
-    classes were held out.
+    Epoch of the weights that were kept; 0 is the untrained network. The last epoch if no classes
+    were held out.
 representation_ : Representation
-    What the base classes are known by: embedded examples, or their means."""
+    Representation of the base classes: embedded examples, or their means."""
 
 
 L = TypeVar("L", bound=LearnerParameters)
@@ -139,7 +140,7 @@ def with_common_parameters(
 
 
 def with_common_parameters(learner: Any = None, /, **defaults: Any) -> Any:
-    """Complete a learner's signature, docstring and constraints by what the family shares.
+    """Complete a learner's signature, docstring and constraints by the shared parameters.
 
     The constructor of the learner lists its own parameters; the rest it takes as ``**common`` and
     passes on to the constructor of its base. For type checkers these are
@@ -201,7 +202,7 @@ def _complete(learner: type[L], defaults: Mapping[str, Any]) -> type[L]:
     }
     doc = learner.__doc__ or ""
     for name, text in (
-        ("{common_parameters}", with_defaults(_described(learner), parameters)),
+        ("{common_parameters}", with_defaults(_describe_common(learner), parameters)),
         ("{common_attributes}", COMMON_ATTRIBUTES),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
@@ -210,9 +211,9 @@ def _complete(learner: type[L], defaults: Mapping[str, Any]) -> type[L]:
 
 
 def _parameters_of(learner: type, defaults: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Return all that a constructor takes: its own, then those of the ones it passes others on to.
+    """Return all parameters of a constructor: its own, then those of the constructors it calls.
 
-    A parameter that several list has the default of the first, and the place of the last.
+    A parameter that several classes list has the default of the first, and the place of the last.
     """
     found: dict[str, Parameter] = {}
     for cls in learner.__mro__:
@@ -251,7 +252,7 @@ def _check_names(learner: type, names: Iterable[str]) -> None:
 def _constructor(
     learner: type[L], parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]
 ) -> Callable[..., None]:
-    """Return the constructor with the defaults of the class, and a signature that shows all."""
+    """Return the constructor with the defaults of the class, and the complete signature."""
     constructor = learner.__init__
 
     @wraps(constructor)
@@ -263,13 +264,13 @@ def _constructor(
     return __init__
 
 
-def _described(cls: type) -> str:
-    """Describe the common parameters, those in ``_parameter_docs`` in the words of the class."""
+def _describe_common(cls: type) -> str:
+    """Return the entries of the common parameters, those in ``_parameter_docs`` by the class."""
     doc = COMMON_PARAMETERS
     for name, text in getattr(cls, "_parameter_docs", {}).items():
         entry = re.compile(rf"^({name} : .*\n)(?: +.*\n)*", re.MULTILINE)
-        said = indent(text, "    ").replace("\\", r"\\")
-        doc = entry.sub(rf"\g<1>{said}\n", doc)
+        body = indent(text, "    ").replace("\\", r"\\")
+        doc = entry.sub(rf"\g<1>{body}\n", doc)
     return doc
 
 

@@ -18,9 +18,9 @@ FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untr
 
 
 class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
-    """Base of the learners that adapt to examples of new classes: what users call.
+    """Base of the learners that adapt to examples of new classes: the public methods.
 
-    What a learner defines is said in ``_base.BaseMetaLearner``, which trains.
+    The hooks that a learner defines are documented in ``_base.BaseMetaLearner``, which trains.
 
     See Also
     --------
@@ -66,8 +66,8 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         y : array-like of shape (n_samples,)
             Their labels.
         groups : array-like of shape (n_samples,) or None, default=None
-            Who drew, spoke or photographed a sample: the support and the queries of an episode
-            never share a group.
+            Source of each sample, such as the person who drew, spoke or photographed it: the
+            support and the queries of an episode never share a group.
         class_groups : array-like of shape (n_samples,) or None, default=None
             Alphabet, genus, ... of a sample's class: classes of one group stay on one side of the
             validation split.
@@ -75,7 +75,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         Returns
         -------
         self : object
-            Fitted learner. If ``fit`` raises, it is what it was before.
+            Fitted learner. If ``fit`` raises, it is unchanged.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         ArithmeticError
             If training diverges: the loss is not finite.
         MemoryError
-            If memory runs out; the message says what to lower.
+            If memory runs out; the message names the parameters to lower.
         OSError
             If the folder ``checkpoint`` cannot be written to.
         """
@@ -110,7 +110,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         y_support : array-like of shape (n_support,)
             Their labels. Examples of a base class add to it if ``include_base``.
         include_base : bool, default=False
-            Whether to keep the base classes beside the new ones.
+            Whether to keep the base classes together with the new ones.
         unlabelled : label or None, default=None
             The mark in ``y_support`` of examples without a label, such as -1: they refine the
             class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that
@@ -124,7 +124,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         Raises
         ------
         ValueError
-            If the arrays are malformed or do not fit what the learner was fitted on.
+            If the arrays are malformed or do not match the data of ``fit``.
 
         Warns
         -----
@@ -154,8 +154,8 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
             warn_user(
                 f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
-                f"deviations from what {type(self).__name__} was fitted on. If the learner stands "
-                "behind transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
+                f"deviations from the data that {type(self).__name__} was fitted on. For a learner "
+                "after transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
                 "or a FewShotPipeline: a raw support set does not pass through them."
             )
 
@@ -191,7 +191,8 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
             :meth:`~sklearn_fewshot.FewShotClassifier.predict`. On the base classes themselves,
             which ``fit`` has seen, fewer are rejected than stated.
         reject_rate : float, default=0.05
-            Share of the inliers, queries of the classes, that may be rejected.
+            False rejection rate: share of the inliers, queries of the classes, that may be
+            rejected.
 
         Returns
         -------
@@ -258,7 +259,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         X_support: ArrayLike | None = None,
         y_support: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Say how well any class explains each query, larger is more like the classes.
+        """Score each query as an inlier of any class, larger is more similar to the classes.
 
         Parameters
         ----------
@@ -289,7 +290,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
             Queries.
         y : array-like of shape (n_queries,)
-            True labels. Unknown ones count as errors, with a warning.
+            True labels. Labels that are not among the classes count as errors, with a warning.
         sample_weight : array-like of shape (n_queries,) or None, default=None
             Weights.
         X_support, y_support : array-like or None, default=None
@@ -302,7 +303,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         Raises
         ------
         ValueError
-            If no label of y is known: on new classes use
+            If no label of y is among the classes: on new classes use
             :class:`~sklearn_fewshot.model_selection.EpisodicScorer`.
         """
         return self._classifier(X_support, y_support).score(X, y, sample_weight)

@@ -1,4 +1,4 @@
-"""The parameters that all learners share: what they may be, and the constructor."""
+"""The parameters that all learners share: their constraints, and the constructor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..utils._typing import ArrayLike, Backbone, RandomState, Range
 
 
 def cosine_schedule(progress: float) -> float:
-    """Fall from 1 to 0 along half a cosine."""
+    """Decay from 1 to 0 along half a cosine."""
     return 0.5 * (1.0 + float(np.cos(np.pi * progress)))
 
 
@@ -35,7 +35,7 @@ SCHEDULES: dict[str, Callable[[float], float] | None] = {
 }
 
 
-# Of learners that compare by a distance.
+# Constraints of learners that compare by a distance.
 METRIC_CONSTRAINTS: dict[str, list[Any]] = {
     "metric": [StrOptions(set(METRICS)), callable],
     "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],

@@ -1,4 +1,4 @@
-"""Several estimators, and floors, on the same episodes."""
+"""Several estimators, and baselines, on the same episodes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from ..utils._html import html_table
 from ..utils._sklearn import validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
+from ._baselines import Baseline, find_baselines
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
-from ._floors import Floor, floors_beside
 from ._result import EpisodicResult, Interval, import_pandas, score_text, t_interval
 from ._split import Episodes, EpisodeSplit
 
@@ -28,7 +28,7 @@ class EpisodicComparison:
     Parameters
     ----------
     results : dict of str to EpisodicResult
-        Score of each estimator; the first is what the others are compared with.
+        Score of each estimator; the others are compared with the first.
 
     See Also
     --------
@@ -36,11 +36,11 @@ class EpisodicComparison:
 
     Notes
     -----
-    Estimators answer the same queries from the same examples, so what counts is the spread of the
-    differences, which is far smaller than that of the scores. Intervals are Student's over
-    episodes, each of 95 % by itself: of many comparisons, one in twenty without a true difference
-    shows one. They hold for these classes and these trained models; see
-    :func:`episodic_cross_validate` for others.
+    All estimators have the same support sets and queries, so the interval of a difference follows
+    from the standard deviation of the paired differences, which is far smaller than that of the
+    scores. Intervals are Student's over episodes, of 95 % each, without a correction for multiple
+    comparisons: one in twenty without a true difference shows one. They hold for these classes and
+    these trained models; see :func:`episodic_cross_validate` for others.
 
     Examples
     --------
@@ -78,13 +78,13 @@ class EpisodicComparison:
         Raises
         ------
         ValueError
-            If there is no estimator of that name, or the two met different episodes.
+            If there is no estimator of that name, or the two were scored on different episodes.
         """
         reference = self.reference if reference is None else reference
         one, other = self._result(name), self._result(reference)
         if not _same_episodes(one, other):
             raise ValueError(
-                f"Differences are paired over episodes, but {name!r} and {reference!r} met "
+                f"Differences are paired over episodes, but {name!r} and {reference!r} have "
                 "different ones. Score both with the same episodes= or random_state."
             )
         return t_interval(one.scores - other.scores, "episodes, paired")
@@ -96,7 +96,7 @@ class EpisodicComparison:
 
     @property
     def verdict(self) -> str:
-        """What the differences say, a sentence for each."""
+        """Significance of the differences, one sentence each."""
         scoring = self.results[self.reference].scoring
         sentences = []
         for name in list(self.results)[1:]:
@@ -111,7 +111,7 @@ class EpisodicComparison:
         return "\n".join(sentences)
 
     def to_frame(self) -> Any:
-        """Return a data frame with one row an estimator.
+        """Return a data frame with one row per estimator.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class EpisodicComparison:
 
 
 def _same_episodes(one: EpisodicResult, other: EpisodicResult) -> bool:
-    """Tell whether results are of the same episodes, as far as they know."""
+    """Whether results are of the same episodes; results without episodes count as the same."""
     if len(one.scores) != len(other.scores):
         return False
     if one.answers is None or other.answers is None:
@@ -196,7 +196,7 @@ def compare_on_episodes(
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicComparison:
-    """Score several estimators, and floors, on the same few-shot episodes.
+    """Score several estimators, and baselines, on the same few-shot episodes.
 
     Parameters
     ----------
@@ -207,18 +207,18 @@ def compare_on_episodes(
     y : array-like of shape (n_samples,)
         Their labels.
     floors : bool, default=False
-        Whether to score floors as well, what a learner has to beat: nearest centroid, 1-nearest
+        Whether to score baselines as well, which a learner has to beat: nearest centroid, 1-nearest
         neighbour, logistic regression and (from two shots on) shrinkage LDA of the support set,
-        raw, and behind the transformers of each pipeline. With ``base`` also nearest centroid
-        behind the shrinkage LDA of the base classes.
+        raw, and after the transformers of each pipeline. With ``base`` also nearest centroid
+        after the shrinkage LDA of the base classes.
     base : (X_base, y_base) or None, default=None
-        What the learners were trained on, for the floor that uses the base classes.
+        Training data of the learners, for the baseline that uses the base classes.
     n_way : int, (low, high) or "all", default=5
-        Classes in an episode.
+        Classes per episode.
     n_shot : int or (low, high), default=1
-        Support examples of each class.
+        Support examples per class.
     n_query : int, default=15
-        Queries of each class.
+        Queries per class.
     n_episodes : int, default=600
         Number of episodes.
     scoring : str or callable, default="accuracy"
@@ -232,7 +232,7 @@ def compare_on_episodes(
     n_jobs : int or None, default=None
         Processes to divide the episodes between.
     verbose : bool, default=False
-        Whether to show how far the evaluation is.
+        Whether to show the progress of the evaluation.
 
     Returns
     -------
@@ -256,8 +256,8 @@ def compare_on_episodes(
     >>> from sklearn_fewshot import ProtoNetClassifier
     >>> from sklearn_fewshot.model_selection import compare_on_episodes
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 6, y >= 6
-    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 6, y >= 6
+    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[base], y[base])
     >>> comparison = compare_on_episodes(
     ...     {"proto": learner}, X[new], y[new], floors=True, n_way="all", n_episodes=50
     ... )
@@ -271,7 +271,7 @@ def compare_on_episodes(
             f"{owner} takes a dict of names and estimators, at least one. Got {estimators!r}."
         )
     if base is not None and not floors:
-        raise ValueError(f"The 'base' parameter of {owner} is for floors. Pass floors=True.")
+        raise ValueError(f"The 'base' parameter of {owner} is for baselines. Pass floors=True.")
     if base is not None and not (isinstance(base, tuple | list) and len(base) == 2):
         raise ValueError(f"The 'base' parameter of {owner} must be (X_base, y_base). Got {base!r}.")
     for name, estimator in estimators.items():
@@ -288,13 +288,15 @@ def compare_on_episodes(
     entrants = dict(estimators)
     if floors:
         fewest = int((drawn.plan.support >= 0).sum(axis=2)[drawn.plan.classes >= 0].min())
-        beside = floors_beside(estimators, drawn.X, fewest, base)
-        if taken := sorted(entrants.keys() & beside.keys()):
-            raise ValueError(f"{owner} has floors of the names {taken}. Rename these estimators.")
-        entrants |= beside
+        baselines = find_baselines(estimators, drawn.X, fewest, base)
+        if equal := sorted(entrants.keys() & baselines.keys()):
+            raise ValueError(
+                f"{owner} has baselines of the names {equal}. Rename these estimators."
+            )
+        entrants |= baselines
     results = {}
     for name, estimator in entrants.items():
-        preprocess, estimator = estimator if isinstance(estimator, Floor) else (None, estimator)
+        preprocess, estimator = estimator if isinstance(estimator, Baseline) else (None, estimator)
         (scored,) = evaluate(
             estimator,
             drawn,

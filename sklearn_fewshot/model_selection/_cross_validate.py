@@ -35,7 +35,7 @@ MOST_SEED = 2**31 - 1
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EpisodicCrossValidation:
-    """Few-shot scores of an estimator that was trained anew on each class split, with each seed.
+    """Few-shot scores of an estimator that was trained on each class split, with each seed.
 
     ``str(cross_validation)`` is the line to report; its interval is over class splits.
 
@@ -46,7 +46,7 @@ class EpisodicCrossValidation:
     test_classes : list of ndarray
         Labels that each split tests on.
     estimators : list of list of estimators or None, default=None
-        The fitted estimators, if they were asked for.
+        The fitted estimators, if requested.
 
     See Also
     --------
@@ -91,8 +91,8 @@ class EpisodicCrossValidation:
         Parameters
         ----------
         unit : {"splits", "seeds"}, default="splits"
-            "splits": what other classes would have given. "seeds": what other trainings on the
-            same splits would have given.
+            "splits": an interval for other classes. "seeds": an interval for other trainings on
+            the same splits.
         method : {"t", "bootstrap"}, default="t"
             Student's t over the means of each split (or seed), or the percentiles of their
             resampled means.
@@ -106,7 +106,7 @@ class EpisodicCrossValidation:
         Raises
         ------
         ValueError
-            If an argument is none of these.
+            If an argument has another value.
         """
         if unit not in ("splits", "seeds") or method not in ("t", "bootstrap"):
             raise ValueError(
@@ -212,14 +212,14 @@ def episodic_cross_validate(
 ) -> Any:
     """Train on some classes and score on the others, for several class splits and seeds.
 
-    The honest answer to "how good will it be on new classes": it varies the classes and the
-    training, not only the episodes.
+    An estimate of the accuracy on new classes whose interval is valid for other classes and other
+    trainings, not only for other episodes.
 
     Parameters
     ----------
     estimator : learner, pipeline or search that ends in one, any classifier, or dict of these
         Cloned and fitted for each split and seed. A classifier without meta-training is fitted on
-        the support sets only. With a dict each of them meets the same splits, seeds and episodes.
+        the support sets only. With a dict all of them have the same splits, seeds and episodes.
     X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
         Samples.
     y : array-like of shape (n_samples,)
@@ -229,18 +229,18 @@ def episodic_cross_validate(
     n_seeds : int, default=1
         Trainings for each split.
     n_way : int, (low, high) or "all", default=5
-        Classes in an episode.
+        Classes per episode.
     n_shot : int or (low, high), default=1
-        Support examples of each class.
+        Support examples per class.
     n_query : int, default=15
-        Queries of each class.
+        Queries per class.
     n_episodes : int, default=600
         Number of episodes for each split.
     scoring : str or callable, default="accuracy"
         Score of an episode, as in :func:`episodic_score`.
     groups : array-like of shape (n_samples,) or None, default=None
-        Who drew, spoke or photographed: support and queries never share one, in training and in
-        scoring.
+        Source of each sample, such as the person who drew, spoke or photographed it: support and
+        queries never share one, in training and in scoring.
     class_groups : array-like of shape (n_samples,) or None, default=None
         Alphabet, genus, ...: classes of one group stay on one side of every split.
     random_state : int, default=0
@@ -248,7 +248,7 @@ def episodic_cross_validate(
     return_estimator : bool, default=False
         Whether to keep the fitted estimators.
     n_jobs : int or None, default=None
-        Splits that are worked on at the same time.
+        Splits that are processed at the same time.
     verbose : bool, default=False
         Whether to show how many trainings are done.
 
@@ -358,7 +358,7 @@ def _train_and_score(
     given = {
         name: _safe_indexing(values, train) for name, values in given.items() if values is not None
     }
-    fitted = _seeded(clone(estimator), seed)
+    fitted = _set_seed(clone(estimator), seed)
     if _is_meta_trained(fitted):
         fitted.fit(_safe_indexing(X, train), y[train], **_fit_params(fitted, given))
     score = episodic_score(
@@ -381,7 +381,7 @@ def _is_meta_trained(estimator: Estimator) -> bool:
 
 
 def _is_search(estimator: Estimator) -> bool:
-    """Whether an estimator has another whose parameters it chooses; learners may be like it."""
+    """Whether an estimator is a search; learners may have its attributes as well."""
     looks_like_one = hasattr(estimator, "refit") and hasattr(estimator, "estimator")
     return looks_like_one and not hasattr(estimator, "adapt")
 
@@ -389,7 +389,7 @@ def _is_search(estimator: Estimator) -> bool:
 def _fit_params(estimator: Estimator, given: dict[str, Any]) -> dict[str, Any]:
     """Name parameters of ``fit`` as a pipeline passes them to its last step.
 
-    Under metadata routing they keep their names, and go to whoever requests them.
+    Under metadata routing they keep their names, and go to the objects that request them.
     """
     if get_config()["enable_metadata_routing"]:
         return given
@@ -401,7 +401,7 @@ def _fit_params(estimator: Estimator, given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _seeded(estimator: Estimator, seed: int) -> Any:
+def _set_seed(estimator: Estimator, seed: int) -> Any:
     """Set every ``random_state`` of an estimator and its parts."""
     names = [
         name

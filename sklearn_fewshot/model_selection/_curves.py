@@ -29,9 +29,9 @@ def class_learning_curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score an estimator that is trained on more and more classes, on the same new ones.
 
-    Says whether it pays to collect more classes to meta-train on. In
+    Shows whether more classes to meta-train on would improve the score. In
     :func:`~sklearn.model_selection.learning_curve` the sizes count rows, which are cut off at the
-    end: the classes of the first rows are all that small sizes see, and the last of them in part.
+    end: small sizes contain the classes of the first rows only, and the last of them in part.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def class_learning_curve(
     y : array-like of shape (n_samples,)
         Their labels.
     train_sizes : array-like of int
-        Numbers of classes to train on; of groups of classes where the splits are of groups.
+        Numbers of classes to train on; of groups of classes if the splits are of groups.
     cv : ClassShuffleSplit or None, default=None
         Which classes are tested, and how often, with an integer seed. Its ``train_size`` is
         replaced. None: five splits with a fifth of the classes on the test side.
@@ -53,7 +53,7 @@ def class_learning_curve(
     params : dict or None, default=None
         As in :func:`~sklearn.model_selection.cross_val_score`: passed to ``fit``, or routed.
     n_jobs : int or None, default=None
-        Splits that are worked on at the same time.
+        Splits that are processed at the same time.
 
     Returns
     -------
@@ -74,9 +74,9 @@ def class_learning_curve(
 
     Notes
     -----
-    Within a split all sizes meet the same test classes, and more classes contain the fewer ones:
-    compare sizes by the differences within splits. There are no training scores, since episodes of
-    classes that were trained on say little about new ones.
+    Within a split all sizes have the same test classes, and larger sets of classes contain the
+    smaller ones: compare sizes by the differences within splits. There are no training scores,
+    since episodes of training classes are no estimate for new ones.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def _check_splitter(cv: Estimator) -> ClassShuffleSplit:
     if not isinstance(cv, ClassShuffleSplit) or not isinstance(cv.random_state, Integral):
         raise ValueError(
             "The 'cv' parameter of class_learning_curve must be a ClassShuffleSplit with an "
-            "integer random_state, so that all sizes meet the same test classes. Got "
+            "integer random_state, so that all sizes have the same test classes. Got "
             f"{cv!r}."
         )
     return cv
@@ -140,5 +140,5 @@ def _with_train_size(cv: ClassShuffleSplit, size: int) -> ClassShuffleSplit:
     sized = copy.copy(cv)
     sized.train_size = size
     if sized.test_size is None:
-        sized.test_size = 0.2  # else it would be whatever the training side leaves
+        sized.test_size = 0.2  # else it would be the complement of the training side
     return sized

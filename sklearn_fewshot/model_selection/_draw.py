@@ -1,4 +1,4 @@
-"""Data with the episodes that are drawn from it, before anybody is scored on them."""
+"""Data with the episodes that are drawn from it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from ._split import EpisodeSplit, FrozenEpisodes
 
 
 class Scored(NamedTuple):
-    """What an estimator did on the episodes of a plan.
+    """Scores and predictions of an estimator on the episodes of a plan.
 
     Parameters
     ----------
     scores : ndarray of shape (n_episodes,)
         Score of each episode.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
-        Code of the predicted class of each query, -1 for padding and for labels of no class.
+        Code of the predicted class of each query, -1 for padding and for labels that
+        are no class.
     """
 
     scores: np.ndarray
@@ -44,7 +45,7 @@ class Drawn(NamedTuple):
     plan : EpisodePlan
         The episodes.
     episodes : EpisodeSplit or FrozenEpisodes
-        What drew them.
+        Their parameters.
     """
 
     X: Any
@@ -54,7 +55,7 @@ class Drawn(NamedTuple):
     episodes: Any
 
     def result(self, scored: Scored, scoring: Any) -> EpisodicResult:
-        """Return what an estimator did as a result."""
+        """Return scores and predictions with the parameters of the episodes."""
         n_way = self.plan.classes.shape[1] if self.episodes.n_way == "all" else self.episodes.n_way
         answers = Answers(self.classes, self.plan, scored.predicted)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
@@ -69,11 +70,11 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
     Parameters
     ----------
     episodes : EpisodeSplit or FrozenEpisodes
-        What to draw.
+        Parameters of the episodes.
     X, y, groups : array-like
         As in :func:`episodic_score`.
     owner : str
-        Who asks, for error messages.
+        Name of the caller, for error messages.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
     Raises
     ------
     TypeError
-        If ``episodes`` is something else.
+        If ``episodes`` is of another type.
     """
     if not isinstance(episodes, EpisodeSplit | FrozenEpisodes):
         raise TypeError(
@@ -96,7 +97,7 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
     if n_copies:
         warn_user(
             f"{n_copies} of {n_queries} queries have an equal row in the support set of their "
-            "episode, which answers them. Keep equal rows on one side: "
+            "episode, so they test nothing. Keep equal rows on one side: "
             "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
         )
     return Drawn(X, classes, codes, plan, episodes)

@@ -1,4 +1,4 @@
-"""Equal rows: who they are, and how to keep them on one side."""
+"""Equal rows: how to find them, and groups that keep them on one side of a split."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ..utils._validation import check_aligned
 def duplicate_groups(X: ArrayLike, groups: ArrayLike | None = None) -> np.ndarray:
     """Return groups of equal rows, to keep them on one side of every episode or split.
 
-    A query with an equal row in the support set is no test. Pass what this returns as ``groups``.
+    A query with an equal row in the support set tests nothing. Pass the result as ``groups``.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, ...)
         Samples.
     groups : array-like of shape (n_samples,) or None, default=None
-        Groups that stay together as well: those that share equal rows become one.
+        Further groups to keep on one side: those that share equal rows become one.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def duplicate_groups(X: ArrayLike, groups: ArrayLike | None = None) -> np.ndarra
 
     See Also
     --------
-    episodic_score : Takes groups, and warns where queries have equal rows in their support set.
+    episodic_score : Takes groups, and warns if queries have equal rows in their support set.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
     X : array-like of shape (n_samples, ...)
         Samples.
     rows : int ndarray of shape (n_rows,)
-        The rows to look at.
+        The rows to number.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def row_ids(X: Any, rows: np.ndarray) -> np.ndarray:
         block = some_rows(X, rows[part])
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         if block.dtype.kind == "f":
-            block = block + 0.0  # there are two zeros
+            block = block + 0.0  # -0.0 equals 0.0 but has other bytes
         as_bytes = _objects_to_bytes if block.dtype == object else _to_bytes
         digests += [blake2b(as_bytes(row), digest_size=16).digest() for row in block]
     return np.unique(np.array(digests, dtype="V16"), return_inverse=True)[1].reshape(-1)

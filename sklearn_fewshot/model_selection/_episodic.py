@@ -83,28 +83,28 @@ def episodic_score(
 ) -> EpisodicResult | list[EpisodicResult]:
     """Score an estimator on few-shot episodes drawn from the classes of y.
 
-    Each episode takes some classes, hands a few examples of each to the estimator and scores its
-    predictions on others. A learner's score is honest on classes that it was not trained on.
+    Each episode samples some classes, passes a few examples of each to the estimator and scores its
+    predictions on others. A learner's score is unbiased only on classes that it was not trained on.
 
     Parameters
     ----------
     estimator : fitted learner, or any classifier
         A learner, an adapted :class:`~sklearn_fewshot.FewShotClassifier`, or a fitted pipeline or
-        search that ends in one is adapted to every support set, behind its fitted transformers;
-        each row is transformed and embedded once. Any other classifier (nearest centroid, say) is
-        cloned and fitted on every support set, all its steps included: scalers belong into
+        search that ends in one is adapted to every support set, after its fitted transformers;
+        each row is transformed and embedded once. Any other classifier (such as nearest centroid)
+        is cloned and fitted on every support set, all its steps included: scalers belong into
         ``preprocess``.
     X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
         Samples.
     y : array-like of shape (n_samples,)
         Their labels.
     n_way : int, (low, high) or "all", default=5
-        Classes in an episode; a pair is drawn from for each episode. The more, the harder: "all"
-        is what a user with that many classes will see.
+        Classes per episode; from a pair, each episode samples its own. The more, the harder: "all"
+        is the task of a user with that many classes.
     n_shot : int or (low, high), default=1
-        Support examples of each class.
+        Support examples per class.
     n_query : int, default=15
-        Queries of each class.
+        Queries per class.
     n_episodes : int, default=600
         Number of episodes.
     scoring : str or callable, default="accuracy"
@@ -112,29 +112,29 @@ def episodic_score(
         queries of an episode; for learners these are embedded already, and so is the estimator
         (a :class:`~sklearn_fewshot.FewShotClassifier`).
     groups : array-like of shape (n_samples,) or None, default=None
-        Who drew, spoke or photographed a sample: support and queries of an episode never share
-        one.
+        Source of each sample, such as the person who drew, spoke or photographed it: support and
+        queries of an episode never share one.
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes: equal integers give equal episodes, whatever the estimator.
     preprocess : fitted transformer or None, default=None
-        Transforms X first. ``preprocess=pipe[:-1]`` puts a floor behind a learner's transformers,
-        ``preprocess=learner`` behind its embedding.
+        Transforms X first. ``preprocess=pipe[:-1]`` scores a baseline after a learner's
+        transformers, ``preprocess=learner`` on its embedding.
     query_alpha : float or None, default=None
-        Concentration of a Dirichlet distribution that each episode draws the shares of its classes
-        among the queries from (2 in Veilleux et al., 2021; the smaller, the less balanced);
-        ``n_query`` stays their mean. None: equally many of each class.
+        Concentration of the Dirichlet distribution of the class shares among the queries of an
+        episode (2 in Veilleux et al., 2021; the smaller, the less balanced); ``n_query`` is still
+        the mean per class. None: equally many per class.
     episodes : FrozenEpisodes, EpisodeSplit, list of these or None, default=None
         Episodes in place of those that the parameters above describe. With a list, rows are
         embedded once for all.
     n_jobs : int or None, default=None
         Processes to divide the episodes between, as in joblib; scores do not depend on it.
     verbose : bool, default=False
-        Whether to show how far the evaluation is.
+        Whether to show the progress of the evaluation.
 
     Returns
     -------
     result : EpisodicResult, or list of these
-        Scores of the episodes, their mean and its intervals, and what was answered. A list for a
+        Scores of the episodes, their mean and its intervals, and the predictions. A list for a
         list of episodes.
 
     Raises
@@ -142,7 +142,7 @@ def episodic_score(
     ValueError
         If an array or a parameter is malformed, or a class is too small for the episodes.
     NotFittedError
-        If a learner, or what it stands behind, is not fitted.
+        If a learner, or a transformer before it, is not fitted.
     TypeError
         If the estimator is not a classifier.
 
@@ -154,8 +154,8 @@ def episodic_score(
 
     See Also
     --------
-    compare_on_episodes : Several estimators and floors on the same episodes.
-    shot_curve : Several numbers of examples a class in one pass.
+    compare_on_episodes : Several estimators and baselines on the same episodes.
+    shot_curve : Several numbers of examples per class in one pass.
     episodic_cross_validate : Trains and scores on several class splits.
     EpisodicScorer : The same as a scorer, for cross-validation and searches.
     EpisodeSplit : The same episodes as splits.
@@ -168,7 +168,7 @@ def episodic_score(
 
     Examples
     --------
-    Five features that tell the classes apart, and fifteen that are louder and tell nothing:
+    Five informative features, and fifteen uninformative ones of larger scale:
 
     >>> import numpy as np
     >>> from sklearn.datasets import make_blobs
@@ -177,10 +177,10 @@ def episodic_score(
     >>> from sklearn_fewshot.model_selection import episodic_score
     >>> X, y = make_blobs(900, n_features=5, centers=30, random_state=0)
     >>> X = np.hstack([X, np.random.default_rng(0).normal(scale=10, size=(900, 15))])
-    >>> old, new = y < 20, y >= 20
+    >>> base, new = y < 20, y >= 20
     >>> print(episodic_score(NearestCentroid(), X[new], y[new]))
     27.54 ± 0.39 % (5-way 1-shot, 15 queries, 600 episodes, interval over episodes)
-    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[old], y[old])
+    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[base], y[base])
     >>> bool(episodic_score(learner, X[new], y[new]).mean > 0.95)
     True
     """
@@ -239,17 +239,17 @@ class EpisodicScorer(BaseEstimator):
     Parameters
     ----------
     n_way : int, (low, high) or "all", default=5
-        Classes in an episode; a pair is drawn from for each episode.
+        Classes per episode; from a pair, each episode samples its own.
     n_shot : int or (low, high), default=1
-        Support examples of each class.
+        Support examples per class.
     n_query : int, default=15
-        Queries of each class.
+        Queries per class.
     n_episodes : int, default=600
         Number of episodes.
     scoring : str or callable, default="accuracy"
         Score of an episode, as in :func:`episodic_score`.
     random_state : int, default=0
-        Seed of the episodes. Only integers: all candidates of a search meet the same episodes.
+        Seed of the episodes. Only integers: all candidates of a search have the same episodes.
     query_alpha : float or None, default=None
         How unbalanced the queries are, as in :func:`episodic_score`.
 
@@ -260,7 +260,7 @@ class EpisodicScorer(BaseEstimator):
 
     Notes
     -----
-    Groups (who drew, spoke or photographed a sample) reach the scorer by metadata routing:
+    Groups (sources of samples) reach the scorer by metadata routing:
     ``EpisodicScorer().set_score_request(groups=True)``.
 
     Examples
@@ -276,7 +276,7 @@ class EpisodicScorer(BaseEstimator):
     array([ True,  True])
     """
 
-    # The signature of `score` tells scikit-learn what may be routed here: groups alone.
+    # scikit-learn reads routable metadata off the signature of `score`: here only groups.
     __metadata_request__score = {"estimator": UNUSED}
 
     _parameter_constraints: dict[str, list[Any]] = {

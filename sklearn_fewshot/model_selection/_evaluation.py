@@ -1,4 +1,4 @@
-"""How estimators are scored on planned episodes: rows embedded once, many episodes at a time."""
+"""Scoring of estimators on planned episodes: rows embedded once, many episodes at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..adapted import FewShotClassifier, is_search, refuse_search, walk
+from ..adapted import FewShotClassifier, check_is_no_search, is_search, walk
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._blocks import blocks
@@ -26,11 +26,11 @@ from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
 from ._split import episode_rows
 
-MAX_ROWS = 4096  # encoded at once: transformers may make them wider than they were
+MAX_ROWS = 4096  # per block of the encoding: transformers may return more columns than they get
 VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
-FITS_AT_A_TIME = 25  # episodes of an ordinary classifier in one piece of work
-ROUNDS = 20  # of parallel work, after each of which progress is told
-# Of scikit-learn, where few samples have many classes, which is what episodes are about.
+FITS_AT_A_TIME = 25  # episodes per unit of work of an ordinary classifier
+ROUNDS = 20  # of parallel work, after each of which progress is shown
+# A warning of scikit-learn on few samples with many classes, as episodes are by design.
 MANY_CLASSES = "The number of unique classes is greater than 50%"
 
 
@@ -82,7 +82,7 @@ def evaluate(
     with _each_warning_once():
         every = [piece.plan for part in pieces for piece in part]
         done = iter(list(_work_on(worker, every, n_jobs, verbose)))
-    return [_together(plan, part, done) for plan, part in zip(plans, pieces, strict=True)]
+    return [_combine(plan, part, done) for plan, part in zip(plans, pieces, strict=True)]
 
 
 def check_can_be_scored(estimator: Any, owner: str) -> None:
@@ -93,7 +93,7 @@ def check_can_be_scored(estimator: Any, owner: str) -> None:
 
 
 class _Piece(NamedTuple):
-    """Some queries of some episodes: what is worked on at once."""
+    """Some queries of some episodes: the unit of work."""
 
     episodes: slice
     queries: slice
@@ -110,7 +110,7 @@ class _Worker:
         self.scoring = scoring
 
     def pieces(self, plan: EpisodePlan) -> list[_Piece]:
-        """Cut a plan to what is worked on at once."""
+        """Cut a plan into units of work."""
         every, step = slice(None), FITS_AT_A_TIME
         parts = [slice(start, start + step) for start in range(0, plan.n_episodes, step)]
         return [_Piece(part, every, plan.take(part)) for part in parts]
@@ -202,14 +202,14 @@ def _score_each(
     classes : ndarray of shape (n_classes,)
         Sorted labels.
     scorer : callable or None
-        Called with classifier, queries and labels; None leaves the scores at accuracies of none.
+        Called with classifier, queries and labels; None leaves the scores at 0.
     fit : callable
         From samples and labels to a fitted classifier.
 
     Returns
     -------
     scores : ndarray of shape (n_episodes,)
-        What the scorer returns.
+        Values of the scorer.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
         Codes of the predicted classes.
     """
@@ -218,29 +218,29 @@ def _score_each(
     for episode, (support, query) in enumerate(episode_rows(plan)):
         fitted = fit(_safe_indexing(X, support), y[support])
         queries = _safe_indexing(X, query)
-        answers = codes_of(classes, fitted.predict(queries))
-        predicted[episode][plan.query[episode] >= 0] = answers
+        predictions = codes_of(classes, fitted.predict(queries))
+        predicted[episode][plan.query[episode] >= 0] = predictions
         if scorer is not None:
             scores[episode] = _call(scorer, fitted, queries, y[query])
     return scores, predicted
 
 
 def _call(scorer: Any, classifier: Any, X: Any, y: np.ndarray) -> float:
-    """Call a scorer; say so if what it cannot do without is a query of each class."""
+    """Call a scorer; explain its error if not every class has queries."""
     try:
         return scorer(classifier, X, y)
     except ValueError as error:
-        n_asked = len(np.unique(y))
-        if n_asked >= len(getattr(classifier, "classes_", ())):
+        n_present = len(np.unique(y))
+        if n_present >= len(getattr(classifier, "classes_", ())):
             raise
         raise ValueError(
-            f"{error} Only {n_asked} of the {len(classifier.classes_)} classes of this episode "
+            f"{error} Only {n_present} of the {len(classifier.classes_)} classes of this episode "
             "have queries: raise query_alpha or n_query, or score by accuracy."
         ) from error
 
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the places of labels among sorted classes, -1 for labels that are not there."""
+    """Return the codes of labels among sorted classes, -1 for labels that are not there."""
     places = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     return np.where(classes[places] == labels, places, -1)
 
@@ -252,7 +252,7 @@ def _is_accuracy(scoring: Any) -> bool:
 def _work_on(
     worker: _Worker, plans: list[EpisodePlan], n_jobs: int | None, verbose: bool
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-    """Iterate over the worker's results for each plan, in order, from processes if asked for."""
+    """Iterate over the worker's results for each plan, in order, in parallel by ``n_jobs``."""
     n_workers = effective_n_jobs(n_jobs)
     with progress(_n_queries(plans), "query", verbose) as add:
         if n_workers == 1 or len(plans) == 1:
@@ -286,13 +286,13 @@ def _in_runs(plans: list[EpisodePlan], n_runs: int) -> list[list[EpisodePlan]]:
     return [plans[start : start + step] for start in range(0, len(plans), step)]
 
 
-def _together(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> Scored:
-    """Put the results of a plan's pieces together."""
+def _combine(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> Scored:
+    """Combine the results of a plan's pieces."""
     predicted = np.empty(plan.query.shape, dtype=np.int32)
     scores: np.ndarray | None = None
     for piece in pieces:
-        some, answers = next(done)
-        predicted[piece.episodes, :, piece.queries] = answers
+        some, predictions = next(done)
+        predicted[piece.episodes, :, piece.queries] = predictions
         if some is not None:
             scores = np.empty(plan.n_episodes) if scores is None else scores
             scores[piece.episodes] = some
@@ -304,19 +304,19 @@ def _together(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> S
 
 
 class FewShotEnd(NamedTuple):
-    """A classifier with a network, and the fitted transformers that it stands behind."""
+    """A classifier with a network, and the fitted transformers before it."""
 
     before: list[Any]
     classifier: FewShotClassifier
 
 
 def few_shot_end(estimator: Any) -> FewShotEnd | None:
-    """Return what rows can be embedded by once for all, None for other estimators."""
+    """Return the transformers and network that embed rows once, None for other estimators."""
     path = walk(estimator)
     end = path.end
     if is_search(end):
         if few_shot_end(end.estimator) is not None:  # it would meta-train on every support set
-            refuse_search(end)
+            check_is_no_search(end)
         return None
     if isinstance(end, FewShotClassifier):
         if path.pipelines and not end.__sklearn_is_fitted__():
@@ -330,8 +330,8 @@ def few_shot_end(estimator: Any) -> FewShotEnd | None:
 def _warn_if_trained_on(classes: np.ndarray, trained: list[Any]) -> None:
     """Warn of learners and transformers that have seen some of the classes, going by the labels."""
     for estimator in trained:
-        known = set(np.asarray(getattr(estimator, "classes_", ())).tolist())
-        seen = [label for label in classes.tolist() if label in known]
+        base_classes = set(np.asarray(getattr(estimator, "classes_", ())).tolist())
+        seen = [label for label in classes.tolist() if label in base_classes]
         if seen:
             warn_user(
                 f"{type(estimator).__name__} was trained on {len(seen)} of the {len(classes)} "
@@ -376,11 +376,11 @@ def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np
 
 @contextmanager
 def _each_warning_once() -> Iterator[None]:
-    """Hold warnings back; then issue one of each line of code, under the filters of outside."""
+    """Collect warnings; then issue one per line of code, under the filters of the caller."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    told = [w for w in caught if not str(w.message).startswith(MANY_CLASSES)]
-    firsts = {(w.category, w.filename, w.lineno): w for w in reversed(told)}
+    kept = [w for w in caught if not str(w.message).startswith(MANY_CLASSES)]
+    firsts = {(w.category, w.filename, w.lineno): w for w in reversed(kept)}
     for place, warning in firsts.items():
         warnings.warn_explicit(warning.message, *place)

@@ -1,4 +1,4 @@
-"""Base and new classes in one decision: how well both are recognised, and what balances them."""
+"""Accuracies of base and new classes together: generalised zero-shot classification."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GeneralizedAccuracy(NamedTuple):
 def generalized_accuracy(y_true: Any, y_pred: Any, base_classes: Any) -> GeneralizedAccuracy:
     """Score predictions among base and new classes together.
 
-    Plain accuracy hides a classifier that never predicts a new class.
+    Plain accuracy can be high for a classifier that never predicts a new class.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def generalized_accuracy(y_true: Any, y_pred: Any, base_classes: Any) -> General
     y_pred : array-like of shape (n_samples,)
         Predicted labels.
     base_classes : array-like of shape (n_base_classes,)
-        Classes that were trained on, such as ``learner.classes_``.
+        Classes of the training data, such as ``learner.classes_``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Old and new classes in one decision, over episodes."""
+"""Base and new classes in one decision, over episodes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ._split import EpisodeSplit, episode_rows
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralizedResult:
-    """Accuracies among base and new classes together, one of each for an episode.
+    """Accuracies among base and new classes together, one of each per episode.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class GeneralizedResult:
         return t_interval(self.harmonic_mean, "episodes")
 
     def to_frame(self) -> Any:
-        """Return a data frame with one row an episode.
+        """Return a data frame with one row per episode.
 
         Returns
         -------
@@ -117,15 +117,15 @@ def generalized_episodic_score(
     random_state: RandomState = 0,
     verbose: bool = False,
 ) -> GeneralizedResult:
-    """Score a learner that is to tell old and new classes apart, all in one decision.
+    """Score a learner on base and new classes together, in one decision.
 
     Each episode adds some new classes, from a few examples, to the base classes
-    (``adapt(..., include_base=True)``) and asks for samples of both.
+    (``adapt(..., include_base=True)``) and scores queries of both.
 
     Parameters
     ----------
     estimator : fitted learner, or a pipeline or search that ends in one
-        What is adapted.
+        The learner to adapt.
     X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
         Samples of new classes.
     y : array-like of shape (n_samples,)
@@ -135,13 +135,13 @@ def generalized_episodic_score(
     y_base : array-like of shape (n_base_samples,)
         Their labels.
     n_way : int, (low, high) or "all", default="all"
-        New classes in an episode.
+        New classes per episode.
     n_shot : int or (low, high), default=1
-        Support examples of each new class.
+        Support examples per new class.
     n_query : int, default=15
-        Queries of each new class.
+        Queries per new class.
     n_base_query : int, default=5
-        Queries of each base class, or all there are.
+        Queries per base class, or all of a smaller class.
     n_episodes : int, default=100
         Number of episodes.
     groups : array-like of shape (n_samples,) or None, default=None
@@ -149,7 +149,7 @@ def generalized_episodic_score(
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes.
     verbose : bool, default=False
-        Whether to show how far the evaluation is.
+        Whether to show the progress of the evaluation.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def generalized_episodic_score(
     NotFittedError
         If the learner is not fitted.
     TypeError
-        If the estimator is no learner.
+        If the estimator is not a learner.
 
     See Also
     --------
@@ -181,9 +181,9 @@ def generalized_episodic_score(
     >>> from sklearn_fewshot import ProtoNetClassifier
     >>> from sklearn_fewshot.model_selection import generalized_episodic_score
     >>> X, y = load_digits(return_X_y=True)
-    >>> X_old, y_old, X_new, y_new = X[y < 7], y[y < 7], X[y >= 7], y[y >= 7]
-    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X_old[300:], y_old[300:])
-    >>> result = generalized_episodic_score(learner, X_new, y_new, X_old[:300], y_old[:300])
+    >>> X_base, y_base, X_new, y_new = X[y < 7], y[y < 7], X[y >= 7], y[y >= 7]
+    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X_base[300:], y_base[300:])
+    >>> result = generalized_episodic_score(learner, X_new, y_new, X_base[:300], y_base[:300])
     >>> bool(result.harmonic_mean.mean() > 0.6)
     True
     """
@@ -208,19 +208,19 @@ def generalized_episodic_score(
         if len(odd):
             raise ValueError(
                 f"{owner} takes new classes in y and base classes in y_base. {label_text(odd)} in "
-                f"{name} {'are no base classes' if wanted else 'are base classes'} of the learner."
+                f"{name} {'are not base classes' if wanted else 'are base classes'} of the learner."
             )
     network, encoded = encode(end, drawn.X, np.arange(len(drawn.codes)))
     network.check_takes_examples()
     _, base_encoded = encode(end, X_base, np.arange(len(y_base)))
     base_codes = encode_labels(y_base)[1]
-    old = FewShotClassifier._of_encoded(network, encoded)
-    old._set(learner.representation_, learner.classes_)
+    base = FewShotClassifier._of_encoded(network, encoded)
+    base._set(learner.representation_, learner.classes_)
     rng = np.random.default_rng(draw_seed(random_state))
     scores = np.empty((n_episodes, 2))
     with progress(n_episodes, "episode", verbose) as add:
         for episode, (support, query) in enumerate(episode_rows(drawn.plan)):
-            both = copy.copy(old)
+            both = copy.copy(base)
             both._add(encoded[support], drawn.classes[drawn.codes[support]])
             of_base = some_of_each(base_codes, n_base_query, rng)
             true = np.concatenate([drawn.classes[drawn.codes[query]], y_base[of_base]])

@@ -1,4 +1,4 @@
-"""What an evaluation over episodes found, and how well it is known."""
+"""Results of an evaluation over episodes, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PERCENT = (
 
 
 def import_pandas(owner: str) -> Any:
-    """Return pandas, or say who needs it."""
+    """Return pandas, or raise with the name of the caller."""
     try:
         import pandas
     except ImportError as error:
@@ -40,7 +40,7 @@ def import_pandas(owner: str) -> Any:
 
 
 class Interval(NamedTuple):
-    """A mean with a confidence interval that says what it is over.
+    """A mean with a confidence interval and the name of its unit.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ def t_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) ->
     Parameters
     ----------
     values : ndarray of shape (n_values,)
-        One value a unit.
+        One value per unit.
     unit : str
-        What the units are called.
+        Name of the units.
     confidence : float, default=0.95
         Confidence of the interval.
 
@@ -120,20 +120,20 @@ def bootstrap_interval(
     Parameters
     ----------
     values : ndarray of shape (n_values,)
-        One value a unit.
+        One value per unit.
     unit : str
-        What the units are called.
+        Name of the units.
     confidence : float, default=0.95
         Confidence of the interval.
     n_resamples : int, default=2000
-        Times that the units are drawn anew, with replacement.
+        Number of bootstrap resamples, drawn from the units with replacement.
     random_state : int or None, default=0
         Seed of the draws.
 
     Returns
     -------
     interval : Interval
-        Ends are NaN with a single value, which says nothing of others.
+        Ends are NaN with a single value, which has no spread.
 
     References
     ----------
@@ -162,7 +162,7 @@ def _check_confidence(confidence: float) -> None:
 
 
 class Answers(NamedTuple):
-    """What was asked and what was answered in each episode.
+    """Targets and predictions of each episode.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Answers(NamedTuple):
     plan : EpisodePlan
         The episodes, in rows of the data.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
-        Code of the predicted class of each query; -1 for padding, and for labels that no class has.
+        Code of the predicted class of each query; -1 for padding, and for labels that are no class.
     """
 
     classes: np.ndarray
@@ -183,23 +183,23 @@ class Answers(NamedTuple):
 class EpisodicResult:
     """Scores of an estimator on few-shot episodes.
 
-    ``str(result)`` is the line to report; it says what the interval is over.
+    ``str(result)`` is the line to report, with the unit of the interval.
 
     Parameters
     ----------
     scores : ndarray of shape (n_episodes,)
         Score of each episode.
     n_way : int or (low, high)
-        Classes in an episode.
+        Classes per episode.
     n_shot : int or (low, high)
-        Support examples of each class.
+        Support examples per class.
     n_query : int
-        Queries of each class.
+        Queries per class.
     scoring : str
-        What the scores are.
+        Name of the score.
     answers : Answers or None, default=None
-        The episodes, and the prediction for each query: what :meth:`confusion_matrix`,
-        :meth:`recall` and the columns of :meth:`to_frame` come from.
+        The episodes, and the prediction for each query, from which :meth:`confusion_matrix`,
+        :meth:`recall` and the columns of :meth:`to_frame` are computed.
 
     See Also
     --------
@@ -209,9 +209,9 @@ class EpisodicResult:
 
     Notes
     -----
-    ``interval`` is that of Student's t over the episodes. It says how well the mean over all
-    episodes *of these classes, for this model* is known, and nothing about other classes or
-    another training. :meth:`interval_over` ``("classes")`` takes the classes as drawn from many.
+    ``interval`` is Student's t-interval over the episodes, for the mean over all episodes *of these
+    classes and this model*; it is not valid for other classes or another training.
+    :meth:`interval_over` ``("classes")`` treats the classes as a sample of a population.
 
     Examples
     --------
@@ -260,8 +260,8 @@ class EpisodicResult:
         Parameters
         ----------
         unit : {"episodes", "classes"}, default="episodes"
-            What other values might have been drawn. "classes" takes the recall of each class as
-            one value: with few classes that interval is far wider, and more honest about new ones.
+            The unit that is regarded as sampled. "classes" takes the recall of each class as one
+            value: with few classes that interval is far wider, and the valid one for new classes.
         method : {"t", "bootstrap"}, default="t"
             Student's t, or the percentiles of resampled means.
         confidence : float, default=0.95
@@ -278,7 +278,7 @@ class EpisodicResult:
         Raises
         ------
         ValueError
-            If an argument is none of these, or the scores are not accuracies and the unit is
+            If an argument has another value, or the scores are not accuracies and the unit is
             "classes".
         """
         if unit not in ("episodes", "classes") or method not in ("t", "bootstrap"):
@@ -309,8 +309,9 @@ class EpisodicResult:
         Returns
         -------
         matrix : int ndarray of shape (n_classes, n_classes)
-            Queries of the row's class that were taken for the column's class. A class can only be
-            mistaken for those in the same episode. Answers that are no class at all are left out.
+            Queries of the row's class that were predicted as the column's class. A class can only
+            be confused with those in the same episode. Predictions that are no class, such as a
+            reject label, are left out.
         """
         classes, plan, predicted = self._answers()
         true = np.broadcast_to(plan.classes[:, :, None], predicted.shape)
@@ -320,7 +321,7 @@ class EpisodicResult:
         return matrix
 
     def recall(self) -> np.ndarray:
-        """Return the share of each class's queries that were recognised, over all episodes.
+        """Return the share of each class's queries that were classified right, in all episodes.
 
         Returns
         -------
@@ -340,26 +341,26 @@ class EpisodicResult:
         ).astype(np.intp)
 
     def to_frame(self, per: Literal["episode", "class"] = "episode") -> Any:
-        """Return a data frame with one row an episode, or one row a class.
+        """Return a data frame with one row per episode, or one row per class.
 
         Parameters
         ----------
         per : {"episode", "class"}, default="episode"
-            What a row is.
+            Unit of a row.
 
         Returns
         -------
         frame : pandas.DataFrame
-            An episode's score and, where answers were kept, its ways, fewest and most shots,
+            An episode's score and, if ``answers`` is not None, its ways, fewest and most shots,
             number of queries and imbalance (most over fewest queries of a class); or a class's
-            recall, its queries and the class it was most often mistaken for.
+            recall, its queries and the class it was most often predicted as in error.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         ValueError
-            If rows are to be something else.
+            If ``per`` has another value.
         """
         if per not in ("episode", "class"):
             raise ValueError(f'to_frame takes per="episode" or per="class". Got {per!r}.')
@@ -376,7 +377,7 @@ class EpisodicResult:
         Parameters
         ----------
         column : {"n_way", "n_shot_min", "n_shot_max", "n_query", "imbalance"}
-            What is equal, a column of :meth:`to_frame`.
+            The column of :meth:`to_frame` to group by.
 
         Returns
         -------
@@ -392,7 +393,7 @@ class EpisodicResult:
         del columns["score"]
         if column not in columns:
             raise ValueError(
-                f"Episodes can be told apart by {', '.join(columns) or 'nothing'}. Got {column!r}."
+                f"Episodes can be grouped by {', '.join(columns) or 'nothing'}. Got {column!r}."
             )
         return {
             value.item(): self._of(np.flatnonzero(columns[column] == value))
@@ -432,16 +433,16 @@ class EpisodicResult:
         }
 
     def _columns_of_classes(self) -> dict[str, np.ndarray]:
-        mistakes = self.confusion_matrix()
-        np.fill_diagonal(mistakes, 0)
-        mistaken = self.classes[mistakes.argmax(axis=1)].astype(object)
-        mistaken[mistakes.max(axis=1) == 0] = None
-        return {"recall": self.recall(), "n_queries": self._n_queries(), "mistaken_for": mistaken}
+        errors = self.confusion_matrix()
+        np.fill_diagonal(errors, 0)
+        confused = self.classes[errors.argmax(axis=1)].astype(object)
+        confused[errors.max(axis=1) == 0] = None
+        return {"recall": self.recall(), "n_queries": self._n_queries(), "mistaken_for": confused}
 
     def _answers(self) -> Answers:
         if self.answers is None:
             raise ValueError(
-                "This result has scores only, no answers. Results of episodic_score have both."
+                "This result has scores only, no predictions. Results of episodic_score have both."
             )
         return self.answers
 
@@ -476,7 +477,7 @@ class EpisodicResult:
 
 
 def score_text(mean: float, half_width: float, scoring: str, sign: str = "") -> str:
-    """Return "90.00 ± 1.23 %", or plain numbers where scores are no shares."""
+    """Return "90.00 ± 1.23 %", or plain numbers if scores are no shares."""
     if scoring.startswith(PERCENT):
         return f"{100 * mean:{sign}.2f} ± {100 * half_width:.2f} %"
     return f"{mean:{sign}.4g} ± {half_width:.2g}"

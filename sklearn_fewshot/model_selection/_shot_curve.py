@@ -61,7 +61,7 @@ class ShotCurve:
         return np.array([result.half_width for result in self.results])
 
     def to_frame(self) -> Any:
-        """Return a data frame with one row a number of examples.
+        """Return a data frame with one row per number of examples.
 
         Returns
         -------
@@ -105,10 +105,10 @@ def shot_curve(
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> ShotCurve:
-    """Score an estimator with several numbers of examples a class, in one pass.
+    """Score an estimator with several numbers of examples per class, in one pass.
 
-    All numbers share classes and queries, and a support set contains the smaller ones: what differs
-    along the curve is the number of examples only. Rows are embedded once.
+    All numbers share classes and queries, and a support set contains the smaller ones: only the
+    number of examples differs along the curve. Rows are embedded once.
 
     Parameters
     ----------
@@ -119,12 +119,12 @@ def shot_curve(
     y : array-like of shape (n_samples,)
         Their labels.
     n_shots : sequence of int, default=(1, 2, 5, 10, 20)
-        Numbers of support examples of each class. Every class needs the largest of them, and
+        Numbers of support examples per class. Every class needs the largest of them, and
         ``n_query`` more.
     n_way : int, (low, high) or "all", default=5
-        Classes in an episode.
+        Classes per episode.
     n_query : int, default=15
-        Queries of each class.
+        Queries per class.
     n_episodes : int, default=600
         Number of episodes.
     scoring : str or callable, default="accuracy"
@@ -138,7 +138,7 @@ def shot_curve(
     n_jobs : int or None, default=None
         Processes to divide the episodes between.
     verbose : bool, default=False
-        Whether to show how far the evaluation is.
+        Whether to show the progress of the evaluation.
 
     Returns
     -------
@@ -160,8 +160,8 @@ def shot_curve(
     >>> from sklearn_fewshot import ProtoNetClassifier
     >>> from sklearn_fewshot.model_selection import shot_curve
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 6, y >= 6
-    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 6, y >= 6
+    >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[base], y[base])
     >>> curve = shot_curve(learner, X[new], y[new], n_shots=(1, 5), n_way="all", n_episodes=50)
     >>> bool(curve.mean[1] > curve.mean[0])
     True
@@ -192,6 +192,6 @@ def shot_curve(
     )
     results = []
     for n_shot, plan, part in zip(shots.tolist(), plans, scored, strict=True):
-        its_own = EpisodeSplit(n_way=n_way, n_shot=n_shot, n_query=n_query)
-        results.append(drawn._replace(plan=plan, episodes=its_own).result(part, scoring))
+        conditions = EpisodeSplit(n_way=n_way, n_shot=n_shot, n_query=n_query)
+        results.append(drawn._replace(plan=plan, episodes=conditions).result(part, scoring))
     return ShotCurve(tuple(shots.tolist()), tuple(results))

@@ -1,4 +1,4 @@
-"""Random distortions of training pictures: a batch in, a batch of the same kind out."""
+"""Random distortions of training images: a batch in, a batch of the same kind out."""
 
 from typing import NamedTuple
 
@@ -10,18 +10,18 @@ from ._loader import Augment
 
 
 class Affine(NamedTuple):
-    """What happens to each of ``n`` pictures; axes in the order x (right), y (down)."""
+    """Affine distortions of ``n`` images; axes in the order x (right), y (down)."""
 
     rotation: Tensor  # (n,), degrees from x to y, clockwise on the screen
-    shear: Tensor  # (n, 2), pixels along x a pixel of y, and the reverse
+    shear: Tensor  # (n, 2), pixels along x per pixel of y, and the reverse
     scale: Tensor  # (n, 2), above 1 enlarges
     shift: Tensor  # (n, 2), pixels
 
 
 def affine_matrices(affine: Affine) -> Tensor:
-    """Return the maps from a distorted picture's points to the points they come from.
+    """Return the maps from a distorted image's points to the points they come from.
 
-    Points are (x, y) in pixels from the picture's centre.
+    Points are (x, y) in pixels from the image's centre.
 
     Parameters
     ----------
@@ -46,70 +46,70 @@ def affine_matrices(affine: Affine) -> Tensor:
     return torch.cat([inverse, offset], dim=2)  # (n, 2, 3)
 
 
-def warp(pictures: Tensor, matrices: Tensor) -> Tensor:
-    """Resample pictures bilinearly; what lies outside of them is zero.
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Resample images bilinearly, with zero padding.
 
     Parameters
     ----------
-    pictures : float tensor of shape (n, channels, height, width)
-        The pictures.
+    images : float tensor of shape (n, channels, height, width)
+        The images.
     matrices : float tensor of shape (n, 2, 3)
         Where each point of a result comes from, as ``affine_matrices`` returns it.
 
     Returns
     -------
-    pictures : float tensor of shape (n, channels, height, width)
+    images : float tensor of shape (n, channels, height, width)
         In the dtype and the memory layout of the input.
     """
-    height, width = pictures.shape[2:]
-    # torch measures each axis in halves of its side, whatever the side's length.
+    height, width = images.shape[2:]
+    # torch's coordinates are in [-1, 1] along each axis: in units of half a side, not of pixels.
     to_halves = matrices.new_tensor(
         [[1.0, height / width, 2.0 / width], [width / height, 1.0, 2.0 / height]]
     )
-    grid = affine_grid(matrices * to_halves, list(pictures.shape), align_corners=False)
+    grid = affine_grid(matrices * to_halves, list(images.shape), align_corners=False)
     warped = grid_sample(
-        pictures.to(matrices.dtype), grid, "bilinear", padding_mode="zeros", align_corners=False
+        images.to(matrices.dtype), grid, "bilinear", padding_mode="zeros", align_corners=False
     )
-    # Convolutions go by the strides, and grid_sample does not keep those.
-    return torch.empty_like(pictures).copy_(warped)
+    # The strides select the kernel of a convolution, and grid_sample does not keep them.
+    return torch.empty_like(images).copy_(warped)
 
 
 class RandomAffine(nn.Module):
-    """Rotate, shear, scale and shift each picture at random: Koch's affine distortions.
+    """Rotate, shear, scale and shift each image at random: Koch's affine distortions.
 
-    Every picture of a batch has draws of its own, so the members of a pair are distorted
-    independently of each other. For pictures whose background is zero: zeros move in from outside.
+    The distortions of a batch are independent, also within a pair. For images whose background is
+    zero: the padding is zero.
 
     Parameters
     ----------
     max_rotation : float, default=10.0
         Greatest angle in degrees, in both directions.
     max_shear : float, default=0.3
-        Greatest shear along each axis, below 1: pixels of displacement a pixel of the other axis.
+        Greatest shear along each axis, below 1: displacement in pixels per pixel of the other axis.
     scale_range : tuple of (float, float), default=(0.8, 1.2)
         Least and greatest factor of each axis; above 1 enlarges.
     max_shift : float, default=2 / 105
-        Greatest shift along each axis as a fraction of that side of the picture.
+        Greatest shift along each axis as a fraction of that side of the image.
     probability : float, default=0.5
-        Chance of each of the four distortions to be applied to a picture.
+        Probability of each of the four distortions per image.
 
     Notes
     -----
-    A point at ``p`` from the centre of the picture goes to ``R K S p + t``::
+    A point at ``p`` from the centre of the image goes to ``R K S p + t``::
 
         S = [[s_x, 0], [0, s_y]]     K = [[1, k_x], [k_y, 1]]     R = rotation by theta
 
     with ``theta``, ``k_x, k_y``, ``s_x, s_y`` and ``t_x, t_y`` uniform in their ranges. Randomness
-    is that of torch's global generator of the pictures' device.
+    is that of torch's global generator of the images' device.
 
-    Differences from the paper, which gives the ranges and little else:
+    Differences from the paper, which gives only the ranges:
 
-    - It shifts pictures of 105 x 105 by up to 2 pixels. Here the shift is relative to the side.
+    - It shifts images of 105 x 105 by up to 2 pixels. Here the shift is relative to the side.
     - It includes "each of these components" with probability 0.5, after a list of seven numbers.
       Here both axes of a shear, scale or shift are included together: four components, and one
-      picture in 16 stays as it is.
-    - It leaves open the order of the four, the centre and the interpolation. Here they are as
-      above, the middle of the picture, and bilinear.
+      image in 16 is unchanged.
+    - It does not specify the order of the four, the centre and the interpolation. Here they are as
+      above, the centre of the image, and bilinear.
 
     References
     ----------
@@ -140,29 +140,27 @@ class RandomAffine(nn.Module):
         self.probability = probability
         self._check_parameters()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Distort each picture of a float batch (n, channels, height, width)."""
-        if pictures.ndim != 4 or not pictures.is_floating_point():
+    def forward(self, images: Tensor) -> Tensor:
+        """Distort each image of a float batch (n, channels, height, width)."""
+        if images.ndim != 4 or not images.is_floating_point():
             raise ValueError(
-                "RandomAffine takes float pictures of shape (n, channels, height, width). Got "
-                f"{pictures.dtype} of shape {tuple(pictures.shape)}. augment='affine' is for "
-                "pictures: set input_shape if X holds flattened ones; for tables or series pass "
+                "RandomAffine takes float images of shape (n, channels, height, width). Got "
+                f"{images.dtype} of shape {tuple(images.shape)}. augment='affine' is for "
+                "images: set input_shape if X holds flattened ones; for tables or series pass "
                 "a callable or None."
             )
-        return warp(pictures, affine_matrices(self.draw(pictures)))
+        return warp(images, affine_matrices(self.draw(images)))
 
-    def draw(self, pictures: Tensor) -> Affine:
-        """Draw the distortions of a batch of pictures, on its device."""
-        n, _, height, width = pictures.shape
-        dtype = torch.promote_types(
-            pictures.dtype, torch.float32
-        )  # half is too coarse for positions
-        draws = torch.rand(n, 11, dtype=dtype, device=pictures.device)
+    def draw(self, images: Tensor) -> Affine:
+        """Draw the distortions of a batch of images, on its device."""
+        n, _, height, width = images.shape
+        dtype = torch.promote_types(images.dtype, torch.float32)  # half is too coarse for positions
+        draws = torch.rand(n, 11, dtype=dtype, device=images.device)
         included, values = draws[:, :4] < self.probability, draws[:, 4:]
         rotate, shear, scale, shift = included.to(dtype).split(1, dim=1)  # (n, 1) each
         low, high = self.scale_range
         signed = 2.0 * values - 1.0
-        sides = pictures.new_tensor([width, height], dtype=dtype)
+        sides = images.new_tensor([width, height], dtype=dtype)
         return Affine(
             rotation=(rotate * signed[:, :1] * self.max_rotation).squeeze(1),
             shear=shear * signed[:, 1:3] * self.max_shear,

@@ -1,4 +1,4 @@
-"""Batches: what one step of training, or one block of an evaluation, is computed from."""
+"""Batches: the input of one step of training, or of one block of an evaluation."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ._support import Support
 
-PADDING = -1  # target of a query that only fills up a ragged batch
+PADDING = -1  # target of a padded query of a ragged batch
 
 Take = Callable[[Tensor], Tensor]
 """Returns rows by their positions: from (n_episodes, n) to (n_episodes, n, *shape)."""
 
 
 def is_padding(target: Tensor) -> Tensor:
-    """Return which queries only fill up a batch, given their classes or values.
+    """Return a mask of the padded queries, given their classes or values.
 
     Examples
     --------
@@ -47,11 +47,11 @@ class EpisodeBatch(NamedTuple):
     target : tensor of shape (n_episodes, n_queries) or (n_episodes, n_queries, n_targets)
         Class of each query within its episode, -1 for padding; or its values, NaN for padding.
     n_classes : int
-        Most classes that any of the episodes has.
+        Maximum number of classes of an episode.
     classes : int64 tensor of shape (n_episodes, n_classes)
-        Which classes of the data these are; -1 for padding.
+        Codes of the classes in the data; -1 for padding. Only used if classes have attributes.
     attributes : tensor of shape (n_episodes, n_classes, n_attributes) or None
-        What represents the classes in place of support examples, in zero-shot learning.
+        Representation of the classes in place of support examples, in zero-shot learning.
 
     Examples
     --------

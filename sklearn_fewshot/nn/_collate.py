@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..episodes import EpisodePlan
 from ._batch import PADDING, EpisodeBatch
-from ._hardware import moved
+from ._hardware import move
 
 
 def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
@@ -108,10 +108,10 @@ def with_values(batch: EpisodeBatch, plan: EpisodePlan, values: Tensor) -> Episo
     (torch.Size([4, 5, 1]), torch.Size([4, 2, 1]))
     """
     planned = torch.from_numpy(planned_rows(plan)).to(values.device)
-    found = values[planned.clamp_min(0)].masked_fill((planned < 0).unsqueeze(-1), torch.nan)
+    targets = values[planned.clamp_min(0)].masked_fill((planned < 0).unsqueeze(-1), torch.nan)
     n_support = batch.support.shape[1]
     return batch._replace(
-        support_target=found[:, :n_support].nan_to_num(), target=found[:, n_support:]
+        support_target=targets[:, :n_support].nan_to_num(), target=targets[:, n_support:]
     )
 
 
@@ -133,10 +133,10 @@ def to_device(batch: EpisodeBatch, device: torch.device) -> EpisodeBatch:
     if device.type == "cpu":
         return batch
     return batch._replace(
-        support=moved(batch.support, device),
-        support_target=moved(batch.support_target, device),
-        weight=moved(batch.weight, device),
-        query=moved(batch.query, device),
-        target=moved(batch.target, device),
-        classes=moved(batch.classes, device),
+        support=move(batch.support, device),
+        support_target=move(batch.support_target, device),
+        weight=move(batch.weight, device),
+        query=move(batch.query, device),
+        target=move(batch.target, device),
+        classes=move(batch.classes, device),
     )

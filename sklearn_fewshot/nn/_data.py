@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..utils._memory_map import some_rows, stays_on_disk
-from ._hardware import fits, moved
+from ._hardware import fits, move
 
 
 class DataTensor:
-    """All samples as one tensor on the device, in the dtype they came in.
+    """All samples as one tensor on the device, in the dtype of the array.
 
-    Integer pictures stay integers until they are gathered: a quarter of the memory. Big memory
-    maps stay on disk, and arrays that the device has no room for in the computer's memory; their
-    rows are sent when they are taken (``HostRows``).
+    Integer images are stored as integers until they are gathered: a quarter of the memory. Big
+    memory maps stay on disk, and arrays that do not fit on the device in host memory; their rows
+    are copied to the device when they are gathered (``HostRows``).
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, *input_shape)
         Samples.
     device : torch.device
-        Where they live.
+        Device of the tensor.
     scale : float
         Factor applied to gathered rows.
 
@@ -32,10 +32,10 @@ class DataTensor:
     >>> import numpy as np
     >>> import torch
     >>> from sklearn_fewshot.nn import DataTensor
-    >>> pictures = np.full((100, 1, 4, 4), 255, np.uint8)
-    >>> data = DataTensor(pictures, torch.device("cpu"), scale=1 / 255)
-    >>> taken = data.take(np.array([3, 1]))
-    >>> taken.shape, taken.dtype, float(taken.max())
+    >>> images = np.full((100, 1, 4, 4), 255, np.uint8)
+    >>> data = DataTensor(images, torch.device("cpu"), scale=1 / 255)
+    >>> rows = data.take(np.array([3, 1]))
+    >>> rows.shape, rows.dtype, float(rows.max())
     (torch.Size([2, 1, 4, 4]), torch.float32, 1.0)
     """
 
@@ -53,22 +53,22 @@ class DataTensor:
         return self.data.X if isinstance(self.data, HostRows) else self.data.cpu().numpy()
 
     def take(self, rows: NDArray[np.intp]) -> Tensor:
-        """Gather rows as float32 network input, pictures in channels-last memory."""
+        """Gather rows as float32 network input, images in channels-last memory."""
         if isinstance(self.data, HostRows):
             return as_input(self.data.take(rows), self.scale)
-        index = moved(torch.from_numpy(rows), self.data.device)
+        index = move(torch.from_numpy(rows), self.data.device)
         return as_input(self.data.index_select(0, index), self.scale)
 
 
 class HostRows:
-    """Rows of an array off the device, which become tensors on it when they are taken.
+    """Rows of an array in host memory or on disk, copied to the device when they are gathered.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, *input_shape)
         The array, perhaps a memory map or a view of one.
     device : torch.device
-        Where the tensors go.
+        Device of the gathered rows.
     """
 
     def __init__(self, X: NDArray[np.generic], device: torch.device) -> None:
@@ -81,8 +81,8 @@ class HostRows:
         return len(self.X)
 
     def take(self, rows: NDArray[np.intp]) -> Tensor:
-        """Read rows, in the dtype they came in."""
-        return moved(as_tensor(some_rows(self.X, rows)), self.device)
+        """Read rows, in the dtype of the array."""
+        return move(as_tensor(some_rows(self.X, rows)), self.device)
 
 
 def as_tensor(X: NDArray[np.generic]) -> Tensor:
@@ -99,12 +99,12 @@ def as_input(rows: Tensor, scale: float) -> Tensor:
     return rows if scale == 1.0 else rows * scale
 
 
-def channels_last(pictures: Tensor) -> Tensor:
-    """Lay out pictures of shape (n, channels, height, width) with their channels last in memory.
+def channels_last(images: Tensor) -> Tensor:
+    """Lay out images of shape (n, channels, height, width) with their channels last in memory.
 
-    Convolutions go by the strides, and ``contiguous(memory_format=...)`` leaves those of
-    one-channel pictures as they are: they would be convolved the slow way.
+    The strides select the kernel of a convolution, and ``contiguous(memory_format=...)`` does not
+    change those of one-channel images, which would get the slow kernel.
     """
-    _, channels, height, width = pictures.shape
+    _, channels, height, width = images.shape
     strides = (height * width * channels, 1, width * channels, channels)
-    return pictures.movedim(1, -1).contiguous().as_strided(pictures.shape, strides)
+    return images.movedim(1, -1).contiguous().as_strided(images.shape, strides)

@@ -2,7 +2,7 @@
 
 Every distance takes ``a`` of shape (..., n_a, d) and ``b`` of shape (..., n_b, d) and returns
 (..., n_a, n_b). The squared distance is a matrix product, which loses digits on near pairs in
-float32; it is therefore computed in float64 whatever comes in, and returned in the input's dtype.
+float32; it is therefore always computed in float64, and returned in the input's dtype.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def sqeuclidean(a: Tensor, b: Tensor) -> Tensor:
 def euclidean(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance."""
     squared = sqeuclidean(a.double(), b.double())
-    tiny = torch.finfo(torch.float32).tiny  # keeps the root's slope finite where a equals b
+    tiny = torch.finfo(torch.float32).tiny  # keeps the gradient of the root finite where a equals b
     return squared.clamp_min(tiny).sqrt().to(a.dtype)
 
 

@@ -15,7 +15,7 @@ from ._modes import autocast, evaluating
 from ._module import EmbedsRows
 
 LADDER = (1, 8, 32)  # batch sizes for images and series, below the full batch
-FEW_ROWS = 8  # not worth asking the allocator to keep its memory for
+FEW_ROWS = 8  # too few to configure the allocator for
 
 
 def embed(
@@ -28,8 +28,8 @@ def embed(
 ) -> NDArray[np.float32]:
     """Embed samples in chunks of fixed sizes.
 
-    The kernels that matrix products and convolutions pick depend on the batch size, and with them
-    the last digits. Vectors therefore always travel in full chunks, filled up with zero rows;
+    The kernels of matrix products and convolutions depend on the batch size, and with them the
+    rounding errors. Vectors are therefore always embedded in full chunks, padded with zero rows;
     images and series in chunks of a few sizes, since a full chunk for one image is expensive.
 
     Parameters
@@ -41,9 +41,9 @@ def embed(
     scale : float
         Factor applied to the samples.
     batch_size : int
-        Rows in a full chunk.
+        Rows of a full chunk.
     autocast_dtype : torch.dtype or None
-        Lower precision, if asked for.
+        Lower precision, if not None.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def embed(
 
 
 def chunk_sizes(ndim: int, batch_size: int) -> tuple[int, ...]:
-    """Return the sizes that arrays of ``ndim`` dimensions travel in: one for vectors.
+    """Return the chunk sizes of arrays of ``ndim`` dimensions: one for vectors.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def chunk_sizes(ndim: int, batch_size: int) -> tuple[int, ...]:
 def chunks(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     """Cut ``n`` rows into (start, stop, size of the padded chunk).
 
-    A rest is padded to the next size if that is at least half full, else it is cut further.
+    A remainder is padded to the next size if that is at least half full, else it is cut further.
 
     Examples
     --------
@@ -101,10 +101,10 @@ def chunks(n: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     """
     start = 0
     while start < n:
-        rest = n - start
-        upper = next((s for s in sizes if s >= rest), sizes[-1])
-        lower = max((s for s in sizes if s <= rest), default=upper)
-        size = upper if 2 * rest > upper else lower
+        remainder = n - start
+        upper = next((s for s in sizes if s >= remainder), sizes[-1])
+        lower = max((s for s in sizes if s <= remainder), default=upper)
+        size = upper if 2 * remainder > upper else lower
         stop = min(n, start + size)
         yield start, stop, size
         start = stop

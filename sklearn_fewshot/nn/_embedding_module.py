@@ -68,7 +68,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         backbone_options: dict[str, Any] | None = None,
         top_options: dict[str, Any] | None = None,
     ) -> Self:
-        """Build the network with fresh weights.
+        """Build the network with initial weights.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         head_options : dict or None
             Its parameters.
         backbone : str, nn.Module, class or factory
-            As given to the learner.
+            The ``backbone`` parameter of the learner.
         backbone_options : dict or None
             Options of a named backbone.
         top_options : dict or None
@@ -105,7 +105,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         return self.head.represent(support)
 
     def adapt_embedded(self, support: Support) -> State:
-        """Return what the head compares with."""
+        """Return the state of the head."""
         return self.head.context(self.head.represent(support))
 
     def predict_embedded(self, state: State, embedding: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         return self.head.score(state, embedding)
 
     def adapt(self, support: Support) -> State:
-        """Embed the examples and work out what the head compares with."""
+        """Embed the examples and return the state of the head."""
         if not self.head.takes_examples:  # attributes are not embedded
             return self.adapt_embedded(support)
         return self.adapt_embedded(support._replace(inputs=self._embed_sets(support.inputs)))
@@ -140,14 +140,14 @@ def frozen_and_top(backbone: nn.Module) -> tuple[Frozen, ResidualMLP]:
 
 
 def head_of(module: FewShotModule, kind: type[H]) -> H:
-    """Return the head of a network, which must be of a kind."""
+    """Return the head of a network, which must be of the given class."""
     assert isinstance(module, EmbeddingModule)
     assert isinstance(module.head, kind)
     return module.head
 
 
 class ClassifierModule(EmbeddingModule):
-    """Trains the backbone as an ordinary classifier; predicts episodes as the head does.
+    """Trains the backbone as an ordinary classifier; the head predicts episodes.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class ClassifierModule(EmbeddingModule):
 
 
 class CosineClassifier(nn.Linear):
-    """Linear classifier of directions: scaled cosines to one weight vector a class.
+    """Linear classifier of directions: scaled cosines to one weight vector per class.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the hardware offers: device, precision, and an allocator that keeps what it has."""
+"""Device, precision, and an allocator that keeps its memory."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ import torch
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into cuda where there is one, else cpu.
+    """Turn ``"auto"`` into cuda if it is available, else cpu.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 def resolve_precision(precision: str, device: torch.device, input_ndim: int) -> torch.dtype | None:
     """Return the autocast dtype of training, None for float32.
 
-    ``"auto"`` takes bfloat16 where the device multiplies it natively and samples are pictures;
+    ``"auto"`` takes bfloat16 if the device multiplies it natively and samples are images;
     vectors and series are too small to gain.
 
     Examples
@@ -54,32 +54,32 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:
-    """Whether data may live on the device: half of its free memory is left to the network."""
+    """Whether data may be stored on the device: half of its free memory is left to the network."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return 2 * n_bytes <= free
 
 
-def moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return the values on the device, without waiting until they are there."""
+def move(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy values to the device, asynchronously to a GPU."""
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
 
 
 class OutOfMemory(MemoryError):
-    """Memory ran out, with a word on what to lower."""
+    """Memory ran out; the message names the parameters to lower."""
 
 
 @contextmanager
 def says_what_to_lower(advice: str) -> Iterator[None]:
-    """Turn the ways in which memory runs out into one error that says what to do about it.
+    """Turn the errors of several allocators into one that names the parameters to lower.
 
     Parameters
     ----------
     advice : str
-        A sentence. The innermost block's is the one that is said.
+        A sentence for the message. Of nested blocks, that of the innermost one.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _GREATEST_MMAP_THRESHOLD, _GREATEST_TRIM_THRESHOLD = 32 * 2**20, 64 * 2**20
 _OFF = "SKLEARN_FEWSHOT_MALLOC"
-# By which a process is started with these parameters of its own, or with others that they touch.
+# Environment variables by which the host sets these parameters, or others that depend on them.
 _SET_BY_HOST = "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
 _TUNED_BY_HOST = "glibc.malloc.mmap_", "glibc.malloc.trim_threshold"
 _lock = threading.Lock()
@@ -128,19 +128,19 @@ def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
 
     Otherwise every activation over 32 MB, and at first smaller ones too, is mapped, page-faulted
     and unmapped at each step. The settings are those of the process: nested and concurrent uses
-    share them, and the last to leave restores them. glibc does not tell what they were: they become
-    its default number of mappings, and the thresholds at which its own adjustment ends after such
-    allocations; it adjusts them no more.
+    share them, and the last to exit resets them. glibc has no function to read the previous values:
+    they are reset to its default number of mappings, and to the thresholds at which its dynamic
+    adjustment ends after such allocations; that adjustment is disabled from then on.
 
-    Nothing is set elsewhere than on glibc, where the environment variable
-    ``SKLEARN_FEWSHOT_MALLOC`` is ``"0"`` on entry, and where the process was started with settings
-    of its own for the same parameters (``MALLOC_..._``, ``GLIBC_TUNABLES``).
+    Nothing is set without glibc, if the environment variable ``SKLEARN_FEWSHOT_MALLOC`` is ``"0"``
+    on entry, or if the process was started with other settings of the same parameters
+    (``MALLOC_..._``, ``GLIBC_TUNABLES``).
 
     Parameters
     ----------
     hand_back : bool
-        Whether the last to leave hands unused memory back at once. What a short block has used may
-        stay: the next one needs it again, and beyond 64 MB glibc hands it back by itself.
+        Whether the last to exit releases unused memory to the system at once. The memory of a short
+        block may stay: the next one needs it again, and beyond 64 MB glibc releases it anyway.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def kept_memory(*, hand_back: bool = True) -> Iterator[None]:
 
 
 def _may_set_malloc() -> bool:
-    """Whether the host program leaves the allocator to us."""
+    """Whether the host program has not set the allocator itself."""
     tuned = os.environ.get("GLIBC_TUNABLES", "")
     return not (
         os.environ.get(_OFF) == "0"

@@ -12,32 +12,32 @@ from ..episodes import EpisodePlan, EpisodeSampler
 from ._batch import EpisodeBatch, SampleBatch
 from ._collate import collate, planned_rows, to_device, with_values
 from ._data import DataTensor
-from ._hardware import moved
+from ._hardware import move
 
 Augment = Callable[[Tensor], Tensor]
 
 
 class EpisodeLoader:
-    """Batches of freshly drawn training episodes, one epoch an iteration.
+    """Batches of newly sampled training episodes, one epoch per iteration.
 
     Parameters
     ----------
     data : DataTensor
         The samples.
     sampler : EpisodeSampler
-        Draws the rows.
+        Samples the rows.
     n_episodes : int
-        Episodes in an epoch.
+        Episodes per epoch.
     meta_batch_size : int
-        Episodes in a batch.
+        Episodes per batch.
     rng : numpy.random.Generator
         Source of randomness of the plans.
     augment : callable or None
         Applied to the inputs of each batch.
     attributes : tensor of shape (n_classes, n_attributes) or None
-        What represents the classes of the data in place of examples, in zero-shot learning.
+        Representation of the classes in place of examples, in zero-shot learning.
     values : tensor of shape (n_samples, n_targets) or None
-        What is predicted in place of classes, in regression.
+        Targets in place of classes, in regression.
 
     Examples
     --------
@@ -84,11 +84,11 @@ class EpisodeLoader:
         return -(-self.n_episodes // self.meta_batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the epochs to come."""
+        """Return the state that determines the next epochs."""
         return {"rng": self.rng.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; whoever shares the source of randomness does, too."""
+        """Resume from a state, as does every other user of the same random generator."""
         self.rng.bit_generator.state = state["rng"]
 
     def __iter__(self) -> Iterator[EpisodeBatch]:
@@ -108,10 +108,10 @@ class EpisodeLoader:
             yield batch._replace(inputs=inputs)
 
     def _lay_out(self, part: EpisodePlan, is_full: bool) -> tuple[NDArray[np.intp], EpisodeBatch]:
-        """Do what :func:`collate` does; batches of a shape without padding are laid out once."""
+        """Collate as :func:`collate`; the layout of unpadded batches of one shape is cached."""
         shape, device = (part.support.shape, part.query.shape), self.data.data.device
         if is_full and shape in self._full:
-            classes = moved(torch.from_numpy(part.classes.astype(np.int64)), device)
+            classes = move(torch.from_numpy(part.classes.astype(np.int64)), device)
             return planned_rows(part).ravel(), self._full[shape]._replace(classes=classes)
         rows, batch = collate(part)
         batch = to_device(batch, device)
@@ -123,7 +123,7 @@ class EpisodeLoader:
 class SampleLoader:
     """Batches of single training samples with their classes, for ordinary classification.
 
-    Samples come in random order, each once before any comes again.
+    Samples come in random order, without replacement until all have been drawn.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ class SampleLoader:
     codes : int ndarray of shape (n_samples,)
         Their classes.
     batch_size : int
-        Samples in a batch.
+        Samples per batch.
     n_batches : int
-        Batches in an epoch.
+        Batches per epoch.
     rng : numpy.random.Generator
         Source of the order.
     augment : callable or None
@@ -182,11 +182,11 @@ class SampleLoader:
         return self.n_batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the epochs to come."""
+        """Return the state that determines the next epochs."""
         return {"rng": self.rng.bit_generator.state, "order": torch.from_numpy(self._order)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; whoever shares the source of randomness does, too."""
+        """Resume from a state, as does every other user of the same random generator."""
         self.rng.bit_generator.state = state["rng"]
         self._order = state["order"].numpy()
 
@@ -200,4 +200,4 @@ class SampleLoader:
             if self.augment is not None:
                 inputs = self.augment(inputs)
             target = torch.from_numpy(self.codes[drawn].astype(np.int64))
-            yield SampleBatch(inputs, moved(target, inputs.device))
+            yield SampleBatch(inputs, move(target, inputs.device))

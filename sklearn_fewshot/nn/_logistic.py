@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SLOPE_TOLERANCE = 1e-6  # of the loss, per unit of a coefficient
+GRADIENT_TOLERANCE = 1e-6  # of the loss, per unit of a coefficient
 LOSS_TOLERANCE = 1e-14  # relative: about the rounding of float64
 MAX_ITERATIONS = 1000
-N_PAIRS = 10  # of steps and changes of slope that the curvature is estimated from
+N_PAIRS = 10  # memory of L-BFGS: steps and changes of the gradient
 N_HALVINGS = 20  # of a step that does not lower the loss enough
-SUFFICIENT = 1e-4  # share of the decrease promised by the slope that a step must bring
+SUFFICIENT = 1e-4  # Armijo condition: least decrease, as a share of the linear prediction
 
 
 def fit_logistic(X: Tensor, code: Tensor, weight: Tensor, n_classes: int, C: float) -> Tensor:
@@ -24,9 +24,9 @@ def fit_logistic(X: Tensor, code: Tensor, weight: Tensor, n_classes: int, C: flo
     code : int64 tensor of shape (n_episodes, n_samples)
         Classes.
     weight : float64 tensor of shape (n_episodes, n_samples)
-        How much each sample counts; 0 for padding. Each episode has a sample that counts.
+        Weight of each sample; 0 for padding. Each episode has a positive weight.
     n_classes : int
-        Number of classes. An episode may lack some: their coefficients are 0.
+        Number of classes. Those without a sample in an episode have coefficients 0.
     C : float
         Inverse strength of the penalty; the bias is not penalised.
 
@@ -38,7 +38,7 @@ def fit_logistic(X: Tensor, code: Tensor, weight: Tensor, n_classes: int, C: flo
     Notes
     -----
     The coefficients lie in the span of the centred samples, whose principal axes are the
-    coordinates here: few samples are few unknowns, however many features they have. Each
+    coordinates here, so that few samples are few unknowns for any number of features. Each
     coordinate is divided by the root of a bound on its curvature. With the weighted second moments
     ``S`` of the samples, the Hessian of the cross-entropy is at most ``S / 2`` in each class
     (Böhning), a diagonal matrix along these axes. L-BFGS, started with the bound as its Hessian,
@@ -64,28 +64,28 @@ def fit_logistic(X: Tensor, code: Tensor, weight: Tensor, n_classes: int, C: flo
     unit = (0.5 * C * moments + penalty).rsqrt()  # (n_episodes, n_coordinates, 1)
     rows, penalty = rows * unit.mT, penalty * unit**2
 
-    def loss_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         log_p = (rows @ x).masked_fill(absent, -torch.inf).log_softmax(dim=-1)
         entropy = -(weight * torch.where(target > 0, log_p, 0.0)).sum(dim=(1, 2), keepdim=True)
         loss = C * entropy + 0.5 * _dot(penalty * x, x)
         return loss, C * rows.mT @ (weight * (log_p.exp() - target)) + penalty * x
 
     start = X.new_zeros(*rows.shape[::2], n_classes)
-    # The slope of the biases is proportional to C.
-    found = _minimise(loss_and_slope, start, SLOPE_TOLERANCE * min(1.0, C) * unit)
-    found = (unit * found).mT  # (n_episodes, n_classes, n_coordinates)
-    coefficients = found[..., :-1] @ axes
-    bias = found[..., -1:] - coefficients @ mean.mT
+    # The gradient of the biases is proportional to C.
+    minimum = _minimise(loss_and_gradient, start, GRADIENT_TOLERANCE * min(1.0, C) * unit)
+    minimum = (unit * minimum).mT  # (n_episodes, n_classes, n_coordinates)
+    coefficients = minimum[..., :-1] @ axes
+    bias = minimum[..., -1:] - coefficients @ mean.mT
     return torch.cat([coefficients, bias], dim=-1).masked_fill(absent.mT, 0.0)
 
 
 class _Pair(NamedTuple):
-    """A step and what it changed of the slope, with their products; zeros where there is none."""
+    """A step and its change of the gradient, with their products; zeros without a step."""
 
     step: Tensor
     change: Tensor
     inverse: Tensor  # of their product, (n_episodes, 1, 1)
-    curvature: Tensor  # inverse: what a unit of slope is a step of
+    curvature: Tensor  # inverse: length of a step per unit of the gradient
 
     @classmethod
     def of(cls, step: Tensor, change: Tensor) -> "_Pair":
@@ -97,52 +97,55 @@ class _Pair(NamedTuple):
 
 
 def _minimise(
-    loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, tolerance: Tensor
+    loss_and_gradient: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, tolerance: Tensor
 ) -> Tensor:
-    """Minimise a convex function of each episode by L-BFGS, until all slopes are small.
+    """Minimise a convex function of each episode by L-BFGS, until all gradients are small.
 
-    An episode that has converged is left as it is: none depends on the others.
+    A converged episode is unchanged by further iterations: episodes are independent.
     """
-    loss, slope = loss_and_slope(x)
+    loss, gradient = loss_and_gradient(x)
     pairs: list[_Pair] = []
     stuck = torch.zeros_like(loss, dtype=torch.bool)
     for _ in range(MAX_ITERATIONS):
-        active = ~stuck & (slope.abs() > tolerance).any(dim=-1).any(dim=-1)[:, None, None]
+        active = ~stuck & (gradient.abs() > tolerance).any(dim=-1).any(dim=-1)[:, None, None]
         if not active.any():
             break
-        direction = _direction(slope, pairs)
-        expected = SUFFICIENT * _dot(direction, slope)
+        direction = _direction(gradient, pairs)
+        expected = SUFFICIENT * _dot(direction, gradient)
         rounding = LOSS_TOLERANCE * loss.abs()
         length = active.to(x.dtype)
         for _ in range(N_HALVINGS):
             new = x - length * direction
-            new_loss, new_slope = loss_and_slope(new)
+            new_loss, new_gradient = loss_and_gradient(new)
             too_long = new_loss > loss - length * expected + rounding
             if not too_long.any():
                 break
             length = torch.where(too_long, 0.5 * length, length)
         moves = active & ~too_long
         stuck |= active & (too_long | (loss - new_loss <= rounding))
-        pairs = [*pairs[1 - N_PAIRS :], _Pair.of((new - x) * moves, (new_slope - slope) * moves)]
-        x, loss, slope = (
+        pairs = [
+            *pairs[1 - N_PAIRS :],
+            _Pair.of((new - x) * moves, (new_gradient - gradient) * moves),
+        ]
+        x, loss, gradient = (
             torch.where(moves, after, before)
-            for before, after in ((x, new), (loss, new_loss), (slope, new_slope))
+            for before, after in ((x, new), (loss, new_loss), (gradient, new_gradient))
         )
     return x
 
 
-def _direction(slope: Tensor, pairs: list[_Pair]) -> Tensor:
-    """Multiply the slope by the inverse Hessian that pairs of steps and changes tell."""
+def _direction(gradient: Tensor, pairs: list[_Pair]) -> Tensor:
+    """Multiply the gradient by the inverse Hessian of L-BFGS (the two-loop recursion)."""
     shares = []
     for pair in reversed(pairs):
-        share = pair.inverse * _dot(pair.step, slope)
-        slope = slope - share * pair.change
+        share = pair.inverse * _dot(pair.step, gradient)
+        gradient = gradient - share * pair.change
         shares.append(share)
     if pairs:
-        slope = pairs[-1].curvature * slope
+        gradient = pairs[-1].curvature * gradient
     for pair, share in zip(pairs, reversed(shares), strict=True):
-        slope = slope + (share - pair.inverse * _dot(pair.change, slope)) * pair.step
-    return slope
+        gradient = gradient + (share - pair.inverse * _dot(pair.change, gradient)) * pair.step
+    return gradient
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

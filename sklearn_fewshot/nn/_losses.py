@@ -12,7 +12,7 @@ from ._batch import PADDING
 class EpisodicCrossEntropy(nn.Module):
     """Negative log-probability of each query's class under a softmax of the logits.
 
-    Episodes of a ragged batch count equally, however many queries they have.
+    Episodes of a ragged batch have equal weight, for any number of queries.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class PairSquaredError(nn.Module):
     Parameters
     ----------
     link : {"logit", "log"}
-        What the logits are of the relation scores: their log-odds or their logarithms.
+        Function from relation scores to logits: their log-odds or their logarithms.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class PairSquaredError(nn.Module):
 
 
 class BalancedPairCrossEntropy(nn.Module):
-    """Binary cross-entropy of "same class?", same and different pairs counting half each.
+    """Binary cross-entropy of pairs, same class or not, with a weight of 1/2 for each kind.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""In which mode and precision a module computes."""
+"""Mode and precision of a module."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Autocast to ``dtype`` on ``device``; None leaves the precision alone.
+    """Autocast to ``dtype`` on ``device``; None does not change the precision.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     True
     """
     training = [part for part in module.modules() if part.training]
-    if training:  # a learner's network never is: its threads do not touch its mode
+    if training:  # a fitted network never is, so threads that share it do not change its mode
         module.eval()
     try:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The two verbs of every network, ``adapt`` and ``predict``, and what some can do besides."""
+"""The two methods of every network, ``adapt`` and ``predict``, and optional capabilities."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,15 +15,14 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 class FewShotModule(nn.Module):
-    """A network with two verbs: adapt to support sets, then predict queries.
+    """A network with two methods: adapt to support sets, then predict queries.
 
     Metric-based, optimisation-based and model-based methods all are such modules: they differ in
-    what they put into the state. A module is a function of values; nothing about a support set is
-    kept in it.
+    the contents of the state. A module is stateless: it stores nothing of a support set.
 
     Examples
     --------
-    A network that reads the support set and answers with its most frequent class:
+    A network that predicts the most frequent class of the support set:
 
     >>> import torch
     >>> from sklearn_fewshot.nn import FewShotModule, Support
@@ -43,7 +42,7 @@ class FewShotModule(nn.Module):
     #: The fixed number of outputs (classes); None for any number.
     n_outputs: int | None = None
 
-    #: Whether a query's answer is the same whatever the other queries are. If not (transductive
+    #: Whether the prediction of a query is independent of the other queries. If not (transductive
     #: modules), the queries of an episode are never divided.
     independent_queries: bool = True
 
@@ -56,7 +55,7 @@ class FewShotModule(nn.Module):
         return cls(input_shape, **options)
 
     def adapt(self, support: Support) -> State:
-        """Work out from support sets what :meth:`predict` needs.
+        """Compute the state of support sets for :meth:`predict`.
 
         Parameters
         ----------
@@ -101,10 +100,10 @@ class FewShotModule(nn.Module):
 
 
 class EmbedsRows:
-    """Capability of modules that embed each row by itself before anything else.
+    """Capability of modules that first embed each row independently.
 
-    Every distinct row is then embedded once, however many episodes it takes part in; there is an
-    embedding to look at, and it can be frozen.
+    Every distinct row is then embedded once for all episodes; the embedding can be inspected and
+    frozen.
 
     Examples
     --------
@@ -129,10 +128,10 @@ class EmbedsRows:
 
 
 class Joins:
-    """Capability of modules that need not keep every example: support sets can be condensed.
+    """Capability of modules whose support sets can be condensed, such as to class means.
 
     Without it an adapted classifier keeps its support rows and adapts again to all of them when
-    more examples come.
+    more examples are added.
 
     Examples
     --------
@@ -142,14 +141,14 @@ class Joins:
     >>> from sklearn_fewshot.nn.heads import PrototypicalHead
     >>> module = EmbeddingModule(Identity((2,)), PrototypicalHead())
     >>> support = Support(torch.rand(1, 5, 2), torch.tensor([[0, 1, 1, 0, 1]]), torch.ones(1, 5), 2)
-    >>> module.condense(support).weight  # one item a class
+    >>> module.condense(support).weight  # one item per class
     tensor([[2., 3.]])
     """
 
     def condense(self, support: Support) -> Support:
-        """Condense support sets; what comes out can be joined with more examples.
+        """Condense support sets; the result can be joined with more examples.
 
-        A condensed item of weight ``w`` counts like ``w`` examples. Of modules that embed rows, the
+        A condensed item of weight ``w`` counts like ``w`` examples. If the module embeds rows, the
         inputs are embedded.
         """
         raise NotImplementedError
@@ -205,7 +204,7 @@ def episode_loss(
 ) -> Tensor:
     """Return the criterion of predicted queries; arguments as in :func:`predict_episodes`.
 
-    The queries of a module that lets them depend on each other come without padding.
+    If queries depend on each other, they are passed without padding.
 
     Examples
     --------

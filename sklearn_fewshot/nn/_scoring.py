@@ -29,7 +29,7 @@ def score_plan(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Predict the queries of planned episodes, some episodes at a time.
 
-    Validation, calibration, evaluation and displays all come here. Call it in evaluation mode.
+    Validation, calibration, evaluation and displays all use it. Call it in evaluation mode.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def score_plan(
         Returns rows of the data by their numbers: embedded ones if the module
         :class:`EmbedsRows`, which then embeds each row once for all episodes; else inputs.
     device : torch.device
-        Where the rows are.
+        Device of the rows.
     row_size : int
-        Values of a row, by which memory is bounded.
+        Values per row, which determine the number of episodes per block.
     attributes, values : tensor or None
         As in :class:`EpisodeLoader`.
 
@@ -88,7 +88,7 @@ def score_plan(
 
 
 def _predict(module: FewShotModule, batch: EpisodeBatch, take: Take) -> Tensor:
-    """Predict the queries of a batch, without padded ones where queries depend on each other."""
+    """Predict the queries of a batch, without padded ones if queries depend on each other."""
     padding = is_padding(batch.target)
     if module.independent_queries or not padding.any():
         return predict_episodes(module, batch, take)
@@ -106,7 +106,7 @@ class ValidationEpisodes:
     data : DataTensor
         The samples.
     plan : EpisodePlan
-        The episodes, drawn once.
+        The episodes, sampled once.
     attributes, values : tensor or None
         As in :class:`EpisodeLoader`.
 
@@ -147,7 +147,7 @@ class ValidationEpisodes:
         module : FewShotModule
             The network.
         batch_size : int
-            Rows embedded at once.
+            Rows per batch of the embedding.
 
         Returns
         -------

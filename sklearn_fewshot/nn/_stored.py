@@ -1,4 +1,4 @@
-"""A module as a value that pickles and hashes alike in every process: weights as numpy arrays."""
+"""A module as a value with the same pickle and hash in every process: weights as numpy arrays."""
 
 import copy
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class StoredTensor:
-    """A tensor as its bytes, free of the device it was on.
+    """A tensor as its bytes, without its device.
 
     Bytes, since numpy does not have all dtypes of torch (bfloat16).
     """
@@ -35,14 +35,14 @@ class StoredTensor:
 class StoredModule:
     """A copy of a module with :class:`StoredTensor` in place of its tensors.
 
-    What torch itself pickles holds memory addresses: two pickles of one module differ, and a cache
-    would never find it again. Tensors of unusual kinds (sparse, quantised, subclasses) stay as they
-    are and pickle torch's way.
+    torch's own pickles contain memory addresses: two pickles of one module differ, and a cache
+    would never hit. Tensors of unusual kinds (sparse, quantised, subclasses) are unchanged and
+    pickled by torch.
 
     Parameters
     ----------
     module : nn.Module
-        Not changed. Tensors that it holds twice are stored once, and held twice again later.
+        Not changed. Tensors that it shares are stored once, and shared again after loading.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -53,7 +53,7 @@ class StoredModule:
 
     def module(self) -> nn.Module:
         """Return the module, on the CPU."""
-        # deepcopy takes what its memo holds for the original: this turns one into the other.
+        # deepcopy replaces every object whose id is in its memo: stored tensors become tensors.
         return copy.deepcopy(
             self.skeleton, {id(stored): stored.tensor() for stored in self.tensors}
         )
@@ -68,5 +68,5 @@ def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    is_there = tensor.device.type != "meta"
-    return is_there and tensor.layout is torch.strided and not tensor.is_quantized
+    has_values = tensor.device.type != "meta"
+    return has_values and tensor.layout is torch.strided and not tensor.is_quantized

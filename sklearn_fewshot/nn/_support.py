@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
-"""What a module works out from support sets: tensors whose first axis is the episode."""
+"""Result of adapting to support sets: tensors whose first axis is the episode."""
 
 
 class Support(NamedTuple):
@@ -21,7 +21,7 @@ class Support(NamedTuple):
     weight : tensor of shape (n_episodes, n_support)
         How many examples an item represents, in the dtype of the inputs; 0 marks padding.
     n_classes : int
-        Classes in an episode, in ragged batches the most that any episode has; 1 in regression.
+        Classes per episode, in ragged batches the maximum over the episodes; 1 in regression.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def to_state(support: Support) -> State:
 
 
 def from_state(state: State) -> Support:
-    """Return the support set that :func:`to_state` made a state of.
+    """Return the support set of a state of :func:`to_state`.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def class_sums(values: Tensor, support: Support) -> Tensor:
 
 
 def class_means(support: Support) -> Support:
-    """Average the items of each class: one item a class, which represents as many examples.
+    """Average the items of each class: one item per class, which represents as many examples.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def class_logsumexp(values: Tensor, support: Support, *, balanced: bool = False)
     Parameters
     ----------
     values : tensor of shape (n_episodes, n_queries, n_support)
-        A value for each query and item. Items count by their weight; those of weight 0 do not.
+        A value for each query and item. Each item counts with its weight.
     support : Support
         Classes and weights of the items.
     balanced : bool

@@ -1,4 +1,4 @@
-"""Laws of comparisons: the same episodes, paired differences, floors of every kind."""
+"""Laws of comparisons: the same episodes, paired differences, baselines of every kind."""
 
 import sys
 
@@ -23,7 +23,7 @@ from sklearn_fewshot.model_selection import (
     compare_on_episodes,
     episodic_score,
 )
-from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+from sklearn_fewshot.model_selection._baselines import base_class_lda, support_baselines
 
 
 def make_table(prefix, n_classes, seed):
@@ -43,11 +43,11 @@ def tiny():
 
 learner = tiny().fit(X_base, y_base)
 pipe = make_pipeline(StandardScaler(), tiny()).fit(X_base, y_base)
-SUPPORT_FLOORS = ["nearest centroid", "1-nearest neighbour", "logistic regression"]
+SUPPORT_BASELINES = ["nearest centroid", "1-nearest neighbour", "logistic regression"]
 
 
-def behind(name, floors=SUPPORT_FLOORS):
-    return [f"{floor} behind {name}" for floor in floors]
+def after(name, baselines=SUPPORT_BASELINES):
+    return [f"{baseline} after {name}" for baseline in baselines]
 
 
 def result_of(scores, scoring="accuracy"):
@@ -160,61 +160,61 @@ def test_differences_of_different_episodes_are_refused():
         }
     )
     assert compared.difference("again").half_width == 0.0
-    with pytest.raises(ValueError, match=r"'b' and 'a' met different ones\. Score both with"):
+    with pytest.raises(ValueError, match=r"'b' and 'a' have different ones\. Score both with"):
         compared.difference("b")
     unequal = EpisodicComparison({"a": result_of([0.5] * 4), "b": result_of([0.5])})
-    with pytest.raises(ValueError, match="met different ones"):
+    with pytest.raises(ValueError, match="have different ones"):
         unequal.difference("b")
     with pytest.raises(ValueError, match=r"No estimator is called 'c'\. There are \['a', 'b'\]"):
         unequal.difference("c")
 
 
-# ------------------------------------------------------------------ floors
+# ------------------------------------------------------------------ baselines
 
 
-def test_floors_are_raw_and_behind_every_fitted_pipeline():
+def test_baselines_are_raw_and_after_every_fitted_pipeline():
     estimators = {
         "learner": learner,
         "pipe": pipe,
         "unfitted": make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
     }
     compared = compare_on_episodes(estimators, X, y, floors=True, **PARAMS)
-    assert list(compared.results) == [*estimators, *SUPPORT_FLOORS, *behind("pipe")]
-    for name, floor in support_floors().items():
+    assert list(compared.results) == [*estimators, *SUPPORT_BASELINES, *after("pipe")]
+    for name, floor in support_baselines().items():
         raw = episodic_score(floor, X, y, **PARAMS)
         scaled = episodic_score(floor, X, y, preprocess=pipe[:-1], **PARAMS)
         assert_array_equal(compared.results[name].scores, raw.scores)
-        assert_array_equal(compared.results[f"{name} behind pipe"].scores, scaled.scores)
+        assert_array_equal(compared.results[f"{name} after pipe"].scores, scaled.scores)
 
 
-def test_floors_stand_behind_the_best_pipeline_of_a_search():
+def test_baselines_come_after_the_best_pipeline_of_a_search():
     scorer = EpisodicScorer(n_way=2, n_query=2, n_episodes=3)
     search = GridSearchCV(make_pipeline(StandardScaler(), tiny()), {}, cv=ClassKFold(2))
     search.set_params(scoring=scorer).fit(X_base, y_base)
     compared = compare_on_episodes({"search": search}, X, y, floors=True, **PARAMS)
-    assert list(compared.results) == ["search", *SUPPORT_FLOORS, *behind("search")]
+    assert list(compared.results) == ["search", *SUPPORT_BASELINES, *after("search")]
 
 
 @pytest.mark.parametrize(("n_shot", "there"), [(1, False), ((1, 3), False), (2, True)])
 def test_discriminant_analysis_needs_two_examples(n_shot, there):
     compared = compare_on_episodes({"a": pipe}, X, y, floors=True, n_shot=n_shot, **PARAMS)
     assert ("shrinkage LDA" in compared.results) == there
-    assert ("shrinkage LDA behind a" in compared.results) == there
+    assert ("shrinkage LDA after a" in compared.results) == there
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_base_classes_give_another_floor(as_list):
+def test_base_classes_give_another_baseline(as_list):
     base = (X_base.tolist(), y_base.tolist()) if as_list else (X_base, y_base)
     compared = compare_on_episodes({"pipe": pipe}, X, y, floors=True, base=base, **PARAMS)
-    for suffix, before in (("", FunctionTransformer()), (" behind pipe", pipe[:-1])):
-        projection = discriminant_floor(before.transform(X_base), y_base)
+    for suffix, before in (("", FunctionTransformer()), (" after pipe", pipe[:-1])):
+        projection = base_class_lda(before.transform(X_base), y_base)
         steps = make_pipeline(before, projection)
         expected = episodic_score(NearestCentroid(), X, y, preprocess=steps, **PARAMS)
         assert_array_equal(compared.results[f"base-class LDA{suffix}"].scores, expected.scores)
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_pictures_are_flattened_for_floors(as_list):
+def test_images_are_flattened_for_baselines(as_list):
     def pictures(X):
         return X.repeat(4, axis=1).reshape(-1, 1, 4, 4)
 
@@ -230,12 +230,12 @@ def test_pictures_are_flattened_for_floors(as_list):
         base=(pictures(X_base), y_base),
         **PARAMS,
     )
-    assert list(compared.results) == ["small", *SUPPORT_FLOORS, "base-class LDA"]
+    assert list(compared.results) == ["small", *SUPPORT_BASELINES, "base-class LDA"]
     raw = episodic_score(NearestCentroid(), images.reshape(len(y), -1), y, **PARAMS)
     assert_array_equal(compared.results["nearest centroid"].scores, raw.scores)
 
 
-def test_categories_have_floors_behind_their_encoder_only():
+def test_categories_have_baselines_after_their_encoder_only():
     pd = pytest.importorskip("pandas")
 
     def frame(X):
@@ -249,7 +249,7 @@ def test_categories_have_floors_behind_their_encoder_only():
     compared = compare_on_episodes(
         {"p": encoded}, frame(X), y, floors=True, base=(frame(X_base), y_base), **PARAMS
     )
-    assert list(compared.results) == ["p", *behind("p"), "base-class LDA behind p"]
+    assert list(compared.results) == ["p", *after("p"), "base-class LDA after p"]
 
 
 # ------------------------------------------------------------------ refusals
@@ -269,7 +269,7 @@ def test_categories_have_floors_behind_their_encoder_only():
             {"nearest centroid": pipe},
             {"floors": True},
             ValueError,
-            r"floors of the names \['nearest centroid'\]\. Rename",
+            r"baselines of the names \['nearest centroid'\]\. Rename",
         ),
         ({1: pipe}, {}, TypeError, r"names must be text\. Got 1"),
         (

@@ -29,7 +29,7 @@ from sklearn_fewshot.model_selection import (
     _evaluation,
     episodic_score,
 )
-from sklearn_fewshot.model_selection._floors import discriminant_floor, support_floors
+from sklearn_fewshot.model_selection._baselines import base_class_lda, support_baselines
 
 EPISODES = {"n_way": 3, "n_shot": 2, "n_query": 3, "n_episodes": 30, "random_state": 4}
 N_FEATURES = 5
@@ -359,7 +359,7 @@ def test_what_is_no_classifier_is_refused(estimator):
         (pipe, None, "ProtoNetClassifier"),
         (adapt(pipe, X[:20], y[:20]), None, "ProtoNetClassifier"),
         (NearestCentroid(), pipe, "Pipeline"),
-        (NearestCentroid(), discriminant_floor(X_base, y_base), "LinearDiscriminantAnalysis"),
+        (NearestCentroid(), base_class_lda(X_base, y_base), "LinearDiscriminantAnalysis"),
     ],
 )
 def test_scoring_on_trained_classes_warns(estimator, preprocess, who):
@@ -557,16 +557,16 @@ def test_groups_reach_the_scorer_by_routing():
 
 @pytest.mark.parametrize("n_shot", [1, 2])
 def test_support_floors_beat_chance(n_shot):
-    floors = support_floors(n_shot)
+    floors = support_baselines(n_shot)
     assert ("shrinkage LDA" in floors) == (n_shot > 1)
     for floor in floors.values():
         episodes = EPISODES | {"n_shot": n_shot, "n_episodes": 20}
         assert episodic_score(floor, X, y, preprocess=scaler, **episodes).mean > 0.4
 
 
-def test_the_discriminant_floor_uses_the_base_classes():
-    floor = discriminant_floor(X_base, y_base)
-    behind = episodic_score(NearestCentroid(), X, y, preprocess=floor, **EPISODES)
+def test_the_base_class_lda_uses_the_base_classes():
+    lda = base_class_lda(X_base, y_base)
+    projected = episodic_score(NearestCentroid(), X, y, preprocess=lda, **EPISODES)
     raw = episodic_score(NearestCentroid(), X, y, **EPISODES)
-    assert behind.mean > raw.mean + 0.1
-    assert episodic_score(LogisticRegression(), X, y, preprocess=floor, **EPISODES).mean > raw.mean
+    assert projected.mean > raw.mean + 0.1
+    assert episodic_score(LogisticRegression(), X, y, preprocess=lda, **EPISODES).mean > raw.mean

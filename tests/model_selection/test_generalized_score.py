@@ -153,7 +153,7 @@ def test_the_result_is_readable(monkeypatch):
     ("change", "message"),
     [
         ({"y": np.repeat(["new 0", "old 1"], 30)}, r"'old 1' in y are base classes of the learn"),
-        ({"y_base": np.repeat(["old 0", "new 1"], 18)}, r"'new 1' in y_base are no base classes"),
+        ({"y_base": np.repeat(["old 0", "new 1"], 18)}, r"'new 1' in y_base are not base classes"),
         ({"y_base": y_base[:-1]}, "X_base and y_base have inconsistent numbers of samples"),
         ({"n_base_query": 0}, r"'n_base_query' parameter .* int of at least 1\. Got 0"),
         ({"n_base_query": 2.5}, r"'n_base_query' parameter .*Got 2\.5"),

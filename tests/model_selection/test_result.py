@@ -278,7 +278,7 @@ def test_a_single_value_has_no_interval(method):
         ({"confidence": 95}, r"'confidence' must be between 0 and 1, such as 0\.95\. Got 95"),
         ({"confidence": 1.5, "method": "bootstrap"}, r"'confidence' must be .*Got 1\.5"),
         ({"n_resamples": 0, "method": "bootstrap"}, r"'n_resamples' must be an int .*Got 0"),
-        ({"unit": "classes"}, "scores only, no answers"),
+        ({"unit": "classes"}, "scores only, no predictions"),
     ],
 )
 def test_intervals_that_mean_nothing_are_refused(params, message):
@@ -354,7 +354,7 @@ def test_strata_say_what_they_are_of():
 
 def test_strata_of_no_column_are_refused():
     result = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of())
-    with pytest.raises(ValueError, match=r"told apart by n_way, n_shot_min.*Got 'score'"):
+    with pytest.raises(ValueError, match=r"grouped by n_way, n_shot_min.*Got 'score'"):
         result.by("score")
-    with pytest.raises(ValueError, match="told apart by nothing"):
+    with pytest.raises(ValueError, match="grouped by nothing"):
         result_of([0.5]).by("n_way")

@@ -274,7 +274,7 @@ def test_an_unknown_name_is_refused_with_the_known():
 )
 def test_only_float_pictures_are_taken(samples):
     got = re.escape(f"Got {samples.dtype} of shape {tuple(samples.shape)}")
-    with pytest.raises(ValueError, match=rf"takes float pictures .*{got}.*pass a callable or None"):
+    with pytest.raises(ValueError, match=rf"takes float images .*{got}.*pass a callable or None"):
         RandomAffine()(samples)
 
 

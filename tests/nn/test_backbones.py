@@ -242,10 +242,10 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: x.sum(), r"one embedding a sample.*Got \(\)"),
-        (lambda x: x.sum(dim=1), r"one embedding a sample.*Got \(2,\)"),
-        (lambda x: x[:1], r"one embedding a sample.*Got \(1, 5\)"),
-        (lambda x: (x, x), r"one embedding a sample.*Got tuple"),
+        (lambda x: x.sum(), r"one embedding per sample.*Got \(\)"),
+        (lambda x: x.sum(dim=1), r"one embedding per sample.*Got \(2,\)"),
+        (lambda x: x[:1], r"one embedding per sample.*Got \(1, 5\)"),
+        (lambda x: (x, x), r"one embedding per sample.*Got tuple"),
         (lambda x: x + torch.nan, r"NaN or infinity.*Check its weights"),
         (lambda x: x - torch.inf, r"NaN or infinity.*Check its weights"),
     ],

@@ -89,10 +89,10 @@ def test_what_goes_to_a_gpu_is_pinned_and_nobody_waits_for_it():
         def to(self, device, **kwargs):
             calls.append((device, kwargs))
 
-    _hardware.moved(Values(), CUDA)
+    _hardware.move(Values(), CUDA)
     assert calls == ["pinned", (CUDA, {"non_blocking": True})]
     calls.clear()
-    _hardware.moved(Values(), CPU)
+    _hardware.move(Values(), CPU)
     assert calls == [(CPU, {})]
 
 

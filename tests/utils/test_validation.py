@@ -370,7 +370,7 @@ BAD_PARAMETERS = {
     "backbone of another shape": (
         {"backbone": Spoiled(lambda x: x.mean(dim=1))},
         ValueError,
-        r"backbone Spoiled must return one embedding a sample.* Got \(2,\)",
+        r"backbone Spoiled must return one embedding per sample.* Got \(2,\)",
     ),
     "backbone of another width": (
         {"backbone": nn.Linear(5, 3)},

@@ -37,7 +37,7 @@ class BaselineClassifier(BaseFewShotLearner):
     ----------
     classifier : {"softmax", "cosine"}, default="softmax"
         The last layer in training: linear ("Baseline" of the paper), or by cosines to one weight
-        vector a class ("Baseline++").
+        vector per class ("Baseline++").
     scale : float, default=10.0
         Factor of the cosines, in the cosine classifier and in the probabilities of centroids.
     readout : {"centroid", "logistic"}, default="centroid"
@@ -46,7 +46,7 @@ class BaselineClassifier(BaseFewShotLearner):
     C : float, default=1.0
         Inverse strength of the penalty of the logistic regression.
     batch_size : int, default=256
-        Samples in an optimisation step.
+        Samples per optimisation step.
     {common_parameters}
 
     Attributes
@@ -89,8 +89,8 @@ class BaselineClassifier(BaseFewShotLearner):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import BaselineClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 7, y >= 7
-    >>> learner = BaselineClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 7, y >= 7
+    >>> learner = BaselineClassifier(max_epochs=5, random_state=0).fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
     >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)

@@ -23,7 +23,7 @@ class MatchingNetClassifier(BaseFewShotLearner):
     r"""Matching Network: attention over the examples, each voting for its class.
 
     A nearest-neighbour classifier that is trained end to end. Unlike class means it follows
-    classes of several modes, and every example keeps a voice.
+    classes of several modes, and every example contributes to the prediction.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class MatchingNetClassifier(BaseFewShotLearner):
         (..., n_support, d), is differentiable, and returns (..., n_queries, n_support).
     scale : float or "auto", default="auto"
         Factor of the similarity in the attention. "auto" starts at 10 for the cosine; for other
-        metrics at 1, or at one over the median distance within training episodes behind networks
+        metrics at 1, or at one over the median distance within training episodes for networks
         that start from the input itself ("residual_mlp", "conv1d", "identity").
     learn_scale : bool, default=True
         Whether training adjusts the scale. The paper has ``scale=1, learn_scale=False``.
     fce : bool, default=False
-        Full context embeddings: examples and queries are embedded again in the light of the whole
+        Full context embeddings: examples and queries are embedded again, as functions of the whole
         support set, by recurrent networks.
     n_steps : int, default=5
         Steps in which a query reads the support set, with ``fce``.
@@ -72,9 +72,9 @@ class MatchingNetClassifier(BaseFewShotLearner):
 
     Training minimises the mean of :math:`-\log P` of the right class; it is computed by
     logarithms of sums of exponentials and is exact. Differences from the paper: the scale is
-    learned (with ``s = 1`` the attention cannot become sharp: at best 0.65 for one query's own
-    class of five), attention is balanced between classes, and the weights kept are those that
-    score best on held-out classes.
+    learned (with ``s = 1`` the attention cannot reach a high confidence: at best 0.65 for the
+    class of the query among five), attention is balanced between classes, and the weights kept are
+    those that score best on held-out classes.
 
     With ``fce=True``, :math:`f(x_i)` is replaced by :math:`g(x_i, S)`, the sum of the states of a
     bidirectional LSTM over the support set and the embedding itself, and :math:`f(q)` by
@@ -93,8 +93,8 @@ class MatchingNetClassifier(BaseFewShotLearner):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import MatchingNetClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 7, y >= 7
-    >>> learner = MatchingNetClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 7, y >= 7
+    >>> learner = MatchingNetClassifier(max_epochs=5, random_state=0).fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
     >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)

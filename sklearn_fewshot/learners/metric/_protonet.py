@@ -20,8 +20,8 @@ from ._scale import scale_of
 class ProtoNetClassifier(BaseFewShotLearner):
     r"""Prototypical Network: the class whose mean embedding is nearest.
 
-    Meta-train once on many old classes; then a handful of examples makes a classifier of new ones,
-    in milliseconds and without training.
+    Meta-train once on many base classes; then a few examples make a classifier of new ones, in
+    milliseconds and without training.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ProtoNetClassifier(BaseFewShotLearner):
     See Also
     --------
     FewShotClassifier : What ``adapt`` returns.
-    sklearn_fewshot.model_selection.episodic_score : Honest evaluation on new classes.
+    sklearn_fewshot.model_selection.episodic_score : Unbiased evaluation on new classes.
     sklearn.neighbors.NearestCentroid : The same classifier without meta-training.
 
     Notes
@@ -72,8 +72,8 @@ class ProtoNetClassifier(BaseFewShotLearner):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import ProtoNetClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 7, y >= 7
-    >>> learner = ProtoNetClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 7, y >= 7
+    >>> learner = ProtoNetClassifier(max_epochs=5, random_state=0).fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
     >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)

@@ -19,7 +19,7 @@ from .._parameters import CommonParameters
 class RelationNetClassifier(BaseFewShotLearner):
     r"""Relation Network: a learned comparison in place of a distance.
 
-    A second network looks at a class and a query together and says how related they are.
+    A second network gets a class and a query as one input and returns a score of their relation.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ class RelationNetClassifier(BaseFewShotLearner):
         r_k(q) = g\Big(\Big[\frac{1}{|S_k|} \sum_{x \in S_k} f(x),\ f(q)\Big]\Big) \in (0, 1)
 
     and training minimises the mean of :math:`(r_k(q) - [y_q = k])^2` over pairs of query and class.
-    For pictures ``f`` keeps its spatial maps ("conv4_maps") and ``g`` is two convolutional blocks
+    For images ``f`` keeps its spatial maps ("conv4_maps") and ``g`` is two convolutional blocks
     and two dense layers; for vectors and series ``g`` is a multi-layer perceptron on the
     concatenated pair.
 
     The scores of a query need not sum to one: ``predict_proba`` divides their odds ``r / (1 - r)``
-    by the sum over the classes, which is the probability of the class if exactly one of them goes
-    with the query; ``calibrate`` fits its temperature. ``decision_function`` and ``score_samples``
+    by the sum over the classes, which is the probability of the class if exactly one of them is
+    the query's; ``calibrate`` fits its temperature. ``decision_function`` and ``score_samples``
     return the log-odds of ``r``. Differences from the paper: the mean over examples, and batch
     normalisation by running statistics at prediction, so that a query's score does not depend on
     the other queries.
@@ -68,8 +68,8 @@ class RelationNetClassifier(BaseFewShotLearner):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import RelationNetClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 7, y >= 7
-    >>> learner = RelationNetClassifier(max_epochs=5, random_state=0).fit(X[old] / 16, y[old])
+    >>> base, new = y < 7, y >= 7
+    >>> learner = RelationNetClassifier(max_epochs=5, random_state=0).fit(X[base] / 16, y[base])
     >>> X_new, y_new = X[new] / 16, y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
     >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.6)

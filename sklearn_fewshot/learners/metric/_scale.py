@@ -1,4 +1,4 @@
-"""What learners with a learned scale of the metric share."""
+"""The learned scale of the metric, shared by several learners."""
 
 from __future__ import annotations
 

@@ -33,15 +33,15 @@ N_CALIBRATION_ROWS = 1000  # of held-out classes, and as many of others: two mil
 class SiameseNetClassifier(BaseFewShotLearner):
     r"""Siamese Network: learns whether two samples are of the same class.
 
-    Recognises a new class by its most similar example, and is a verifier besides: are these two
-    samples of the same class, whatever that class is?
+    Recognises a new class by its most similar example, and is a verifier as well: it decides
+    whether two samples are of the same class, for any class.
 
     Parameters
     ----------
     metric : str or callable, default="sqeuclidean"
         Distance between the two embeddings. "cityblock" (Koch's) and "sqeuclidean" have a learned
         weight for each dimension; "euclidean", "cosine" and callables one learned factor. Squared
-        differences were far better on pictures; on tables neither is. A callable takes torch
+        differences were far better on images; on tables neither is better. A callable takes torch
         tensors of shape (..., n_a, d) and (..., n_b, d), is differentiable, and returns
         (..., n_a, n_b).
     aggregate : {"max", "mean"}, default="max"
@@ -56,7 +56,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
     Attributes
     ----------
     threshold_ : float
-        ``pair_score`` above which ``predict_pairs`` says "same class".
+        ``pair_score`` above which ``predict_pairs`` returns "same class".
     {common_attributes}
 
     See Also
@@ -77,15 +77,15 @@ class SiameseNetClassifier(BaseFewShotLearner):
     squared. Without the bias, which the paper does not print, the probability of a sample and
     itself would be 1/2. Training draws episodes and minimises the binary cross-entropy of all
     pairs of a query and a class, where pairs of the same class together count half; with one
-    example a class in training, as by default, these are all pairs of queries and support
+    example per class in training, as by default, these are all pairs of queries and support
     examples.
 
-    ``p`` answers "the same class or not?" when both are equally likely, not "which class?":
-    ``predict_proba`` divides the odds ``p / (1 - p)`` of the classes by their sum, the probability
-    of a class if exactly one is the query's; ``calibrate`` fits its temperature.
+    ``p`` is a probability for equal priors of same and different classes, not a distribution over
+    the classes: ``predict_proba`` divides the odds ``p / (1 - p)`` of the classes by their sum, the
+    probability of a class if exactly one is the query's; ``calibrate`` fits its temperature.
     ``decision_function`` and ``score_samples`` return log-odds of ``p``.
 
-    Koch's network for pictures of 105 x 105 is ``backbone="koch"``, his distortions are
+    Koch's network for images of 105 x 105 is ``backbone="koch"``, his distortions are
     ``augment="affine"``.
 
     References
@@ -102,8 +102,8 @@ class SiameseNetClassifier(BaseFewShotLearner):
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import SiameseNetClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> old, new = y < 7, y >= 7
-    >>> learner = SiameseNetClassifier(max_epochs=5, random_state=0).fit(X[old], y[old])
+    >>> base, new = y < 7, y >= 7
+    >>> learner = SiameseNetClassifier(max_epochs=5, random_state=0).fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
     >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)
@@ -187,13 +187,13 @@ class SiameseNetClassifier(BaseFewShotLearner):
         Returns
         -------
         distance : float64 ndarray of shape (n_pairs,)
-            Minus the sum in ``p``: zero for equal samples, and larger the less alike they are. It
-            can be below zero where training has left a positive ``a``.
+            Minus the sum in ``p``: zero for equal samples, and larger the less similar they are. It
+            can be negative if training has left a positive ``a``.
         """
         return float(head_of(self.module_, SiameseHead).bias) - self._pair_log_odds(pairs)
 
     def predict_pairs(self, pairs: ArrayLike) -> np.ndarray:
-        """Say whether the two samples of each pair are of the same class.
+        """Predict whether the two samples of each pair are of the same class.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
     def calibrate_threshold(
         self, pairs: ArrayLike, y: ArrayLike, *, false_accept_rate: float | None = None
     ) -> SiameseNetClassifier:
-        """Set the threshold on pairs of your own, which training has not seen.
+        """Set the threshold on other pairs, which training has not seen.
 
         Parameters
         ----------
@@ -279,7 +279,7 @@ def measure_threshold(
     false_accept_rate : float
         Share of these pairs whose score is above the threshold.
     batch_size : int
-        Rows embedded at once.
+        Rows per batch of the embedding.
 
     Returns
     -------

@@ -28,8 +28,8 @@ DEFAULTS: CommonParameters = {
 class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     r"""Prototypical Network whose prototypes come from attributes of the classes.
 
-    For new classes that there are no examples of, but a description in numbers: properties, the
-    embedding of a name or a text, a picture of the ideal.
+    For new classes without examples but with attributes: numeric properties, the embedding of a
+    name or a text, a prototype image.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     learn_scale : bool, default=True
         Whether training adjusts the scale.
     seen_bias : float or "auto", default="auto"
-        What is taken off the scores of base classes where they stand beside new ones, which they
-        otherwise nearly always beat: a distance of this much. "auto" chooses it
-        at the end of ``fit`` for the best harmonic mean of the accuracies of held-out classes,
-        posed as new, and of the others on a fifth of their samples that training was not shown;
-        with no held-out classes it is 0.
+        Penalty subtracted from the scores of base classes when they compete with new ones
+        (calibrated stacking), in units of the distance; without it base classes nearly always win.
+        "auto" chooses it at the end of ``fit`` for the best harmonic mean of two accuracies: of
+        held-out classes used as new ones, and of the other classes on a fifth of their samples,
+        which are reserved from training. With no held-out classes it is 0.
     {common_parameters}
 
     Attributes
@@ -55,18 +55,18 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
     scale_ : float
         Scale after training.
     seen_bias_ : float
-        The bias that is used.
+        The penalty that is used.
     class_attributes_ : ClassAttributes or None
-        What ``fit`` got.
+        The attributes passed to ``fit``.
     attribute_mean_ : ndarray of shape (n_attributes,)
-        Mean over the base classes, which is taken off all attributes.
+        Mean over the base classes, which is subtracted from all attributes.
     {common_attributes}
 
     See Also
     --------
     ZeroShotRelationNetClassifier : Learns the comparison, too.
     ProtoNetClassifier : For new classes with examples.
-    ClassAttributes : Attributes as one object that scikit-learn's tools pass on whole.
+    ClassAttributes : Attributes as one object, which scikit-learn's tools do not index.
     sklearn_fewshot.model_selection.generalized_accuracy : Scores base and new classes together.
 
     Notes
@@ -81,9 +81,9 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
 
     with learned linear maps ``V`` and ``W``; queries are not normalised. Learning rate and weight
     decay are the paper's. Training starts from a ridge regression of the attributes on the
-    embedding, whose penalty is chosen by how well classes left out of it are told apart: with tens
-    of classes a random start ends far below it. Attributes are centred on the mean of the base
-    classes.
+    embedding, whose penalty is chosen by the accuracy on classes left out of it: with tens of
+    classes a random initialisation ends far below it. Attributes are centred on the mean of the
+    base classes.
 
     Without ``class_attributes`` in ``fit`` classes get one-hot vectors: an ordinary classifier.
 
@@ -93,8 +93,8 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
 
     Examples
     --------
-    Digits described by the segments of a display: top, the two upper sides, middle, the two lower
-    sides, bottom. No picture of a 3 or a 6 is ever shown.
+    Digits with the segments of a display as attributes: top, the two upper sides, middle, the two
+    lower sides, bottom. ``fit`` gets no image of a 3 or a 6.
 
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import ZeroShotProtoNetClassifier
@@ -146,33 +146,33 @@ class ZeroShotProtoNetClassifier(BaseZeroShotLearner):
 class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
     r"""Relation Network that compares queries with attributes of the classes.
 
-    For new classes that there are no examples of, but a description in numbers.
+    For new classes without examples but with attributes (numeric properties).
 
     Parameters
     ----------
     seen_bias : float or "auto", default="auto"
-        What is taken off the scores of base classes where they stand beside new ones, which they
-        otherwise nearly always beat: they are divided by ``exp(seen_bias)``. "auto" chooses it
-        at the end of ``fit`` for the best harmonic mean of the accuracies of held-out classes,
-        posed as new, and of the others on a fifth of their samples that training was not shown;
-        with no held-out classes it is 0.
+        Penalty of the scores of base classes when they compete with new ones (calibrated
+        stacking): they are divided by ``exp(seen_bias)``; without it base classes nearly always
+        win. "auto" chooses it at the end of ``fit`` for the best harmonic mean of two accuracies:
+        of held-out classes used as new ones, and of the other classes on a fifth of their samples,
+        which are reserved from training. With no held-out classes it is 0.
     {common_parameters}
 
     Attributes
     ----------
     seen_bias_ : float
-        The bias that is used.
+        The penalty that is used.
     class_attributes_ : ClassAttributes or None
-        What ``fit`` got.
+        The attributes passed to ``fit``.
     attribute_mean_ : ndarray of shape (n_attributes,)
-        Mean over the base classes, which is taken off all attributes.
+        Mean over the base classes, which is subtracted from all attributes.
     {common_attributes}
 
     See Also
     --------
     ZeroShotProtoNetClassifier : Compares by a distance: fewer weights, faster.
     RelationNetClassifier : For new classes with examples.
-    ClassAttributes : Attributes as one object that scikit-learn's tools pass on whole.
+    ClassAttributes : Attributes as one object, which scikit-learn's tools do not index.
     sklearn_fewshot.model_selection.generalized_accuracy : Scores base and new classes together.
 
     Notes
@@ -198,8 +198,8 @@ class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
 
     Examples
     --------
-    Digits described by the segments of a display: top, the two upper sides, middle, the two lower
-    sides, bottom. No picture of a 3 or a 6 is ever shown.
+    Digits with the segments of a display as attributes: top, the two upper sides, middle, the two
+    lower sides, bottom. ``fit`` gets no image of a 3 or a 6.
 
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_fewshot import ZeroShotRelationNetClassifier

@@ -37,16 +37,18 @@ from .._base import BaseMetaLearner
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
-RESERVED_SHARE = 0.2  # of the training classes' samples, for calibration
+# Of the samples of the training classes. On samples that were trained on, base classes would score
+# too well, and the penalty ``seen_bias`` would be too large.
+RESERVED_SHARE = 0.2
 
 
 def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Make a method say what to pass in place of a support set."""
+    """Make a method raise on a support set, with what to pass in its place."""
     kinds = [p.kind for p in signature(method).parameters.values()]
     n_positional = sum(kind is not Parameter.KEYWORD_ONLY for kind in kinds) - 1  # without self
 
     @wraps(method)
-    def checked(self: S, /, *args: P.args, **params: P.kwargs) -> R:
+    def check_and_call(self: S, /, *args: P.args, **params: P.kwargs) -> R:
         if len(args) > n_positional or not params.keys().isdisjoint({"X_support", "y_support"}):
             raise TypeError(
                 f"{type(self).__name__}.{method.__name__} takes no support set: zero-shot "
@@ -54,7 +56,7 @@ def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Conc
             )
         return method(self, *args, **params)
 
-    return checked
+    return check_and_call
 
 
 class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
@@ -69,7 +71,7 @@ class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
     }
     _parameter_docs = {
         "n_shot": "Not used: episodes have no support set.",
-        "n_query": "Queries of a class in a training episode.",
+        "n_query": "Queries per class in a training episode.",
     }
 
     # ------------------------------------------------------------------ meta-training
@@ -100,15 +102,15 @@ class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
         class_attributes : DataFrame, mapping, (labels, matrix), ClassAttributes or None, \
 default=None
             Attributes of the classes of y, and of others if you like (see ``score``): a DataFrame
-            with one row a class and the labels as its index, a mapping from label to vector, or
-            labels and a matrix with one row a class. Attributes weigh as much as their numbers are
-            big; bring them to comparable scales. None: one-hot vectors; then the learner is an
-            ordinary classifier, and can never know other classes than those of y.
+            with one row per class and the labels as its index, a mapping from label to vector, or
+            labels and a matrix with one row per class. Attributes of larger scale have more weight;
+            bring them to comparable scales. None: one-hot vectors; then the learner is an ordinary
+            classifier, and cannot be adapted to other classes than those of y.
 
         Returns
         -------
         self : object
-            Fitted learner. If ``fit`` raises, it is what it was before.
+            Fitted learner. If ``fit`` raises, it is unchanged.
 
         Raises
         ------
@@ -118,11 +120,11 @@ default=None
         ArithmeticError
             If training diverges: the loss is not finite.
         MemoryError
-            If memory runs out; the message says what to lower.
+            If memory runs out; the message names the parameters to lower.
         OSError
             If the folder ``checkpoint`` cannot be written to.
         TypeError
-            If class_attributes is none of these formats.
+            If class_attributes has another format.
         """
         return self._fit(X, y, groups, class_groups, class_attributes=class_attributes)
 
@@ -142,15 +144,15 @@ default=None
             if self.validation_classes is not None:
                 raise ValueError(
                     f"{owner} has validation_classes but got no class_attributes: without "
-                    "attributes nothing represents classes that are held out. Pass them to fit, "
+                    "attributes held-out classes cannot be scored. Pass class_attributes to fit, "
                     "or leave validation_classes at None."
                 )
             self.class_attributes_ = None
             data = data.with_all_classes()
         else:
-            described = as_class_attributes(class_attributes, owner)
-            check_described(described, data.classes, owner, "y")
-            self.class_attributes_ = described
+            given = as_class_attributes(class_attributes, owner)
+            check_described(given, data.classes, owner, "y")
+            self.class_attributes_ = given
             if self.seen_bias == "auto" and data.validation.any():
                 rng = np.random.default_rng([seed, 2])
                 reserved = reserved_rows(data.codes, groups, RESERVED_SHARE, rng)
@@ -169,7 +171,7 @@ default=None
     def _rows_of_head(
         self, attributes: np.ndarray, penalty: np.ndarray | float = 0.0
     ) -> np.ndarray:
-        """Return what represents classes: centred attributes and, as last column, a penalty."""
+        """Return the input of the head: centred attributes and, as last column, a penalty."""
         centred = (attributes - self.attribute_mean_) / self._attribute_unit
         return np.column_stack([centred, np.broadcast_to(penalty, len(attributes))])
 
@@ -184,7 +186,7 @@ default=None
         is_auto = self.seen_bias == "auto"
         given = 0.0 if is_auto else float(self.seen_bias)
         return config.replace(
-            may_project=False,  # the linear start is in the head, behind any backbone
+            may_project=False,  # the linear initialisation is in the head, after any backbone
             refits_start=True,  # even the untrained network is a regression of training classes
             start=partial(
                 start_from_attributes,
@@ -222,24 +224,24 @@ default=None
             Attributes of the new classes, in a format of ``fit``. Base classes among them must
             have the attributes that ``fit`` got.
         include_base : bool, default=False
-            Whether to keep the base classes beside the new ones.
+            Whether to keep the base classes together with the new ones.
 
         Returns
         -------
         classifier : FewShotClassifier
-            This learner is not changed. Where base classes stand beside new ones, the scores of
-            base classes are lowered by ``seen_bias_``.
+            This learner is not changed. If it has both base and new classes, the penalty
+            ``seen_bias_`` applies to the scores of base classes.
 
         Raises
         ------
         ValueError
             If the attributes are malformed or not those of ``fit``, or ``fit`` got none.
         TypeError
-            If class_attributes is none of these formats, or a support set is given.
+            If class_attributes has another format, or a support set is given.
         """
         check_is_fitted(self)
-        described = self._check_attributes(class_attributes)
-        labels, attributes = described.labels, described.matrix
+        checked = self._check_attributes(class_attributes)
+        labels, attributes = checked.labels, checked.matrix
         if include_base:
             self._check_one_kind(labels)
             others = ~is_known(self.classes_, labels)
@@ -254,7 +256,7 @@ default=None
         return FewShotClassifier._of_items(self, items, labels)
 
     def _check_one_kind(self, labels: np.ndarray) -> None:
-        """Refuse numbers beside strings: joined, all would silently become strings."""
+        """Raise on numbers together with strings: numpy would silently make all strings."""
         if label_kind(labels) != label_kind(self.classes_):
             raise ValueError(
                 f"The new labels ({label_text(labels)}) and the base classes "
@@ -265,22 +267,22 @@ default=None
         owner = type(self).__name__
         if self.class_attributes_ is None:
             raise ValueError(
-                f"{owner} was fitted without class_attributes and can know its base classes only. "
+                f"{owner} was fitted without class_attributes and has its base classes only. "
                 "Pass the attributes of the base classes to fit."
             )
-        described = as_class_attributes(class_attributes, owner)
-        check_comparable(described, self.class_attributes_, owner)
-        known = described.labels[is_known(described.labels, self.classes_)]
-        changed = (described.of(known) != self.class_attributes_.of(known)).any(axis=1)
+        given = as_class_attributes(class_attributes, owner)
+        check_comparable(given, self.class_attributes_, owner)
+        base = given.labels[is_known(given.labels, self.classes_)]
+        changed = (given.of(base) != self.class_attributes_.of(base)).any(axis=1)
         if changed.any():
             raise ValueError(
-                f"{label_text(known[changed])} had other attributes in the fit of {owner}. Give "
+                f"{label_text(base[changed])} had other attributes in the fit of {owner}. Give "
                 "new classes labels of their own; base classes keep their attributes."
             )
-        return described
+        return given
 
     def _classifier(self, class_attributes: AttributesLike | None = None) -> FewShotClassifier:
-        """Return the classifier of the classes described, or of the base classes."""
+        """Return the classifier of the classes with these attributes, or of the base classes."""
         check_is_fitted(self)
         if class_attributes is None:
             return self._base_classifier()
@@ -290,7 +292,7 @@ default=None
     def predict(
         self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
     ) -> np.ndarray:
-        """Predict the class of each query, among those described or the base classes.
+        """Predict the class of each query, among those of ``class_attributes`` or the base classes.
 
         Parameters
         ----------
@@ -357,7 +359,7 @@ default=None
     def score_samples(
         self, X: ArrayLike, *, class_attributes: AttributesLike | None = None
     ) -> np.ndarray:
-        """Say how well any class explains each query, larger is more like the classes.
+        """Score each query as an inlier of any class, larger is more similar to the classes.
 
         Parameters
         ----------
@@ -396,7 +398,7 @@ default=None
         X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
             Queries.
         y : array-like of shape (n_queries,)
-            True labels. Unknown ones count as errors, with a warning.
+            True labels. Labels that are not among the classes count as errors, with a warning.
         sample_weight : array-like of shape (n_queries,) or None, default=None
             Weights.
         class_attributes : DataFrame, mapping, (labels, matrix), ClassAttributes or None, \
@@ -410,7 +412,7 @@ default=None
         Raises
         ------
         ValueError
-            If no label of y is known.
+            If no label of y is among the classes.
         """
         check_is_fitted(self)
         if class_attributes is None:
@@ -420,9 +422,9 @@ default=None
         return classifier.score(X, y, sample_weight)
 
     def _classifier_of(self, labels: np.ndarray) -> FewShotClassifier:
-        """Return the classifier among base classes, other described classes, or both."""
-        described = self.class_attributes_
-        others = None if described is None else described.without(self.classes_)
+        """Return the classifier of base classes, of other classes with attributes, or of both."""
+        fitted = self.class_attributes_
+        others = None if fitted is None else fitted.without(self.classes_)
         if others is None or not is_known(labels, others.labels).any():
             return self._classifier()
         include_base = bool(is_known(labels, self.classes_).any())

@@ -1,4 +1,4 @@
-"""Convolutional backbones for pictures."""
+"""Convolutional backbones for images."""
 
 from torch import Tensor, nn
 
@@ -43,7 +43,7 @@ class Conv4(nn.Sequential):
 class Conv4Maps(nn.Sequential):
     """Four blocks of 3x3 convolution that keep the spatial maps, for relation modules.
 
-    Only the first two blocks pool, and their convolutions are not padded: 28 x 28 pictures give
+    Only the first two blocks pool, and their convolutions are not padded: 28 x 28 images give
     maps of 5 x 5.
 
     Parameters
@@ -143,8 +143,8 @@ class _ResidualBlock(nn.Module):
 def _n_channels(input_shape: tuple[int, ...], *, at_least: int, owner: str) -> int:
     if len(input_shape) != 3 or min(input_shape[1:]) < at_least:
         raise ValueError(
-            f"The backbone '{owner}' takes pictures of shape (channels, height, width) of at "
+            f"The backbone '{owner}' takes images of shape (channels, height, width) of at "
             f"least {at_least} x {at_least}. Got samples of shape {tuple(input_shape)}. Set "
-            "input_shape if X holds flattened pictures, or choose another backbone."
+            "input_shape if X holds flattened images, or choose another backbone."
         )
     return input_shape[0]

@@ -1,4 +1,4 @@
-"""Dropout that does not wait for its random numbers."""
+"""Dropout with fast random numbers."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ N_LEVELS = 256  # of a random byte
 class QuickDropout(nn.Dropout):
     """Dropout; on the CPU one random byte decides on an element.
 
-    torch draws a whole random number for each element there, one after the other, which takes
-    longer than a small matrix product. Bytes cost an eighth. The share that is dropped is rounded
-    to a multiple of 1/256, and what is kept is scaled by what that leaves.
+    torch draws one random number per element there, sequentially, which takes longer than a small
+    matrix product. Bytes cost an eighth. The dropped share is rounded to a multiple of 1/256, and
+    the kept elements are scaled by the inverse of the rounded share that is kept.
 
     Parameters
     ----------

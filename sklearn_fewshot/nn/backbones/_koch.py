@@ -1,4 +1,4 @@
-"""The convolutional network of the Siamese paper, for large pictures."""
+"""The convolutional network of the Siamese paper, for large images."""
 
 from torch import nn
 
@@ -6,16 +6,16 @@ from ._conv import _n_channels
 
 
 class KochConv(nn.Sequential):
-    """Four convolutions with ever smaller kernels, then one wide sigmoid layer.
+    """Four convolutions with decreasing kernel sizes, then one wide sigmoid layer.
 
-    For pictures of about 105 x 105, the size Omniglot was drawn in, with the weighted L1
+    For images of about 105 x 105, the size Omniglot was drawn in, with the weighted L1
     distance of the Siamese head. `Conv4` is smaller and quicker, and takes 28 x 28.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width), at least 65 x 65: nothing is padded, and smaller pictures are
-        used up before the last convolution.
+        (channels, height, width), at least 65 x 65: nothing is padded, and smaller images leave
+        nothing for the last convolution.
     embedding_dim : int
         Units of the sigmoid layer. It holds nearly all the weights: 38 of 39 million at 105 x 105.
 
@@ -27,7 +27,7 @@ class KochConv(nn.Sequential):
     Differences from the paper:
 
     - The weights start as torch's layers start them. The paper's normal distribution of
-      standard deviation 0.2 saturates a sigmoid of 9216 inputs, and saturated units learn nothing.
+      standard deviation 0.2 saturates a sigmoid of 9216 inputs, which leaves hardly any gradient.
     - The ReLU comes after the pooling. Both are monotonous, so this is the same function as the
       paper's order, on a quarter of the elements.
 
@@ -66,7 +66,7 @@ def _conv_block(n_in: int, n_out: int, kernel_size: int) -> nn.Sequential:
 
 
 def _last_side(side: int) -> int:
-    """Return what four convolutions and the three poolings between them leave of a side."""
+    """Return the length of a side after four convolutions and the three poolings between them."""
     for kernel_size in (10, 7, 4):
         side = (side - kernel_size + 1) // 2
     return side - 3

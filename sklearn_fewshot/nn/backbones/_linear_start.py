@@ -1,7 +1,7 @@
-"""Backbones that start as a linear map of the input and learn what it misses.
+"""Backbones that start as a linear map of the input and learn a nonlinear residual.
 
-A randomly initialised network destroys features that were good from the start. These networks
-compute ``x W + f(x)`` with ``f`` zero at first: meta-training begins where a linear method ends.
+A random initialisation loses information of the input features. These networks compute
+``x W + f(x)`` with ``f`` initialised to zero: meta-training starts from a linear method.
 """
 
 import math
@@ -18,7 +18,7 @@ class LinearStart(nn.Module):
     """Sum of a linear path and a tenth of a branch that is zero at the start.
 
     The factor makes the branch learn more slowly than the linear path: with few base classes a
-    quick branch fits those and forgets the rest.
+    quick branch overfits to those.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class LinearStart(nn.Module):
             self.get_parameter("linear.weight").copy_(projection.mT)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the linear path sees, of shape (n, n_features)."""
+        """Return the input of the linear path, of shape (n, n_features)."""
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Conv1d(LinearStart):
     n_filters : int
         Filters of the three convolutional blocks.
     max_length : int
-        Steps that the linear path sees.
+        Steps of the linear path's input.
 
     Examples
     --------

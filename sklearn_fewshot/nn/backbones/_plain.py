@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class Identity(nn.Module):
-    """The input itself, flattened: for embeddings that are good as they are.
+    """The identity, flattened: for embeddings that are used unchanged.
 
     Parameters
     ----------

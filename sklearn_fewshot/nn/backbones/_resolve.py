@@ -1,4 +1,4 @@
-"""From the ``backbone`` parameter to a fresh module."""
+"""From the ``backbone`` parameter to a new module."""
 
 import copy
 import inspect
@@ -29,7 +29,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def auto_backbone(input_shape: tuple[int, ...]) -> str:
-    """Choose by what a sample is: a vector (or tiny picture), a series, a picture.
+    """Choose by the kind of sample: a vector (or tiny image), a series, an image.
 
     Examples
     --------
@@ -37,8 +37,8 @@ def auto_backbone(input_shape: tuple[int, ...]) -> str:
     >>> [auto_backbone(shape) for shape in ((20,), (3, 100), (1, 28, 28))]
     ['residual_mlp', 'conv1d', 'conv4']
     """
-    is_picture = len(input_shape) == 3 and min(input_shape[1:]) >= 16
-    return "conv4" if is_picture else "conv1d" if len(input_shape) == 2 else "residual_mlp"
+    is_image = len(input_shape) == 3 and min(input_shape[1:]) >= 16
+    return "conv4" if is_image else "conv1d" if len(input_shape) == 2 else "residual_mlp"
 
 
 class Frozen(nn.Module):
@@ -67,9 +67,9 @@ class Frozen(nn.Module):
 
 
 def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
-    """Build a fresh backbone and try it on two zero samples.
+    """Build a new backbone and check it on two zero samples.
 
-    Within ``torch.device("meta")``, where tensors have no values, only shapes are tried.
+    Within ``torch.device("meta")``, where tensors have no values, only shapes are checked.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def has_linear_start(module: nn.Module) -> bool:
 
 
 def starts_from_features(module: nn.Module) -> bool:
-    """Whether the untrained embedding is the input's, so that its distances mean something.
+    """Whether the initial embedding is a linear map of the input, with informative distances.
 
     Examples
     --------
@@ -148,10 +148,10 @@ def starts_from_features(module: nn.Module) -> bool:
 
 
 def distances_mean_something(module: nn.Module) -> bool:
-    """Whether distances of the untrained embedding are those that training will begin with.
+    """Whether distances of the untrained embedding are those at the start of training.
 
-    Batch normalisation has no statistics yet: in evaluation mode it passes on what in training it
-    would normalise.
+    Batch normalisation has no statistics yet: in evaluation mode it does not normalise, as it does
+    in training.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != 2:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"The backbone {type(module).__name__} must return one embedding a sample: a tensor "
+            f"The backbone {type(module).__name__} must return one embedding per sample: a tensor "
             f"of shape (n_samples, embedding_dim). Got {got} for two samples of shape "
             f"{input_shape}."
         )

@@ -1,4 +1,4 @@
-"""Heads that know a class by its attributes in place of examples."""
+"""Heads that represent a class by its attributes in place of examples."""
 
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,7 @@ from ._prototypical import PrototypicalHead
 from ._relation import RelationHead
 
 START_SCALE = 16.0  # of the median distance: the softmax is neither flat nor saturated
-BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the linear path beside it
+BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the parallel linear path
 
 
 class AttributeHead(Head):
@@ -27,8 +27,8 @@ class AttributeHead(Head):
     embedding_dim : int
         Dimension of the query's embedding.
     n_attributes : int or None
-        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
-        item has its length.
+        Attributes per class. None for ``embedding_dim - 1``, so that an item, with its penalty, has
+        the dimension of the embedding.
     **options
         Parameters of the inner head.
     """
@@ -55,7 +55,7 @@ class AttributeHead(Head):
         return class_means(support)
 
     def context(self, representation: Support) -> State:
-        """Turn attributes into prototypes of unit length; penalties stay as they are."""
+        """Turn attributes into prototypes of unit length; penalties are unchanged."""
         attributes, penalty = representation.inputs[..., :-1], representation.inputs[..., -1]
         prototype = normalize(self.prototype(attributes), dim=-1)
         return self.inner.context(representation._replace(inputs=prototype)) | {"penalty": penalty}
@@ -77,7 +77,7 @@ class AttributeHead(Head):
 
     @property
     def penalty_unit(self) -> Tensor | float:
-        """What a penalty of one subtracts from a logit."""
+        """Decrease of a logit per unit of penalty."""
         return 1.0
 
     def start_as(self, weight: Tensor, offset: Tensor) -> None:
@@ -107,8 +107,8 @@ class AttributePrototypeHead(AttributeHead):
     embedding_dim : int
         Dimension of the query's embedding.
     n_attributes : int or None
-        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
-        item has its length.
+        Attributes per class. None for ``embedding_dim - 1``, so that an item, with its penalty, has
+        the dimension of the embedding.
     **options
         Parameters of :class:`PrototypicalHead`.
 
@@ -166,8 +166,8 @@ class AttributeRelationHead(AttributeHead):
     embedding_dim : int
         Dimension of the query's embedding.
     n_attributes : int or None
-        Attributes of a class. None for one fewer than the embedding has dimensions, so that an
-        item has its length.
+        Attributes per class. None for ``embedding_dim - 1``, so that an item, with its penalty, has
+        the dimension of the embedding.
     hidden_dim : int
         Hidden units of the attribute network.
 

@@ -1,4 +1,4 @@
-"""The verbs that every head implements."""
+"""The methods of every head."""
 
 from typing import Any, ClassVar, Self
 
@@ -8,12 +8,11 @@ from .._support import State, Support, to_state
 
 
 class Head(nn.Module):
-    """What a metric learner adds to a backbone.
+    """The part of a metric learner after the backbone: compares queries with a support set.
 
-    A head is a function of values: :meth:`represent` turns a support set into class
-    representations, :meth:`context` these into a state, and :meth:`score` compares queries with it.
-    Nothing about a support set is kept in the module, so one head serves any number of support sets
-    at once.
+    :meth:`represent` turns a support set into class representations, :meth:`context` these into a
+    state, and :meth:`score` compares queries with it. A head is stateless: it stores nothing of a
+    support set, so one head serves any number of them at once.
 
     Examples
     --------
@@ -34,10 +33,10 @@ class Head(nn.Module):
     """
 
     #: Whether the head's arithmetic is inexpensive enough for float64 at prediction. If not,
-    #: queries travel through it in float32, in chunks of fixed size.
+    #: queries are scored in float32, in chunks of fixed size.
     exact: bool = True
 
-    #: Whether a query's logits are the same whatever the other queries are.
+    #: Whether the logits of a query are independent of the other queries.
     independent_queries: bool = True
 
     #: Whether a constant may be added to the logit of one class, to correct for unequal shots.
@@ -49,12 +48,12 @@ class Head(nn.Module):
     #: Whether the items of a support set are embedded examples; if not, attributes of classes.
     takes_examples: ClassVar[bool] = True
 
-    #: Whether classes are represented by the means of their examples, one item a class.
+    #: Whether classes are represented by the means of their examples, one item per class.
     averages: ClassVar[bool] = False
 
     #: Invariances of the family that the head does not have by design, with the reason.
-    #: "duplicates": giving every example twice changes nothing; "weights": a weight of two is two
-    #: examples.
+    #: "duplicates": duplicating every example changes nothing; "weights": a weight of two equals
+    #: two examples.
     breaks: ClassVar[dict[str, str]] = {}
 
     @classmethod
@@ -65,16 +64,16 @@ class Head(nn.Module):
     def represent(self, support: Support) -> Support:
         """Condense support sets to what :meth:`context` needs; unless overridden, keep every item.
 
-        Must accept its own output joined with more examples: a condensed item of weight ``w``
-        counts like ``w`` examples.
+        The input may be a former output, joined with more examples: a condensed item of weight
+        ``w`` counts like ``w`` examples.
         """
         return support
 
     def context(self, representation: Support) -> State:
-        """Work out, once for all queries, what they are compared with: any state.
+        """Compute, once for all queries, the state that they are compared with.
 
-        What comes out cannot be joined with more examples. Unless overridden, the items as they
-        are, by :func:`~sklearn_fewshot.nn.to_state`.
+        The result cannot be joined with more examples. Unless overridden, the unchanged items, by
+        :func:`~sklearn_fewshot.nn.to_state`.
         """
         return to_state(representation)
 
@@ -96,4 +95,4 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def start_from(self, logits: Tensor) -> None:
-        """Adjust the head to the logits it gives untrained; nothing unless overridden."""
+        """Adjust the initial head to its logits before training; no effect unless overridden."""

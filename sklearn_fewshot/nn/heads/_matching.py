@@ -92,7 +92,7 @@ class FullContextHead(MatchingHead):
         r_k       = sum over i of  softmax_i(h_k . g(x_i, S)) * g(x_i, S)
 
     and ``f(q, S) = h_K``, where ``h_0 = c_0 = 0`` and so ``r_0`` is the mean of the ``g``: the
-    paper leaves it open. The recurrent networks are told an order, a support set has none:
+    paper does not specify it. Recurrent networks need an order, which a support set does not have:
     examples are sorted by a fixed projection of their embeddings, whole classes by that of their
     mean, so that predictions depend neither on the order of the rows nor on the labels.
 
@@ -167,7 +167,7 @@ def in_canonical_order(support: Support) -> Support:
     """Sort the items by a fixed projection, class by class, padding last.
 
     The result depends on the set of examples and on which of them share a class, not on the order
-    of rows or on what the classes are called.
+    of rows or on the codes of the classes.
     """
     embedding = support.inputs.flatten(2)
     axis = torch.arange(1, embedding.shape[-1] + 1, device=embedding.device).cos()

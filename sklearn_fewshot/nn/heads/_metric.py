@@ -1,4 +1,4 @@
-"""What heads by a metric share: a scaled distance, turned into a similarity."""
+"""Base of heads by a metric: a scaled distance, turned into a similarity."""
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class MetricHead(Head):
     def start_from(self, logits: Tensor) -> None:
         """Set the scale to one over the median distance.
 
-        There the softmax is neither flat nor saturated.
+        With it the softmax is neither flat nor saturated.
         """
         with torch.no_grad():
             typical = (-logits[logits.isfinite()] / self.scale).median()

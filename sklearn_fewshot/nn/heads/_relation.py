@@ -15,7 +15,7 @@ START_LOG_ODDS = 2.0  # of a pair at distance zero, in a perceptron that starts 
 
 
 class RelationHead(Head):
-    """A small network that says how well a query and a class go together, as log-odds.
+    """A small network on pairs of a query and a class, with log-odds of a match as output.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class RelationHead(Head):
         (channels, height, width) of spatial maps, compared by convolutions, or any other shape,
         compared by a multi-layer perceptron.
     reduction : {"mean", "sum"}
-        How the examples of a class become one map. The paper sums; then scores depend on how many
-        examples there are.
+        How the examples of a class become one map. The paper sums; then scores depend on the number
+        of examples.
     n_filters : int
         Channels of the convolutions.
     hidden_dim : int
@@ -35,11 +35,11 @@ class RelationHead(Head):
     Equation 1 of the paper: ``r(k, q) = g([c_k, f(q)])``, with the class map ``c_k``, the query map
     ``f(q)``, concatenation along channels, and a relation module ``g`` of two blocks of convolution
     (3x3), batch normalisation, max-pooling and ReLU, then two dense layers, the last of one sigmoid
-    unit. The head returns what goes into that sigmoid, the log-odds of ``r``. For vectors it is a
-    perceptron of the same depth, which starts as a distance: a random start, as for convolutions,
-    would be worse than the features it gets. The first layer is linear, so its two halves are
-    computed once a class and once a query and added for each pair: the same function, at a fraction
-    of the cost.
+    unit. The head returns the input of that sigmoid, the log-odds of ``r``. For vectors it is a
+    perceptron of the same depth, which is initialised as a distance: a random initialisation, as of
+    the convolutions, would be worse than a distance of the features. The first layer is linear, so
+    its two halves are computed once per class and once per query and added for each pair: the same
+    function, at a fraction of the cost.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class RelationHead(Head):
         return cls(embedding_shape, **options)  # type: ignore[arg-type]
 
     def represent(self, support: Support) -> Support:
-        """Average the maps of each class; :meth:`context` adds them up if asked for."""
+        """Average the maps of each class; with ``reduction="sum"``, :meth:`context` sums them."""
         return class_means(support)
 
     def context(self, representation: Support) -> State:
@@ -101,7 +101,7 @@ class RelationHead(Head):
         return {"of_class": of_class, "count": representation.weight}
 
     def score(self, state: State, query: Tensor) -> Tensor:
-        """Return the log-odds that the relation module gives every pair of query and class."""
+        """Return the log-odds of the relation module for every pair of query and class."""
         of_class, of_query = state["of_class"], self._half(self.of_query, query)
         if self.training:
             log_odds = self._relate(of_class.unsqueeze(1), of_query.unsqueeze(2))
@@ -121,9 +121,9 @@ class RelationHead(Head):
     def _start_as_distance(self) -> None:
         """Start a perceptron as a decreasing function of a distance between class and query.
 
-        A random one would forget what is good in the features. Its hidden units start in pairs of
-        opposite sign on the difference, ``relu(u) + relu(-u) = |u|``; the layers above start with
-        weights of one sign.
+        A random initialisation would lose information of the features. The hidden units start in
+        pairs of opposite sign on the difference, ``relu(u) + relu(-u) = |u|``; the layers above
+        start with weights of one sign.
         """
         half = self.of_class.weight[: len(self.of_class.weight) // 2].detach().clone()
         _, first, _, last = self.of_pair
@@ -144,8 +144,8 @@ class RelationHead(Head):
         return flat.unflatten(0, maps.shape[:2])
 
     def _relate(self, of_class: Tensor, of_query: Tensor) -> Tensor:
-        """Finish the first layer for pairs that are broadcast, and go through the rest."""
-        if self.is_spatial:  # added with channels last in memory, as convolutions like it
+        """Add the halves of the first layer, broadcast to pairs, and apply the other layers."""
+        if self.is_spatial:  # added with channels last in memory, the fast layout of convolutions
             halves = (half.movedim(-3, -1).contiguous() for half in (of_class, of_query))
             pair = (next(halves) + next(halves)).movedim(-1, -3)
         else:
@@ -183,9 +183,9 @@ def _normalise_and_pool(n_filters: int, height: int, width: int) -> tuple[nn.Mod
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """Normalise by the batch, and by the running statistics where it is a single position.
+    """Normalise by the batch, or by the running statistics if it is a single position.
 
-    A lone pair, of the smallest data there are, has no variance.
+    A single pair of the smallest possible data has no variance.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ class SiameseHead(Head):
 
     Notes
     -----
-    Section 3.1 of Koch et al., with the bias that its equation lacks (without it the probability
-    of a sample and itself is 1/2 at most)::
+    Section 3.1 of Koch et al., with a bias, which its equation does not have (without it the
+    probability of a sample and itself is 1/2 at most)::
 
         p(x1, x2) = sigmoid( sum_j a_j |f(x1)_j - f(x2)_j| + b )
 
@@ -89,8 +89,8 @@ class SiameseHead(Head):
         total: Tensor = self.bias
         for sign in (1.0, -1.0):
             part = (sign * weight).clamp_min(0.0)
-            if part.device.type != "cpu" or part.any():  # asking a GPU would wait for it
-                # The slope of a root is infinite at zero: dimensions without weight stay out.
+            if part.device.type != "cpu" or part.any():  # on a GPU the check would synchronise
+                # The gradient of a root is infinite at zero: exclude dimensions without weight.
                 factor = torch.where(part > 0, part, 1.0) ** (1 / power) * (part > 0)
                 total = total + sign * self.weighted_metric(a * factor, b * factor)
         return total

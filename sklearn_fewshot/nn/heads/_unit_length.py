@@ -34,7 +34,7 @@ class CentroidHead(PrototypicalHead):
              [1.0000, 0.0000]]])
     """
 
-    breaks = {"weights": "an item that represents several examples is taken for their mean"}
+    breaks = {"weights": "an item that represents several examples is treated as their mean"}
 
     def __init__(self, metric: str | Distance = "cosine", scale: float = 10.0) -> None:
         super().__init__(metric, scale)
@@ -42,7 +42,8 @@ class CentroidHead(PrototypicalHead):
     def represent(self, support: Support) -> Support:
         """Average the normalised examples of each class."""
         flat = support.inputs.flatten(2)
-        # Items that represent several examples are means already; normalising twice is harmless.
+        # Items of a weight above 1 are means of normalised examples. Those of weight 1 may have
+        # unit length already: normalising again changes nothing.
         unit = torch.where(support.weight.unsqueeze(-1) > 1, flat, normalize(flat, dim=-1))
         return super().represent(support._replace(inputs=unit.view_as(support.inputs)))
 
@@ -79,7 +80,7 @@ class LogisticHead(Head):
     tensor([[0]])
     """
 
-    breaks = {"duplicates": "the penalty counts for less the more examples there are"}
+    breaks = {"duplicates": "the relative weight of the penalty decreases with more examples"}
 
     def __init__(self, C: float = 1.0) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class LogisticHead(Head):
     def context(self, representation: Support) -> State:
         """Fit the regression of each episode: coefficients and a bias for each class.
 
-        No gradient goes through the fit.
+        The fit is not differentiated.
         """
         inputs, code, weight, n_classes = representation
         count = weight.new_zeros(len(code), n_classes).scatter_add_(1, code, weight)

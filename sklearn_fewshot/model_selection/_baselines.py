@@ -1,4 +1,4 @@
-"""Floors: what a learner has to beat, scored on the same episodes."""
+"""Baselines that a learner has to beat, scored on the same episodes."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from ..utils._typing import ArrayLike, Estimator
 from ._evaluation import few_shot_end
 
 
-def support_floors(n_shot: int = 1) -> dict[str, Estimator]:
-    """Return classifiers that know nothing but the support set.
+def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:
+    """Return classifiers that are fitted on the support set only.
 
     Parameters
     ----------
     n_shot : int, default=1
-        Support examples of each class. One leaves no spread within the classes for a
-        discriminant analysis, so that floor is there from two on.
+        Support examples per class. Discriminant analysis needs a within-class covariance, so it is
+        included from two on.
 
     Returns
     -------
-    floors : dict of str to classifier
+    baselines : dict of str to classifier
         Unfitted, to be scored by :func:`~sklearn_fewshot.model_selection.episodic_score`.
     """
-    floors: dict[str, Estimator] = {
+    baselines: dict[str, Estimator] = {
         "nearest centroid": NearestCentroid(),
         "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
         "logistic regression": LogisticRegression(max_iter=1000),
     }
     if n_shot > 1:
-        floors["shrinkage LDA"] = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    return floors
+        baselines["shrinkage LDA"] = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    return baselines
 
 
-def discriminant_floor(X_base: ArrayLike, y_base: ArrayLike) -> LinearDiscriminantAnalysis:
-    """Return the linear map that separates the base classes best.
+def base_class_lda(X_base: ArrayLike, y_base: ArrayLike) -> LinearDiscriminantAnalysis:
+    """Return the linear discriminant analysis of the base classes.
 
-    Nearest centroid behind it (``episodic_score(NearestCentroid(), X, y, preprocess=floor)``) is
-    the least that meta-training has to beat: it uses the base classes without any.
+    Nearest centroid after it (``episodic_score(NearestCentroid(), X, y, preprocess=lda)``) is the
+    baseline of meta-training: it uses the base classes without training a network.
 
     Parameters
     ----------
@@ -54,15 +54,15 @@ def discriminant_floor(X_base: ArrayLike, y_base: ArrayLike) -> LinearDiscrimina
 
     Returns
     -------
-    floor : LinearDiscriminantAnalysis
-        A fitted transformer; distances behind it are relative to the spread within classes, of
-        which the covariance is shrunk (Ledoit and Wolf, 2004).
+    lda : LinearDiscriminantAnalysis
+        A fitted transformer; distances after it are relative to the within-class covariance,
+        which is shrunk (Ledoit and Wolf, 2004).
     """
     return LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(X_base, y_base)
 
 
-class Floor(NamedTuple):
-    """A classifier to beat, and what it stands behind.
+class Baseline(NamedTuple):
+    """A classifier, and the transformers before it.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ class Floor(NamedTuple):
     classifier: Estimator
 
 
-class FlatBehind:
-    """Passes samples through fitted transformers and flattens what comes out.
+class FlatAfter:
+    """Passes samples through fitted transformers and flattens the output.
 
     Parameters
     ----------
@@ -96,42 +96,42 @@ class FlatBehind:
         return X.reshape(len(X), -1) if X.ndim > 2 else X
 
 
-def floors_beside(
+def find_baselines(
     estimators: Mapping[str, Estimator], X: ArrayLike, n_shot: int, base: Estimator
-) -> dict[str, Floor]:
-    """Return the floors of estimators: raw, and behind the fitted transformers of each pipeline.
+) -> dict[str, Baseline]:
+    """Return the baselines of estimators: raw, and after the fitted transformers of each pipeline.
 
     Parameters
     ----------
     estimators : dict of str to estimator
-        What is compared.
+        The estimators to compare.
     X : array-like
-        Samples, of which one is looked at: text or categories have no raw floors.
+        Samples. The first decides: text or categories have no raw baselines.
     n_shot : int
-        Fewest support examples of a class.
+        Smallest number of support examples of a class.
     base : (X_base, y_base) or None
-        Samples of the base classes, for the floor that uses them.
+        Samples of the base classes, for the baseline that uses them.
 
     Returns
     -------
-    floors : dict of str to Floor
+    baselines : dict of str to Baseline
     """
     ends = {name: few_shot_end(estimator) for name, estimator in estimators.items()}
-    behind = {
-        f" behind {name}": FlatBehind(end.before)
+    transformers = {
+        f" after {name}": FlatAfter(end.before)
         for name, end in ends.items()
         if end is not None and end.before
     }
     is_numeric = np.asarray(_safe_indexing(X, [0])).dtype.kind in "biuf"
-    if is_numeric or not behind:
-        behind = {"": FlatBehind([])} | behind
-    floors = {}
-    for suffix, preprocess in behind.items():
-        for name, classifier in support_floors(n_shot).items():
-            floors[name + suffix] = Floor(preprocess, classifier)
+    if is_numeric or not transformers:
+        transformers = {"": FlatAfter([])} | transformers
+    baselines = {}
+    for suffix, preprocess in transformers.items():
+        for name, classifier in support_baselines(n_shot).items():
+            baselines[name + suffix] = Baseline(preprocess, classifier)
         if base is not None:
             X_base, y_base = base
-            projection = discriminant_floor(preprocess.transform(X_base), y_base)
-            steps = FlatBehind([preprocess, projection])
-            floors[f"base-class LDA{suffix}"] = Floor(steps, NearestCentroid())
-    return floors
+            projection = base_class_lda(preprocess.transform(X_base), y_base)
+            steps = FlatAfter([preprocess, projection])
+            baselines[f"base-class LDA{suffix}"] = Baseline(steps, NearestCentroid())
+    return baselines
