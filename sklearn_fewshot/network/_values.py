@@ -11,7 +11,7 @@ import torch
 from ..nn import FewShotModule
 
 State = dict[str, np.ndarray]
-"""What a network works out from one support set; the first axis of each array has length one."""
+"""What a network computes from one support set; the first axis of each array has length one."""
 
 
 class Representation(NamedTuple):
@@ -91,15 +91,15 @@ class Recipe(NamedTuple):
 
 
 class ScoreModel(Protocol):
-    """What a network must know of its scores; ``calibration`` fits one on held-out classes."""
+    """The model of a network's scores; ``calibration`` fits one on held-out classes."""
 
     def inverse_temperature(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities, given the examples of each class."""
 
     def shot_correction(self, count: np.ndarray) -> np.ndarray:
-        """Return what is added to the scores of classes with unequal numbers of examples."""
+        """Return the correction of the scores of classes with unequal numbers of examples."""
 
-    def quantile(self, count: np.ndarray, rate: float, ahead: np.ndarray) -> np.ndarray:
+    def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
 
 
@@ -141,7 +141,7 @@ def _is_ours(part: Any) -> bool:
 
 
 def check_embedding(embedding: np.ndarray) -> None:
-    """Refuse embeddings that are not finite: every comparison with them would be meaningless."""
+    """Raise if embeddings are not finite: every comparison with them would be meaningless."""
     finite = np.isfinite(embedding).reshape(len(embedding), -1).all(axis=1)
     if not finite.all():
         raise ValueError(

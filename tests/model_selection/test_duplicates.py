@@ -97,7 +97,7 @@ def test_groups_that_share_equal_rows_become_one(samples):
 def test_groups_may_be_text_and_must_be_one_a_sample():
     assert_array_equal(duplicate_groups(ROWS, groups=list("abcde")), GROUPS)
     assert_array_equal(duplicate_groups(ROWS, groups=list("abaab")), [0, 1, 0, 0, 1])
-    with pytest.raises(ValueError, match=r"groups must have one entry a sample: 5\. Got 2"):
+    with pytest.raises(ValueError, match=r"groups must have one entry per sample: 5\. Got 2"):
         duplicate_groups(ROWS, groups=[0, 1])
 
 

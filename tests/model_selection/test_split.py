@@ -153,7 +153,7 @@ def test_splitters_need_labels(splitter):
 @pytest.mark.parametrize("splitter", ALL_SPLITTERS, ids=repr)
 def test_splitters_check_lengths(splitter):
     y = make_labels([3] * 6)
-    with pytest.raises(ValueError, match=r"inconsistent numbers of samples|one entry a sample"):
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples|one entry per sample"):
         next(splitter.split(y, y, groups=[0, 1]))
 
 
