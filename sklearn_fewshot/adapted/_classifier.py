@@ -15,7 +15,7 @@ from ..network import FittedNetwork, Representation, identity_network
 from ..utils._blocks import blocks
 from ..utils._carried import raise_if_support_was_carried
 from ..utils._fresh import unfitted_copy
-from ..utils._sklearn import HasMethods
+from ..utils._sklearn import HasMethods, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import (
     check_labels,
@@ -368,6 +368,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._network = self.learner._network
         if self.unlabelled is not None:
             self._network.check_takes_unlabelled()
+        validate_parameter_constraints(
+            {"include_base": ["boolean"]}, {"include_base": self.include_base}, type(self).__name__
+        )
         if self.include_base:
             self._start_from_base()
         return self
