@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import sklearn
+import torch
 
 from sklearn_fewshot import MatchingNetClassifier, ProtoNetClassifier, RelationNetClassifier
+from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.network import Representation
 
 N_CLASSES, DIM = 7, 6
@@ -53,3 +55,15 @@ def test_examples_that_stay_examples_stay_whole(table, items):
     expected = network.condense(items)
     with sklearn.config_context(working_memory=0):
         np.testing.assert_array_equal(network.condense(items).embedding, expected.embedding)
+
+
+def test_gradients_are_recorded_between_the_parts_of_a_plan(learner, table):
+    """The mode is set while a part is computed, not while the caller looks at it."""
+    network = learner._network
+    codes = np.unique(table.y_new, return_inverse=True)[1]
+    sampler = EpisodeSampler(codes, n_way=2, n_shot=1, n_query=2)
+    plan = sampler.plan(3, np.random.default_rng(0))
+    rows = network.to_tensor(network.embed(table.X_new))
+    with sklearn.config_context(working_memory=0):  # an episode at a time
+        recorded = [torch.is_grad_enabled() for _ in network.score_plan(rows, plan)]
+    assert recorded == [True] * 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, overload
 
+from sklearn.utils.validation import check_is_fitted
+
 from ..utils._typing import ArrayLike, Estimator, Label
 from ._classifier import FewShotClassifier
 from ._learner import check_learner
@@ -103,6 +105,7 @@ def adapt(
     check_is_no_search(path.end)
     support = path.transform(X_support)
     if isinstance(path.end, FewShotClassifier):
+        check_is_fitted(path.end)
         _check_no_options(options)
         return path.rebuild(path.end._readapt(support, y_support))
     check_learner(path.end, "The estimator that is adapted, or its last step,")

@@ -293,15 +293,17 @@ class FittedNetwork:
         self.check_n_classes(plan.classes.shape[1])
         device, row_size = stored.device, int(np.prod(stored.shape[1:]))
         take, done = partial(take_rows, stored), 0
-        with kept_memory(hand_back=False), torch.no_grad():
-            for scored, target in score_plan(
-                self.module, plan, take, device=device, row_size=row_size
-            ):
-                logits = scored[..., : plan.classes.shape[1]].double().cpu().numpy()
-                part = plan.take(slice(done, done + len(logits)))
-                done += len(logits)
-                count = (part.support >= 0).sum(axis=2)[:, None]
-                yield self._correct(logits, count), target.cpu().numpy()
+        parts = score_plan(self.module, plan, take, device=device, row_size=row_size)
+        while True:
+            # Not around the yield: whoever takes the results would compute without gradients.
+            with kept_memory(hand_back=False), torch.no_grad():
+                found = next(parts, None)
+            if found is None:
+                return
+            logits = found[0][..., : plan.classes.shape[1]].double().cpu().numpy()
+            count = (plan.support[done : done + len(logits)] >= 0).sum(axis=2)[:, None]
+            done += len(logits)
+            yield self._correct(logits, count), found[1].cpu().numpy()
 
     # ------------------------------------------------------------------ unlabelled examples
 

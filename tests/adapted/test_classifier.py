@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import NearestCentroid
 
-from sklearn_fewshot import FewShotClassifier
+from sklearn_fewshot import FewShotClassifier, adapt
 
 METHODS = ("predict", "predict_proba", "decision_function", "score_samples")
 
@@ -273,3 +273,8 @@ def test_refitting_forgets_column_names(table):
     classifier.fit(table.X_new, table.y_new)
     assert not hasattr(classifier, "feature_names_in_")
     classifier.predict(table.X)
+
+
+def test_a_classifier_without_a_support_set_is_not_fitted_to_adapt(learner, table):
+    with pytest.raises(NotFittedError):
+        adapt(FewShotClassifier(learner), table.X_new, table.y_new)
