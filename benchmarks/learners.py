@@ -60,14 +60,14 @@ def main() -> None:
     """Run what the command line asks for and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
-    parser.add_argument("--learners", nargs="+", choices=["floors", *LEARNERS], default=None)
+    parser.add_argument("--learners", nargs="+", choices=["baselines", *LEARNERS], default=None)
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for name in args.data:
         for split in range(1 if name == "omniglot" else args.splits):
-            for who in args.learners or ["floors", *LEARNERS]:
+            for who in args.learners or ["baselines", *LEARNERS]:
                 what = partial(run, name, who, split)
                 result = STUDY.remember(name, who, split, compute=what)
                 print(name, split, who, {k: round(v, 1) for k, v in result.items() if "-way" in k})
@@ -77,8 +77,8 @@ def main() -> None:
 def run(name: str, who: str, split: int) -> dict[str, Any]:
     """Train a learner on one class split and score it, or score the baselines."""
     (X, y), (X_test, y_test), standardise = class_split(name, split)
-    if who == "floors":
-        return run_floors(X, y, X_test, y_test, standardise, split)
+    if who == "baselines":
+        return run_baselines(X, y, X_test, y_test, standardise, split)
     learner = LEARNERS[who](random_state=split)
     start = time.perf_counter()
     model = make_pipeline(*[StandardScaler()] * standardise, learner).fit(X, y)
@@ -119,7 +119,7 @@ def settings(y_test: np.ndarray, split: int) -> list[tuple[str, dict[str, Any]]]
     return found
 
 
-def run_floors(
+def run_baselines(
     X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray, scaled: bool, split: int
 ) -> dict[str, Any]:
     """Score everything that needs no learner."""
@@ -128,12 +128,14 @@ def run_floors(
     behind = base_class_lda(X, y)
     result: dict[str, Any] = {}
     for label, episodes in settings(y_test, split):
-        floors = support_baselines(episodes["n_shot"])
+        baselines = support_baselines(episodes["n_shot"])
         if len(np.unique(y_test)) >= 1000 and episodes["n_way"] == "all":
-            floors = {name: floors[name] for name in ("nearest centroid", "1-nearest neighbour")}
-        for floor, classifier in floors.items():
+            baselines = {
+                name: baselines[name] for name in ("nearest centroid", "1-nearest neighbour")
+            }
+        for baseline, classifier in baselines.items():
             score = episodic_score(classifier, X_test, y_test, **episodes)
-            result[f"{label} {floor}"] = 100 * score.mean
+            result[f"{label} {baseline}"] = 100 * score.mean
         score = episodic_score(NearestCentroid(), X_test, y_test, preprocess=behind, **episodes)
         result[f"{label} base"] = 100 * score.mean
     return result
@@ -144,10 +146,10 @@ def write() -> None:
     rows, used = [], []
     for name in DATA:
         for n_way, n_shot in SETTINGS:
-            floors = STUDY.find(name, "floors")
-            if floors:
-                rows.append(row(name, f"{n_way}-way {n_shot}-shot", floors))
-        used += [run for who in ("floors", *LEARNERS) for run in STUDY.find(name, who)]
+            baselines = STUDY.find(name, "baselines")
+            if baselines:
+                rows.append(row(name, f"{n_way}-way {n_shot}-shot", baselines))
+        used += [run for who in ("baselines", *LEARNERS) for run in STUDY.find(name, who)]
     loads = [run["load_before"] for run in used]
     times = [[who, *(seconds(STUDY.find(name, who)) for name in DATA)] for who in LEARNERS]
     table = markdown_table(
@@ -168,17 +170,17 @@ def write() -> None:
     )
 
 
-def row(name: str, label: str, floors: list[dict[str, Any]]) -> list[str]:
+def row(name: str, label: str, baselines: list[dict[str, Any]]) -> list[str]:
     """Lay out one data set and setting."""
     column = {
-        key.removeprefix(label + " "): np.array([run[key] for run in floors])
-        for key in floors[0]
+        key.removeprefix(label + " "): np.array([run[key] for run in baselines])
+        for key in baselines[0]
         if key.startswith(label)
     }
     base = column.pop("base")
-    best = max(column, key=lambda floor: column[floor].mean())
+    best = max(column, key=lambda baseline: column[baseline].mean())
     reference = np.array([run[label] for run in STUDY.find(name, "ProtoNet")])
-    cells = [f"{name} ({len(floors)})", label]
+    cells = [f"{name} ({len(baselines)})", label]
     for who in LEARNERS:
         values = np.array([run[label] for run in STUDY.find(name, who)])
         cell = f"{values.mean():.1f}" if len(values) else ""

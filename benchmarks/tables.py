@@ -80,11 +80,11 @@ def run(name: str, split: int) -> dict[str, Any]:
         }
         y = data.y[test]
         scores = {"learner": episodic_score(model, data.X[test], y, **episodes)}
-        floors = support_baselines(n_shot)
+        baselines = support_baselines(n_shot)
         if X_base.shape[1] > MAX_FEATURES_OF_FLOOR:
-            floors.pop("shrinkage LDA", None)
-        for floor, classifier in floors.items():
-            scores[floor] = episodic_score(classifier, X_test, y, **episodes)
+            baselines.pop("shrinkage LDA", None)
+        for baseline, classifier in baselines.items():
+            scores[baseline] = episodic_score(classifier, X_test, y, **episodes)
         scores["base"] = episodic_score(NearestCentroid(), X_test, y, preprocess=behind, **episodes)
         result |= {f"{n_shot}-shot {who}": 100 * score.mean for who, score in scores.items()}
     return result
@@ -130,7 +130,7 @@ def row(name: str, runs: list[dict[str, Any]], n_shot: int) -> list[str]:
         if who.startswith(f"{n_shot}-shot")
     }
     learner, base = column.pop("learner"), column.pop("base")
-    best = max(column, key=lambda floor: column[floor].mean())
+    best = max(column, key=lambda baseline: column[baseline].mean())
     seconds = np.mean([run["seconds"] for run in runs])
     cells = [name, str(len(runs)), str(n_shot), f"{learner.mean():.1f}"]
     cells += [f"{column[best].mean():.1f} ({best})", paired(learner - column[best])]

@@ -45,7 +45,7 @@ for name, learner in learners.items():
 # and trained networks; other letters, or another training, may give another order.
 
 task = {"n_way": 10, "n_shot": 1, "n_query": 5, "n_episodes": 300, "random_state": 0}
-comparison = compare_on_episodes(learners, X[new], y[new], floors=True, **task)
+comparison = compare_on_episodes(learners, X[new], y[new], baselines=True, **task)
 print(comparison)
 
 # %%

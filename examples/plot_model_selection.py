@@ -131,7 +131,7 @@ print(f"\nTrained the best candidate of each kind for longer. {passed()}\n")
 
 task = {"n_way": 20, "n_shot": 1, "n_query": 5, "n_episodes": 200}
 comparison = compare_on_episodes(
-    chosen, X_new, y_new, floors=True, base=(X_old.reshape(len(X_old), -1), y_old), **task
+    chosen, X_new, y_new, baselines=True, base=(X_old.reshape(len(X_old), -1), y_old), **task
 )
 print(comparison)
 by_class = comparison.results[best].interval_over("classes")

@@ -208,19 +208,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def predict(
         self, X: ArrayLike, *, reject_label: Label | None = None, reject_rate: float = 0.05
     ) -> np.ndarray:
-        """Predict the class of each query, or say that it is of none.
+        """Predict the class of each query, or reject it as an outlier.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
             Queries.
         reject_label : label or None, default=None
-            What to answer for queries that look like none of the classes; of the classes' type.
-            None always answers with a class.
+            The label of rejected outliers, of the same type as the classes. With None no query is
+            rejected.
         reject_rate : float, default=0.05
-            Share of the queries of known classes that may be rejected, in [0, 1). At 0 only what
-            looks less like its class than anything seen when ``fit`` of the learner ended. Only
-            with ``reject_label``.
+            False rejection rate: share of the inliers, queries of the classes, that may be
+            rejected, in [0, 1). With 0, reject only queries that score below every held-out query
+            seen during ``fit`` of the learner. Only with ``reject_label``.
 
         Returns
         -------
@@ -231,7 +231,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If ``reject_label`` is a class or of another type, or ``reject_rate`` is no share.
         TypeError
-            If the learner does not know what queries of known classes score.
+            If the learner has not measured the scores of inliers (``calibrate=False``).
         """
         if reject_label is None:
             winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
@@ -247,16 +247,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate(labels)
 
     def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
-        """Return the scores below which queries are of none of the classes.
+        """Return the scores below which queries are rejected as outliers.
 
-        The learner has kept how well queries of held-out classes scored among the right classes,
-        by their number and by the examples of each. With three or more examples of a class, each of
-        these is scored by the others, and joins what the learner has kept.
+        They are quantiles of the scores of inliers, measured on held-out classes at the end of
+        ``fit`` by the number of classes and of examples of each. Classes with three or more
+        examples add the leave-one-out scores of these.
 
         Parameters
         ----------
         reject_rate : float, default=0.05
-            Share of the queries of known classes that may be rejected, in [0, 1).
+            False rejection rate: share of the inliers that may be rejected, in [0, 1).
 
         Returns
         -------
@@ -268,7 +268,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If ``reject_rate`` is no share.
         TypeError
-            If the learner does not know what queries of known classes score.
+            If the learner has not measured the scores of inliers (``calibrate=False``).
         """
         check_is_fitted(self)
         rate = check_reject_rate(reject_rate)
@@ -310,7 +310,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Say how well any class explains each query, larger is more like the support.
+        """Score each query as an inlier of any class, larger is more similar to the classes.
 
         Parameters
         ----------

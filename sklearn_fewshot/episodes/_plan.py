@@ -47,7 +47,7 @@ class EpisodePlan(NamedTuple):
         Returns
         -------
         plan : EpisodePlan
-            The episodes asked for.
+            The selected episodes.
         """
         return EpisodePlan(self.support[episodes], self.query[episodes], self.classes[episodes])
 

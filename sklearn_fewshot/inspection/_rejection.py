@@ -23,7 +23,7 @@ REJECT_RATES = np.linspace(0.0, 0.5, 21)
 class RejectionDisplay:
     """Figure of the two errors of a classifier that may reject queries as outliers.
 
-    ``predict(X, reject_label=..., reject_rate=...)`` rejects queries that look like none of the
+    ``predict(X, reject_label=..., reject_rate=...)`` rejects outliers, queries of other
     classes. The higher the nominal rate, the more inliers (queries of the classes) are rejected
     (false rejections), and the fewer outliers are accepted (false acceptances). If the false
     rejections are on the diagonal, they have the nominal rate.
@@ -74,7 +74,7 @@ class RejectionDisplay:
     >>> X, y = load_digits(return_X_y=True)
     >>> learner = ProtoNetClassifier(max_epochs=1, random_state=0).fit(X[y < 6], y[y < 6])
     >>> X, y = X[y >= 6], y[y >= 6]
-    >>> support = [6, 7, 8]  # the nines are of none of the classes
+    >>> support = [6, 7, 8]  # the nines are outliers
     >>> rows = [row for k in support for row in (y == k).nonzero()[0][:5]]
     >>> clf = learner.adapt(X[rows], y[rows])
     >>> RejectionDisplay.from_estimator(clf, X[100:][y[100:] < 9], X[y == 9])
@@ -119,7 +119,7 @@ class RejectionDisplay:
             Inliers: queries of the classes. They must be none of the support examples, nor
             of the samples that a learner was trained on: these score higher.
         X_unknown : array-like of shape (n_unknown, n_features) or (n_unknown, *input_shape)
-            Outliers: queries of none of the classes.
+            Outliers: queries of other classes.
         reject_rates : array-like of shape (n_rates,) or None, default=None
             Nominal rates, in [0, 1) and ascending; None for 21 from 0 to 0.5.
         name : str or None, default=None

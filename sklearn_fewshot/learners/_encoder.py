@@ -456,7 +456,7 @@ def scale_of(batch: np.ndarray) -> float:
 
 
 def device_for(module: nn.Module, device: str | torch.device) -> torch.device:
-    """Return where to compute: where the module is, if that is no matter and not the CPU."""
+    """Return the device to compute on: for "auto" that of the module, unless it is the CPU."""
     there = next((p.device for p in (*module.parameters(), *module.buffers())), None)
     if str(device) == "auto" and there is not None and there.type != "cpu":
         return there

@@ -183,7 +183,7 @@ def compare_on_episodes(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    floors: bool = False,
+    baselines: bool = False,
     base: Estimator = None,
     n_way: Way = 5,
     n_shot: Range = 1,
@@ -206,7 +206,7 @@ def compare_on_episodes(
         Samples of new classes.
     y : array-like of shape (n_samples,)
         Their labels.
-    floors : bool, default=False
+    baselines : bool, default=False
         Whether to score baselines as well, which a learner has to beat: nearest centroid, 1-nearest
         neighbour, logistic regression and (from two shots on) shrinkage LDA of the support set,
         raw, and after the transformers of each pipeline. With ``base`` also nearest centroid
@@ -259,7 +259,7 @@ def compare_on_episodes(
     >>> base, new = y < 6, y >= 6
     >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[base], y[base])
     >>> comparison = compare_on_episodes(
-    ...     {"proto": learner}, X[new], y[new], floors=True, n_way="all", n_episodes=50
+    ...     {"proto": learner}, X[new], y[new], baselines=True, n_way="all", n_episodes=50
     ... )
     >>> list(comparison.results)
     ['proto', 'nearest centroid', '1-nearest neighbour', 'logistic regression']
@@ -270,8 +270,8 @@ def compare_on_episodes(
         raise TypeError(
             f"{owner} takes a dict of names and estimators, at least one. Got {estimators!r}."
         )
-    if base is not None and not floors:
-        raise ValueError(f"The 'base' parameter of {owner} is for baselines. Pass floors=True.")
+    if base is not None and not baselines:
+        raise ValueError(f"The 'base' parameter of {owner} is for baselines. Pass baselines=True.")
     if base is not None and not (isinstance(base, tuple | list) and len(base) == 2):
         raise ValueError(f"The 'base' parameter of {owner} must be (X_base, y_base). Got {base!r}.")
     for name, estimator in estimators.items():
@@ -286,14 +286,14 @@ def compare_on_episodes(
         )
     drawn = draw_episodes(episodes, X, y, groups, owner)
     entrants = dict(estimators)
-    if floors:
+    if baselines:
         fewest = int((drawn.plan.support >= 0).sum(axis=2)[drawn.plan.classes >= 0].min())
-        baselines = find_baselines(estimators, drawn.X, fewest, base)
-        if equal := sorted(entrants.keys() & baselines.keys()):
+        found = find_baselines(estimators, drawn.X, fewest, base)
+        if equal := sorted(entrants.keys() & found.keys()):
             raise ValueError(
                 f"{owner} has baselines of the names {equal}. Rename these estimators."
             )
-        entrants |= baselines
+        entrants |= found
     results = {}
     for name, estimator in entrants.items():
         preprocess, estimator = estimator if isinstance(estimator, Baseline) else (None, estimator)

@@ -58,20 +58,20 @@ def result_of(scores, scoring="accuracy"):
 
 
 def test_differences_are_those_of_a_paired_t_test():
-    compared = compare_on_episodes({"learner": pipe, "floor": NearestCentroid()}, X, y, **PARAMS)
-    a, b = (compared.results[name].scores for name in ("learner", "floor"))
+    compared = compare_on_episodes({"learner": pipe, "baseline": NearestCentroid()}, X, y, **PARAMS)
+    a, b = (compared.results[name].scores for name in ("learner", "baseline"))
     expected = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
-    found = compared.difference("floor")
+    found = compared.difference("baseline")
     assert_allclose(found[1:3], expected)
     assert found.mean == pytest.approx((b - a).mean())
     assert found.name == "95 % t-interval over 12 episodes, paired"
-    turned = compared.difference("learner", "floor")
+    turned = compared.difference("learner", "baseline")
     assert_allclose(turned[:3], [-found.mean, -found.high, -found.low])
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "f1_macro"])
 def test_each_is_scored_as_it_is_alone(scoring):
-    estimators = {"learner": learner, "pipe": pipe, "floor": KNeighborsClassifier(1)}
+    estimators = {"learner": learner, "pipe": pipe, "baseline": KNeighborsClassifier(1)}
     params = PARAMS | {"n_way": (2, 4), "n_shot": (1, 2), "scoring": scoring}
     compared = compare_on_episodes(estimators, X, y, **params)
     assert list(compared.results) == list(estimators)
@@ -178,11 +178,11 @@ def test_baselines_are_raw_and_after_every_fitted_pipeline():
         "pipe": pipe,
         "unfitted": make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
     }
-    compared = compare_on_episodes(estimators, X, y, floors=True, **PARAMS)
+    compared = compare_on_episodes(estimators, X, y, baselines=True, **PARAMS)
     assert list(compared.results) == [*estimators, *SUPPORT_BASELINES, *after("pipe")]
-    for name, floor in support_baselines().items():
-        raw = episodic_score(floor, X, y, **PARAMS)
-        scaled = episodic_score(floor, X, y, preprocess=pipe[:-1], **PARAMS)
+    for name, baseline in support_baselines().items():
+        raw = episodic_score(baseline, X, y, **PARAMS)
+        scaled = episodic_score(baseline, X, y, preprocess=pipe[:-1], **PARAMS)
         assert_array_equal(compared.results[name].scores, raw.scores)
         assert_array_equal(compared.results[f"{name} after pipe"].scores, scaled.scores)
 
@@ -191,13 +191,13 @@ def test_baselines_come_after_the_best_pipeline_of_a_search():
     scorer = EpisodicScorer(n_way=2, n_query=2, n_episodes=3)
     search = GridSearchCV(make_pipeline(StandardScaler(), tiny()), {}, cv=ClassKFold(2))
     search.set_params(scoring=scorer).fit(X_base, y_base)
-    compared = compare_on_episodes({"search": search}, X, y, floors=True, **PARAMS)
+    compared = compare_on_episodes({"search": search}, X, y, baselines=True, **PARAMS)
     assert list(compared.results) == ["search", *SUPPORT_BASELINES, *after("search")]
 
 
 @pytest.mark.parametrize(("n_shot", "there"), [(1, False), ((1, 3), False), (2, True)])
 def test_discriminant_analysis_needs_two_examples(n_shot, there):
-    compared = compare_on_episodes({"a": pipe}, X, y, floors=True, n_shot=n_shot, **PARAMS)
+    compared = compare_on_episodes({"a": pipe}, X, y, baselines=True, n_shot=n_shot, **PARAMS)
     assert ("shrinkage LDA" in compared.results) == there
     assert ("shrinkage LDA after a" in compared.results) == there
 
@@ -205,7 +205,7 @@ def test_discriminant_analysis_needs_two_examples(n_shot, there):
 @pytest.mark.parametrize("as_list", [False, True])
 def test_base_classes_give_another_baseline(as_list):
     base = (X_base.tolist(), y_base.tolist()) if as_list else (X_base, y_base)
-    compared = compare_on_episodes({"pipe": pipe}, X, y, floors=True, base=base, **PARAMS)
+    compared = compare_on_episodes({"pipe": pipe}, X, y, baselines=True, base=base, **PARAMS)
     for suffix, before in (("", FunctionTransformer()), (" after pipe", pipe[:-1])):
         projection = base_class_lda(before.transform(X_base), y_base)
         steps = make_pipeline(before, projection)
@@ -226,7 +226,7 @@ def test_images_are_flattened_for_baselines(as_list):
         {"small": small},
         images.tolist() if as_list else images,
         y,
-        floors=True,
+        baselines=True,
         base=(pictures(X_base), y_base),
         **PARAMS,
     )
@@ -247,7 +247,7 @@ def test_categories_have_baselines_after_their_encoder_only():
     )
     encoded = make_pipeline(encoder, tiny()).fit(frame(X_base), y_base)
     compared = compare_on_episodes(
-        {"p": encoded}, frame(X), y, floors=True, base=(frame(X_base), y_base), **PARAMS
+        {"p": encoded}, frame(X), y, baselines=True, base=(frame(X_base), y_base), **PARAMS
     )
     assert list(compared.results) == ["p", *after("p"), "base-class LDA after p"]
 
@@ -264,17 +264,17 @@ def test_categories_have_baselines_after_their_encoder_only():
         ({"a": pipe}, {"scoring": "acuracy"}, ValueError, "'scoring' parameter of compare_on_e"),
         ({"a": pipe}, {"n_way": 9}, ValueError, "'n_way' parameter of compare_on_episodes"),
         ({"a": pipe}, {"episodes": 5}, TypeError, "must be an EpisodeSplit, FrozenEpisodes or No"),
-        ({"a": pipe}, {"base": (X_base, y_base)}, ValueError, "'base' .* Pass floors=True"),
+        ({"a": pipe}, {"base": (X_base, y_base)}, ValueError, "'base' .* Pass baselines=True"),
         (
             {"nearest centroid": pipe},
-            {"floors": True},
+            {"baselines": True},
             ValueError,
             r"baselines of the names \['nearest centroid'\]\. Rename",
         ),
         ({1: pipe}, {}, TypeError, r"names must be text\. Got 1"),
         (
             {"a": pipe},
-            {"floors": True, "base": X_base},
+            {"baselines": True, "base": X_base},
             ValueError,
             r"'base' parameter of compare_on_episodes must be \(X_base, y_base\)",
         ),

@@ -114,11 +114,11 @@ def test_scorers_get_a_classifier_of_the_real_labels():
 
 @pytest.mark.parametrize("scoring", ["accuracy", "f1_macro"])
 def test_any_other_classifier_is_fitted_on_every_support(scoring):
-    floor = make_pipeline(StandardScaler(), KNeighborsClassifier(1))
-    expected = scores_by_loop(lambda *support: clone(floor).fit(*support), scoring)
-    assert_array_equal(episodic_score(floor, X, y, scoring=scoring, **EPISODES).scores, expected)
+    baseline = make_pipeline(StandardScaler(), KNeighborsClassifier(1))
+    expected = scores_by_loop(lambda *support: clone(baseline).fit(*support), scoring)
+    assert_array_equal(episodic_score(baseline, X, y, scoring=scoring, **EPISODES).scores, expected)
     with pytest.raises(NotFittedError):
-        floor.predict(X)
+        baseline.predict(X)
 
 
 def test_learners_and_other_classifiers_meet_the_same_episodes():
@@ -307,7 +307,7 @@ def test_data_frames_and_lists_are_taken():
         ({"random_state": "a"}, r"cannot be used to seed"),
     ],
 )
-@pytest.mark.parametrize("estimator", [pipe, NearestCentroid()], ids=["learner", "floor"])
+@pytest.mark.parametrize("estimator", [pipe, NearestCentroid()], ids=["learner", "baseline"])
 def test_episodes_that_cannot_be_drawn_are_refused(estimator, params, message):
     with pytest.raises(ValueError, match=message):
         episodic_score(estimator, X, y, **EPISODES | params)
@@ -373,13 +373,13 @@ def test_scoring_on_trained_classes_warns(estimator, preprocess, who):
 def test_warnings_of_the_classifier_come_once():
     constant = X.copy()
     constant[:, 0] = 1.0  # NearestCentroid warns of features that do not vary
-    floor = NearestCentroid()
+    baseline = NearestCentroid()
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("always")
-        episodic_score(floor, constant, y, **EPISODES)
+        episodic_score(baseline, constant, y, **EPISODES)
     assert len(record) == 1
     with pytest.warns(UserWarning, match="at least 1 zero standard deviation"):
-        episodic_score(floor, constant, y, **EPISODES)
+        episodic_score(baseline, constant, y, **EPISODES)
 
 
 def test_numbers_and_text_are_different_labels():
@@ -552,16 +552,16 @@ def test_groups_reach_the_scorer_by_routing():
     assert without < 1.0
 
 
-# ------------------------------------------------------------------ floors
+# ------------------------------------------------------------------ baselines
 
 
 @pytest.mark.parametrize("n_shot", [1, 2])
 def test_support_floors_beat_chance(n_shot):
-    floors = support_baselines(n_shot)
-    assert ("shrinkage LDA" in floors) == (n_shot > 1)
-    for floor in floors.values():
+    baselines = support_baselines(n_shot)
+    assert ("shrinkage LDA" in baselines) == (n_shot > 1)
+    for baseline in baselines.values():
         episodes = EPISODES | {"n_shot": n_shot, "n_episodes": 20}
-        assert episodic_score(floor, X, y, preprocess=scaler, **episodes).mean > 0.4
+        assert episodic_score(baseline, X, y, preprocess=scaler, **episodes).mean > 0.4
 
 
 def test_the_base_class_lda_uses_the_base_classes():
