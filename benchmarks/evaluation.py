@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from sklearn_fewshot import (
     BaselineClassifier,
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)  # BLAS, or its waiting threads are counted as CPU time
     for dim in DIMS:
         for name in args.heads:
             what = partial(run, name, dim, args.rounds)
@@ -274,12 +276,12 @@ def write() -> None:
     results = [*runs.values(), omniglot]
     loads = [result["load_before"] for result in results]
     rounds = sorted({result["rounds"] for result in runs.values()})
-    versions = {result["easyfsl_version"] or "not installed" for result in runs.values()}
+    versions = {result["easyfsl_version"] for result in runs.values()} - {None}
     write_page(
         "evaluation",
         "Scoring episodes",
         "\n\n".join(" ".join(part.split()) for part in __doc__.split("\n\n")[1:3])
-        + f" easyfsl: {', '.join(sorted(versions))}.",
+        + f" easyfsl: {', '.join(sorted(versions)) or 'not installed'}.",
         "\n\n".join([table, FOOT, targets(runs), omniglot_text(omniglot)]),
         "python -m benchmarks.evaluation",
         f"Machine: {results[-1]['machine']}. Load average before the runs: {min(loads):.1f} to "
