@@ -23,12 +23,12 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
+from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
 from ..training._data import TrainingData, given_validation, hold_out
 from ..training._fingerprint import fingerprint
 from ..training._meta_train import Trained, Watch, may_refit, meta_train
-from ..training._net import callback_parameters
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy

@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
+from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
 from ._data import TrainingData
@@ -124,6 +125,12 @@ def meta_train(
     trained : Trained
         With the history and the measurements of the first training, and the network of the last.
     """
+    check_callbacks(
+        config.callbacks,
+        config.owner,
+        has_validation=bool(data.validation.any()),
+        has_schedule=config.lr_factor is not None,
+    )
     here = watch.begin("train", config.max_epochs)
     first = train_once(config, data, rng, start=start, watch=here, saved=watch.part("train"))
     if here.task.end() or not _should_refit(config, data, first, start):
@@ -133,11 +140,9 @@ def meta_train(
         config,
         data.with_all_classes(),
         rng,
-        projection=first.projection,
-        n_epochs=first.best_epoch,
+        first=first,
         watch=here,
         saved=watch.part("refit"),
-        is_refit=True,
     )
     here.task.end()
     again.network.calibration = first.network.calibration
@@ -163,11 +168,9 @@ def train_once(
     rng: np.random.Generator,
     *,
     start: FittedNetwork | None = None,
-    projection: Projection = "auto",
-    n_epochs: int | None = None,
+    first: Trained | None = None,
     watch: Watch = Watch(),  # noqa: B008 (an empty tuple)
     saved: CheckpointPart | None = None,
-    is_refit: bool = False,
 ) -> Trained:
     """Build, start, train and calibrate a network.
 
@@ -175,14 +178,11 @@ def train_once(
     ----------
     config, data, rng, start, watch
         As in :func:`meta_train`.
-    projection : {"auto", "yes", "no"}
-        Whether the linear path starts as the discriminant projection.
-    n_epochs : int or None
-        Epochs to train; None for those of the config.
+    first : Trained or None
+        The training that this one repeats on all classes, with the same start and up to its best
+        epoch: then nothing is held out to measure by.
     saved : CheckpointPart or None
         Where the state is kept after each epoch.
-    is_refit : bool
-        Whether this is the second training: then nothing is held out to measure by.
 
     Returns
     -------
@@ -195,17 +195,18 @@ def train_once(
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
+    projection: Projection = "no"
     if start is None:
-        network, projection = start_training(config, network, task, projection)
-    else:
-        projection = "no"
-    finish = partial(_finish, config, task, projection=projection, is_refit=is_refit)
+        wanted = "auto" if first is None else first.projection
+        network, projection = start_training(config, network, task, wanted)
+    finish = partial(_finish, config, task, projection=projection, is_refit=first is not None)
     fit_task = watch.task.knowing(
         lambda net: watch.describe(finish(copy.deepcopy(network), net, epoch=len(net.history)))
     )
-    title = "again on all classes" if is_refit else ""
-    episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved)
-    net, best_epoch = _train(config, network.trained, task, episodes, n_epochs)
+    title = "" if first is None else "again on all classes"
+    history = [] if first is None else first.history
+    episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved, history)
+    net, best_epoch = _train(config, network.trained, task, episodes, first)
     return finish(network, net, epoch=best_epoch)
 
 
@@ -285,13 +286,15 @@ def _train(
     module: FewShotModule,
     task: Task,
     episodes: EpisodicTask,
-    n_epochs: int | None,
+    first: Trained | None,
 ) -> tuple[Any, int]:
     """Train in place; returns the skorch net and the epoch whose weights were kept."""
     if config.compile:
         module = _compile(config, module)
     if config.wrap is not None:
         module = config.wrap(module, task)
+    n_epochs = config.max_epochs if first is None else first.best_epoch
+    callbacks = config.callbacks if first is None else without_loggers(config.callbacks)
     return train(
         module.to(task.device),
         config.criterion,
@@ -300,11 +303,12 @@ def _train(
         lr=config.lr,
         weight_decay=config.weight_decay,
         lr_factor=config.lr_factor,
-        max_epochs=config.max_epochs if n_epochs is None else n_epochs,
+        max_epochs=n_epochs,
         schedule_epochs=config.max_epochs,
         patience=config.patience,
         device=task.device,
-        callbacks=copy.deepcopy(config.callbacks),
+        # Some of skorch fail at the end of a training without an epoch.
+        callbacks=copy_callbacks(callbacks) if n_epochs > 0 else [],
         verbose=config.verbose,
         net_params=config.net_params,
     )

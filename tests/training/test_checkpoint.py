@@ -164,7 +164,10 @@ WAYS = {
     "batches of unequal episodes": {"n_shot": (1, 3), "n_way": (2, 5), "meta_batch_size": 2},
     "no validation": {"validation_fraction": 0.0},
     "no calibration": {"calibrate": False},
-    "schedule of skorch": {"callbacks": [LRScheduler("StepLR", step_size=1)]},
+    "schedule of skorch": {
+        "callbacks": [LRScheduler("StepLR", step_size=1)],
+        "lr_schedule": "constant",
+    },
 }
 
 

@@ -29,7 +29,8 @@ class Recorder(Callback):
         self.nets.append(net)
 
     def on_batch_begin(self, net, training=False, **kwargs):
-        self.lr.append(net.optimizer_.param_groups[0]["lr"])
+        if training:
+            self.lr.append(net.optimizer_.param_groups[0]["lr"])
 
     def on_epoch_end(self, net, **kwargs):
         self.weights.append({k: v.clone() for k, v in net.module_.state_dict().items()})
@@ -269,6 +270,7 @@ def test_the_history_is_plain_data_one_row_an_epoch(make_learner, table):
     for row in learner.history_:
         assert type(row) is dict
         assert {"train_loss", "valid_loss", "valid_acc", "duration"} <= set(row)
+        assert {"train_loss_best", "valid_loss_best", "valid_acc_best"} <= set(row)
         assert all(type(value) in (int, float, bool) for value in row.values())
         assert 0 <= row["valid_acc"] <= 1
 
