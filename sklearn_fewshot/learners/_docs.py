@@ -100,7 +100,7 @@ random_state : int, RandomState instance or None, default=None
     Seed of class split, weights and episodes. Results repeat exactly on the same machine with the
     same number of threads, except for concurrent ``fit`` calls in threads of one process.
 verbose : int, default=0
-    1 shows a progress bar.
+    1 shows progress bars: of the batches of training, of embedding and calibration.
 net_params : dict or None, default=None
     Further parameters of :class:`skorch.NeuralNet`."""
 

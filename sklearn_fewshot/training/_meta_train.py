@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
+from ..utils._progress import progress
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
@@ -207,7 +208,7 @@ def train_once(
     history = [] if first is None else first.history
     episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved, history)
     net, best_epoch = _train(config, network.trained, task, episodes, first)
-    return finish(network, net, epoch=best_epoch)
+    return finish(network, net, epoch=best_epoch, verbose=config.verbose)
 
 
 def _build(config: TrainingConfig, start: FittedNetwork | None, device: torch.device) -> Untrained:
@@ -256,9 +257,14 @@ def _trainable_part(
         )
         return module, DataTensor(data.X, device, config.input_scale)
     frozen, top = frozen_and_top(module.backbone)
-    embedding = embed(
-        frozen, data.X, scale=config.input_scale, batch_size=config.predict_batch_size
-    )
+    with progress(len(data.X), "sample", config.verbose, desc="embedding", leave=False) as add:
+        embedding = embed(
+            frozen,
+            data.X,
+            scale=config.input_scale,
+            batch_size=config.predict_batch_size,
+            on_rows=add,
+        )
     return EmbeddingModule(top, module.head), DataTensor(embedding, device)
 
 
@@ -351,6 +357,7 @@ def _finish(
     epoch: int,
     projection: Projection,
     is_refit: bool,
+    verbose: int = 0,
 ) -> Trained:
     """Turn a trained module into a network that can predict."""
     data = task.data
@@ -366,24 +373,28 @@ def _finish(
         autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
     if data.attributes is None:
-        rows = _encode_again(config, fitted, task)
+        with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
+            rows = _encode_again(config, fitted, task, add)
         representation = _represent(fitted, rows, data)
         if config.calibrate and not is_refit:
             encoded = EncodedData(rows, data.codes, data.groups)
-            fitted.calibration = calibrate(fitted, encoded, data.held_out)
+            fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
     else:
         representation = represent_attributes(fitted, data.attributes)
     history, n_way = history_rows(net), task.sampler.n_way_
     return Trained(fitted, representation, net, history, epoch, n_way, projection, measured)
 
 
-def _encode_again(config: TrainingConfig, network: FittedNetwork, task: Task) -> np.ndarray:
+def _encode_again(
+    config: TrainingConfig, network: FittedNetwork, task: Task, on_rows: Callable[[int], object]
+) -> np.ndarray:
     """Encode the training data with the trained network, a frozen part of it only once."""
     if not config.freeze_backbone:
-        return network.encode(task.data.X)
+        return network.encode(task.data.X, on_rows)
     assert isinstance(network.module, EmbeddingModule)
     _, top = frozen_and_top(network.module.backbone)
-    return embed(top, task.store.as_array(), batch_size=config.predict_batch_size)
+    inputs = task.store.as_array()
+    return embed(top, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
 
 
 def _represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:

@@ -243,32 +243,51 @@ class BestWeights(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar of the epochs, with the last loss and validation accuracy."""
+    """A bar of the batches of all epochs, with the last loss and validation accuracy."""
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
-        """Keep the title of the bar, which is not shown before the first epoch."""
-        self._title: str = X.title
+        """Open the bar, at the epoch where an interrupted training resumes.
+
+        It is there before the untrained network is scored, which takes long for large images.
+        """
         self._bar: Any = None
+        state = None if X.saved is None else X.saved.state
+        n_done = 0 if state is None else len(state["history"])
+        if n_done == net.max_epochs or (state is not None and state["has_ended"]):
+            return
+        n_batches = len(X.train)
+        self._title = f"{X.title}, " if X.title else ""
+        self._bar = progress_bar(
+            net.max_epochs * n_batches,
+            "batch",
+            initial=n_done * n_batches,
+            desc=self._describe(net, n_done + 1),
+        )
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Open the bar, at the epoch where an interrupted training resumes."""
-        if self._bar is None:
-            n_done = len(net.history) - 1
-            self._bar = progress_bar(net.max_epochs, "epoch", desc=self._title, initial=n_done)
+        """Say which epoch begins."""
+        self._bar.set_description(self._describe(net, len(net.history)), refresh=False)
+
+    def on_batch_end(self, net: EpisodicNet, training: bool = False, **kwargs: Any) -> None:
+        """Count the batch."""
+        if training:
+            self._bar.update(1)
 
     def on_epoch_end(self, net: EpisodicNet, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Count the epoch."""
+        """Show what the epoch came to."""
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.4f}"}
         if dataset_valid is not None and "valid_acc" in row:
             shown["validation accuracy"] = f"{row['valid_acc']:.2%}"
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(1)
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Close the bar, which stays visible."""
         if self._bar is not None:
             self._bar.close()
+
+    def _describe(self, net: EpisodicNet, epoch: int) -> str:
+        return f"{self._title}epoch {epoch}/{net.max_epochs}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the bar: who pickles the net, as a callback may, does not want it."""
