@@ -255,13 +255,15 @@ class BaseMetaLearner(
             warn_user(
                 f"{n_clamped} of the {int(data.training.sum())} training classes of {name} "
                 f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
-                "take part with fewer, or, with a single example, not at all."
+                "take part with fewer, or, with a single example, not at all. Lower n_shot or "
+                "n_query, add examples, or drop these classes."
             )
         if not data.validation.any() and self._wants_validation():
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-                f"{self.max_epochs} and keeps the last weights."
+                f"{self.max_epochs} and keeps the last weights. Add classes of at least two "
+                "examples, or set validation_fraction=0."
             )
 
     def _wants_validation(self) -> bool:

@@ -9,6 +9,7 @@ from inspect import Parameter, Signature, signature
 from textwrap import indent
 from typing import Any, TypeVar, Unpack, overload
 
+from ..utils._names import unknown_parameter
 from ._parameters import CommonParameters, LearnerParameters
 
 VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
@@ -261,6 +262,8 @@ def _constructor(
 
     @wraps(constructor)
     def __init__(self: L, **params: Any) -> None:
+        for name in params.keys() - parameters.keys():
+            raise TypeError(unknown_parameter(type(self).__name__, name, parameters))
         constructor(self, **{**defaults, **params})
 
     this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
