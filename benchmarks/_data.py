@@ -69,6 +69,13 @@ def clinc150() -> DataSet:
     return DataSet(f["X"][known].astype(np.float32), f["y"][known], f["class_split"], False)
 
 
+def clinc150_texts() -> tuple[np.ndarray, np.ndarray]:
+    """Return the sentences themselves and their labels, in the order of :func:`clinc150`."""
+    f = _read("clinc150/clinc150_text.npz")
+    known = f["y"] >= 0
+    return f["text"][known], f["y"][known]
+
+
 def libras() -> DataSet:
     """Hand movements, series of 45 steps in 2 channels; exact duplicates left out."""
     f = _read("libras/libras.npz")

@@ -6,8 +6,9 @@ An assistant classifies sentences by intent: to cancel a flight, to change a hot
 with a sentence or two each. A TF-IDF pipeline turns sentences into vectors, and the network after
 it learns from the base intents which words matter and which are politeness.
 
-The sentences are put together from phrases, so that the example needs no download. Embeddings of a
-language model take the place of the TF-IDF steps without any other change.
+The sentences are put together from phrases, so that the example needs no download, and new intents
+combine words of base intents. Where new intents bring new words, TF-IDF fitted on old sentences
+loses them: take the embeddings of a sentence encoder in its place, without any other change.
 """
 
 import matplotlib.pyplot as plt

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from ..episodes import EpisodeSampler, drawable_classes, place_in_class, some_of_each
 from ..network import FittedNetwork, Representation
+from ..utils._progress import follow
 from ._model import (
     BaseAndNew,
     Calibration,
@@ -58,7 +60,7 @@ class EncodedData(NamedTuple):
 
 
 def calibrate(
-    network: FittedNetwork, data: EncodedData, held_out: np.ndarray
+    network: FittedNetwork, data: EncodedData, held_out: np.ndarray, verbose: int = 0
 ) -> Calibration | None:
     """Fit temperature, quantiles of inlier scores and shot bias on held-out classes.
 
@@ -70,6 +72,8 @@ def calibrate(
         The training data.
     held_out : bool ndarray of shape (n_classes,)
         Classes that the network was not trained on.
+    verbose : int
+        1 for progress bars.
 
     Returns
     -------
@@ -82,15 +86,19 @@ def calibrate(
         held_out = np.ones_like(held_out)
     if (held_out & drawable).sum() < 2:
         return None
-    sizes = list(_sample_queries(network, data, held_out & drawable, rng))
+    sizes = list(_sample_queries(network, data, held_out & drawable, rng, verbose))
     # Base and new classes together exceed the fixed number of outputs of some networks.
     has_bias = network.module.score_shift and network.module.n_outputs is None
-    bias = _fit_held_out_bias(network, data, held_out, rng) if has_bias else None
+    bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
     return Calibration(fit_log_inverse_temperature(sizes), tabulate_inlier_scores(sizes), bias)
 
 
 def _sample_queries(
-    network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
+    network: FittedNetwork,
+    data: EncodedData,
+    held_out: np.ndarray,
+    rng: np.random.Generator,
+    verbose: int,
 ) -> Iterator[SampledQueries]:
     """Yield scored queries of held-out classes, for every way and shot that the data permit."""
     rows = np.flatnonzero(held_out[data.codes])
@@ -100,24 +108,29 @@ def _sample_queries(
     sizes = np.bincount(codes)
     shots = [shot for shot in SHOTS if shot < np.median(sizes)]
     most = min(len(sizes), network.module.n_outputs or len(sizes))
-    for n_way in sorted({min(way, most) for way in WAYS}):
-        for n_shot in shots:
-            n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
-            sampler = EpisodeSampler(
-                codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=groups, clamp=True
-            )
-            plan = sampler.plan(N_EPISODES, rng)
-            parts = [
-                (logits[real], target[real])
-                for logits, target in network.score_plan(stored, plan)
-                for real in [target >= 0]
-            ]
-            logits, target = (np.concatenate(part) for part in zip(*parts, strict=True))
-            yield SampledQueries(logits, target, n_way, n_shot)
+    ways = sorted({min(way, most) for way in WAYS})
+    tasks = list(product(ways, shots))
+    for n_way, n_shot in follow(tasks, "task", verbose, desc="calibration"):
+        n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
+        sampler = EpisodeSampler(
+            codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=groups, clamp=True
+        )
+        plan = sampler.plan(N_EPISODES, rng)
+        parts = [
+            (logits[real], target[real])
+            for logits, target in network.score_plan(stored, plan)
+            for real in [target >= 0]
+        ]
+        logits, target = (np.concatenate(part) for part in zip(*parts, strict=True))
+        yield SampledQueries(logits, target, n_way, n_shot)
 
 
 def _fit_held_out_bias(
-    network: FittedNetwork, data: EncodedData, held_out: np.ndarray, rng: np.random.Generator
+    network: FittedNetwork,
+    data: EncodedData,
+    held_out: np.ndarray,
+    rng: np.random.Generator,
+    verbose: int,
 ) -> ShotBias | None:
     """Fit the shot bias: half of the held-out classes are used as base, half as new classes.
 
@@ -131,7 +144,7 @@ def _fit_held_out_bias(
     # At most half the examples of a base class: the deficit vanishes for equal numbers.
     shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(usual, size.n_rows)]
     splits = []
-    for n_shot in shots:
+    for n_shot in follow(shots, "shot", verbose, desc="calibration of few and many shots"):
         for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
             new, base = some[: len(some) // 2], some[len(some) // 2 :]

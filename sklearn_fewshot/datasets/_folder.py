@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from ..utils._images import MODES, channels_first, import_pillow, read_image
+from ..utils._progress import follow
 from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import PathLike
 from ..utils._warnings import warn_user
@@ -24,6 +25,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
     "mode": [StrOptions(set(MODES))],
     "return_X_y": ["boolean"],
+    "verbose": ["verbose"],
 }
 
 
@@ -33,6 +35,7 @@ def load_image_folder(
     size: int | tuple[int, int] | None = None,
     mode: Literal["RGB", "L"] = "RGB",
     return_X_y: bool = False,
+    verbose: int = 0,
 ) -> Any:
     """Load images that lie in a folder for each class.
 
@@ -52,6 +55,8 @@ def load_image_folder(
         Colour or grey. Transparency is dropped.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` alone.
+    verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------
@@ -104,14 +109,20 @@ def load_image_folder(
     >>> data.images.shape, data.target
     ((2, 3, 16, 16), array(['apple', 'pear'], dtype='<U5'))
     """
-    params = {"path": path, "size": size, "mode": mode, "return_X_y": return_X_y}
+    params = {
+        "path": path,
+        "size": size,
+        "mode": mode,
+        "return_X_y": return_X_y,
+        "verbose": verbose,
+    }
     # Not as a decorator, which warnings would blame.
     validate_parameter_constraints(CONSTRAINTS, params, OWNER)
     shape = _checked_size(size)
     files = _files_of_classes(Path(path))
     first = _read(files[0][1], shape, mode)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for row, (_, file) in enumerate(files):
+    for row, (_, file) in enumerate(follow(files, "image", verbose, desc="reading")):
         pixels = _read(file, shape, mode)
         if pixels.shape != first.shape:
             raise ValueError(

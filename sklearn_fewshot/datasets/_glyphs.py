@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
 from ..utils._blocks import blocks
+from ..utils._progress import follow, progress
 from ..utils._sklearn import Interval, validate_parameter_constraints
 from ..utils._typing import RandomState
 
@@ -46,6 +47,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "distortion": [Interval(Real, 0, None, closed="left")],
     "random_state": ["random_state"],
     "return_X_y": ["boolean"],
+    "verbose": ["verbose"],
 }
 
 
@@ -59,6 +61,7 @@ def make_glyphs(
     distortion: float = 1.0,
     random_state: RandomState = None,
     return_X_y: bool = False,
+    verbose: int = 0,
 ) -> Any:
     """Draw letters of several scripts: about 1,200 classes without a download.
 
@@ -88,6 +91,8 @@ def make_glyphs(
         Seed of letters, typefaces and distortions.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` alone.
+    verbose : int, default=0
+        1 shows progress bars: of the comparison of letters that may look alike, and of the images.
 
     Returns
     -------
@@ -144,12 +149,14 @@ def make_glyphs(
     rng = check_random_state(random_state)
     pen = _Pen()
     letters = _choose_letters(pen, scripts, min_faces)
-    letters = letters[_first_of_look_alikes(pen, letters)]
+    letters = letters[_first_of_look_alikes(pen, letters, verbose)]
     if n_classes is not None:
         letters = _draw_letters(letters, n_classes, rng)
     target = np.repeat(letters, n_per_class)
     face = pen.faces[_deal_faces(pen, letters, n_per_class, rng)].ravel()
-    images = pen.draw(target, face, _draw_maps(len(target), distortion, rng), size)[:, None]
+    maps = _draw_maps(len(target), distortion, rng)
+    with progress(len(target), "image", verbose, desc="drawing") as add:
+        images = pen.draw(target, face, maps, size, add)[:, None]
     if return_X_y:
         return images, target
     script = np.repeat([_script(letter) for letter in letters], n_per_class)
@@ -187,10 +194,10 @@ def _choose_letters(pen: _Pen, scripts: str | Sequence[str] | None, min_faces: i
     return characters[enough & np.isin(script_of, wanted)]
 
 
-def _first_of_look_alikes(pen: _Pen, letters: np.ndarray) -> np.ndarray:
+def _first_of_look_alikes(pen: _Pen, letters: np.ndarray, verbose: int) -> np.ndarray:
     """Mark the letters that look like no letter marked before."""
     is_alike = np.zeros((len(letters), len(letters)), dtype=bool)
-    for face in REGULAR:
+    for face in follow(REGULAR, "typeface", verbose, desc="comparing letters"):
         has = np.flatnonzero(np.isin(letters, pen.letters[face]))
         undistorted = np.tile(np.eye(2, 3), (len(has), 1, 1))
         images = pen.draw(letters[has], np.repeat(face, len(has)), undistorted, ALIKE_SIZE)
@@ -268,13 +275,19 @@ class _Pen:
         }
 
     def draw(
-        self, letters: np.ndarray, faces: np.ndarray, maps: np.ndarray, size: int
+        self,
+        letters: np.ndarray,
+        faces: np.ndarray,
+        maps: np.ndarray,
+        size: int,
+        add: Callable[[int], object] = lambda n_more: None,
     ) -> np.ndarray:
         """Draw n letters: uint8 images of shape (n, size, size)."""
         images = np.empty((len(letters), size, size), dtype=np.uint8)
         for part in blocks(len(letters), size**2, max_bytes=CANVAS_BYTES):
             outlines = map(self._outline, letters[part].tolist(), faces[part].tolist())
             images[part] = self._draw_grid(list(outlines), maps[part], size)
+            add(len(images[part]))
         return images
 
     def _outline(self, letter: str, face: str) -> tuple[Any, np.ndarray]:

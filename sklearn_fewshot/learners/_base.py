@@ -23,12 +23,12 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
+from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
 from ..training._data import TrainingData, given_validation, hold_out
 from ..training._fingerprint import fingerprint
 from ..training._meta_train import Trained, Watch, may_refit, meta_train
-from ..training._net import callback_parameters
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy
@@ -255,13 +255,15 @@ class BaseMetaLearner(
             warn_user(
                 f"{n_clamped} of the {int(data.training.sum())} training classes of {name} "
                 f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
-                "take part with fewer, or, with a single example, not at all."
+                "take part with fewer, or, with a single example, not at all. Lower n_shot or "
+                "n_query, add examples, or drop these classes."
             )
         if not data.validation.any() and self._wants_validation():
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-                f"{self.max_epochs} and keeps the last weights."
+                f"{self.max_epochs} and keeps the last weights. Add classes of at least two "
+                "examples, or set validation_fraction=0."
             )
 
     def _wants_validation(self) -> bool:

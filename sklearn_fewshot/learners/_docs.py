@@ -9,6 +9,7 @@ from inspect import Parameter, Signature, signature
 from textwrap import indent
 from typing import Any, TypeVar, Unpack, overload
 
+from ..utils._names import unknown_parameter
 from ._parameters import CommonParameters, LearnerParameters
 
 VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
@@ -59,8 +60,12 @@ augment : "affine", callable or None, default=None
     rotations, shears, scalings and shifts. A callable maps a float32 tensor to one of the same
     shape.
 callbacks : list of skorch callbacks or None, default=None
-    Further callbacks of the training; they are copied. Callbacks of scikit-learn are set by
-    ``set_callbacks`` instead (scikit-learn 1.9 or newer).
+    Further callbacks of the training; they are copied, but share logs and what else cannot be
+    copied. To monitor there are ``"train_loss"``, ``"valid_loss"`` and ``"valid_acc"``, and each
+    followed by ``"_best"``. A callback that cannot work is an error before the training. In a
+    second training (``refit``) they read the validation results of the first, and callbacks that
+    write logs take no part. Callbacks of scikit-learn are set by ``set_callbacks`` instead
+    (scikit-learn 1.9 or newer).
 input_shape : tuple of int or None, default=None
     Shape of one sample, (channels, length) or (channels, height, width): rows of a
     two-dimensional X are reshaped to it.
@@ -96,7 +101,7 @@ random_state : int, RandomState instance or None, default=None
     Seed of class split, weights and episodes. Results repeat exactly on the same machine with the
     same number of threads, except for concurrent ``fit`` calls in threads of one process.
 verbose : int, default=0
-    1 shows a progress bar.
+    1 shows progress bars: of the batches of training, of embedding and calibration.
 net_params : dict or None, default=None
     Further parameters of :class:`skorch.NeuralNet`."""
 
@@ -118,7 +123,7 @@ module_ : torch.nn.Module
 net_ : skorch.NeuralNet
     The skorch net, only in the process that trained: it is not pickled.
 history_ : list of dict
-    Per epoch: loss, duration, validation loss and accuracy.
+    Per epoch: loss, duration, validation loss and accuracy, and whether each is the best yet.
 best_epoch_ : int
     Epoch of the weights that were kept; 0 is the untrained network. The last epoch if no classes
     were held out.
@@ -257,6 +262,8 @@ def _constructor(
 
     @wraps(constructor)
     def __init__(self: L, **params: Any) -> None:
+        for name in params.keys() - parameters.keys():
+            raise TypeError(unknown_parameter(type(self).__name__, name, parameters))
         constructor(self, **{**defaults, **params})
 
     this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from sklearn.base import BaseEstimator
 
 from ..nn import AUGMENTATIONS, METRICS
 from ..nn.backbones import BACKBONES
+from ..training._callbacks import copy_callbacks
 from ..training._net import OPTIMIZERS
+from ..utils._fresh import unfitted_copy
+from ..utils._names import unknown_parameter
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike, Backbone, RandomState, Range
 
@@ -189,3 +192,40 @@ class LearnerParameters(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.net_params = net_params
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy; callbacks share what cannot be copied, such as an open log."""
+        bare = unfitted_copy(self)
+        bare.callbacks = None
+        cloned = super(LearnerParameters, bare).__sklearn_clone__()
+        cloned.callbacks = copy_callbacks(self.callbacks)
+        return cast(Self, cloned)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, as all estimators do; a name that is none is an error.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name; ``step__name`` for those of a parameter that is an estimator.
+
+        Returns
+        -------
+        self : learner
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not exist: it names the nearest one.
+
+        Examples
+        --------
+        >>> from sklearn_fewshot import ProtoNetClassifier
+        >>> ProtoNetClassifier().set_params(n_way=5)
+        ProtoNetClassifier(n_way=5)
+        """
+        known = self.get_params(deep=False)
+        for name in params:
+            if name.partition("__")[0] not in known:
+                raise ValueError(unknown_parameter(type(self).__name__, name, known))
+        return cast(Self, super().set_params(**params))

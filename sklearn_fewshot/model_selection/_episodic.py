@@ -16,6 +16,11 @@ from ._evaluation import check_can_be_scored, evaluate
 from ._result import EpisodicResult
 from ._split import Episodes, EpisodeSplit
 
+HALVING = (
+    "If this is a search by halving, such as HalvingGridSearchCV: it takes rows out of every "
+    'class. Pass it resource="max_epochs" (in a pipeline with the name of the step before it).'
+)
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
 }
@@ -333,7 +338,11 @@ class EpisodicScorer(BaseEstimator):
             query_alpha=self.query_alpha,
         )
         owner = type(self).__name__
-        (result,) = _score(estimator, X, y, groups, [episodes], owner, self.scoring)
+        try:
+            (result,) = _score(estimator, X, y, groups, [episodes], owner, self.scoring)
+        except ValueError as error:  # which searches report, and go on with a score of NaN
+            error.add_note(HALVING)
+            raise
         return result.mean
 
     __call__ = score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -147,9 +147,9 @@ class FittedNetwork:
 
     # ------------------------------------------------------------------ rows
 
-    def encode(self, X: np.ndarray) -> np.ndarray:
+    def encode(self, X: np.ndarray, on_rows: Callable[[int], object] | None = None) -> np.ndarray:
         """Return samples as :meth:`adapt` and :meth:`predict` take them: embedded, if they are."""
-        return self.embed(X) if self.embeds_rows and not self._is_for_encoded else X
+        return self.embed(X, on_rows) if self.embeds_rows and not self._is_for_encoded else X
 
     def for_encoded_rows(self) -> FittedNetwork:
         """Return this network for rows that it has encoded already."""
@@ -157,7 +157,7 @@ class FittedNetwork:
         network._is_for_encoded = True
         return network
 
-    def embed(self, X: np.ndarray) -> np.ndarray:
+    def embed(self, X: np.ndarray, on_rows: Callable[[int], object] | None = None) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
         if not self.embeds_rows:
             raise TypeError(
@@ -175,6 +175,7 @@ class FittedNetwork:
                 scale=self.input_scale,
                 batch_size=self.batch_size,
                 autocast_dtype=self.autocast_dtype,
+                on_rows=on_rows,
             )
         check_embedding(embedding)
         return embedding

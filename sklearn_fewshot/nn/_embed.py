@@ -1,6 +1,6 @@
 """Embedding any number of samples in bounded memory, each independent of its neighbours."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import numpy as np
@@ -25,6 +25,7 @@ def embed(
     scale: float = 1.0,
     batch_size: int = 128,
     autocast_dtype: torch.dtype | None = None,
+    on_rows: Callable[[int], object] | None = None,
 ) -> NDArray[np.float32]:
     """Embed samples in chunks of fixed sizes.
 
@@ -44,6 +45,8 @@ def embed(
         Rows of a full chunk.
     autocast_dtype : torch.dtype or None
         Lower precision, if not None.
+    on_rows : callable or None
+        Called with the number of rows of each chunk that is done, for a progress bar.
 
     Returns
     -------
@@ -71,6 +74,8 @@ def embed(
                 embedding = np.empty((len(X), *part.shape[1:]), np.float32)
             embedding[start:stop] = part
             release_pages(X)
+            if on_rows is not None:
+                on_rows(stop - start)
     return embedding
 
 

@@ -139,6 +139,10 @@ class ValidationEpisodes:
         self.attributes = attributes
         self.values = None if values is None else values[torch.from_numpy(self.rows)]
 
+    def __len__(self) -> int:
+        """Return 1: to those who count batches it is one."""
+        return 1
+
     def score(self, module: FewShotModule, batch_size: int = 512) -> tuple[Tensor, Tensor]:
         """Return predictions, with the network in evaluation mode, and targets.
 

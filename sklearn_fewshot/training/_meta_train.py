@@ -25,6 +25,8 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
+from ..utils._progress import progress
+from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
 from ._data import TrainingData
@@ -124,6 +126,12 @@ def meta_train(
     trained : Trained
         With the history and the measurements of the first training, and the network of the last.
     """
+    check_callbacks(
+        config.callbacks,
+        config.owner,
+        has_validation=bool(data.validation.any()),
+        has_schedule=config.lr_factor is not None,
+    )
     here = watch.begin("train", config.max_epochs)
     first = train_once(config, data, rng, start=start, watch=here, saved=watch.part("train"))
     if here.task.end() or not _should_refit(config, data, first, start):
@@ -133,11 +141,9 @@ def meta_train(
         config,
         data.with_all_classes(),
         rng,
-        projection=first.projection,
-        n_epochs=first.best_epoch,
+        first=first,
         watch=here,
         saved=watch.part("refit"),
-        is_refit=True,
     )
     here.task.end()
     again.network.calibration = first.network.calibration
@@ -163,11 +169,9 @@ def train_once(
     rng: np.random.Generator,
     *,
     start: FittedNetwork | None = None,
-    projection: Projection = "auto",
-    n_epochs: int | None = None,
+    first: Trained | None = None,
     watch: Watch = Watch(),  # noqa: B008 (an empty tuple)
     saved: CheckpointPart | None = None,
-    is_refit: bool = False,
 ) -> Trained:
     """Build, start, train and calibrate a network.
 
@@ -175,14 +179,11 @@ def train_once(
     ----------
     config, data, rng, start, watch
         As in :func:`meta_train`.
-    projection : {"auto", "yes", "no"}
-        Whether the linear path starts as the discriminant projection.
-    n_epochs : int or None
-        Epochs to train; None for those of the config.
+    first : Trained or None
+        The training that this one repeats on all classes, with the same start and up to its best
+        epoch: then nothing is held out to measure by.
     saved : CheckpointPart or None
         Where the state is kept after each epoch.
-    is_refit : bool
-        Whether this is the second training: then nothing is held out to measure by.
 
     Returns
     -------
@@ -195,18 +196,19 @@ def train_once(
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
+    projection: Projection = "no"
     if start is None:
-        network, projection = start_training(config, network, task, projection)
-    else:
-        projection = "no"
-    finish = partial(_finish, config, task, projection=projection, is_refit=is_refit)
+        wanted = "auto" if first is None else first.projection
+        network, projection = start_training(config, network, task, wanted)
+    finish = partial(_finish, config, task, projection=projection, is_refit=first is not None)
     fit_task = watch.task.knowing(
         lambda net: watch.describe(finish(copy.deepcopy(network), net, epoch=len(net.history)))
     )
-    title = "again on all classes" if is_refit else ""
-    episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved)
-    net, best_epoch = _train(config, network.trained, task, episodes, n_epochs)
-    return finish(network, net, epoch=best_epoch)
+    title = "" if first is None else "again on all classes"
+    history = [] if first is None else first.history
+    episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved, history)
+    net, best_epoch = _train(config, network.trained, task, episodes, first)
+    return finish(network, net, epoch=best_epoch, verbose=config.verbose)
 
 
 def _build(config: TrainingConfig, start: FittedNetwork | None, device: torch.device) -> Untrained:
@@ -255,9 +257,14 @@ def _trainable_part(
         )
         return module, DataTensor(data.X, device, config.input_scale)
     frozen, top = frozen_and_top(module.backbone)
-    embedding = embed(
-        frozen, data.X, scale=config.input_scale, batch_size=config.predict_batch_size
-    )
+    with progress(len(data.X), "sample", config.verbose, desc="embedding", leave=False) as add:
+        embedding = embed(
+            frozen,
+            data.X,
+            scale=config.input_scale,
+            batch_size=config.predict_batch_size,
+            on_rows=add,
+        )
     return EmbeddingModule(top, module.head), DataTensor(embedding, device)
 
 
@@ -285,13 +292,15 @@ def _train(
     module: FewShotModule,
     task: Task,
     episodes: EpisodicTask,
-    n_epochs: int | None,
+    first: Trained | None,
 ) -> tuple[Any, int]:
     """Train in place; returns the skorch net and the epoch whose weights were kept."""
     if config.compile:
         module = _compile(config, module)
     if config.wrap is not None:
         module = config.wrap(module, task)
+    n_epochs = config.max_epochs if first is None else first.best_epoch
+    callbacks = config.callbacks if first is None else without_loggers(config.callbacks)
     return train(
         module.to(task.device),
         config.criterion,
@@ -300,11 +309,12 @@ def _train(
         lr=config.lr,
         weight_decay=config.weight_decay,
         lr_factor=config.lr_factor,
-        max_epochs=config.max_epochs if n_epochs is None else n_epochs,
+        max_epochs=n_epochs,
         schedule_epochs=config.max_epochs,
         patience=config.patience,
         device=task.device,
-        callbacks=copy.deepcopy(config.callbacks),
+        # Some of skorch fail at the end of a training without an epoch.
+        callbacks=copy_callbacks(callbacks) if n_epochs > 0 else [],
         verbose=config.verbose,
         net_params=config.net_params,
     )
@@ -347,6 +357,7 @@ def _finish(
     epoch: int,
     projection: Projection,
     is_refit: bool,
+    verbose: int = 0,
 ) -> Trained:
     """Turn a trained module into a network that can predict."""
     data = task.data
@@ -362,24 +373,28 @@ def _finish(
         autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
     if data.attributes is None:
-        rows = _encode_again(config, fitted, task)
+        with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
+            rows = _encode_again(config, fitted, task, add)
         representation = _represent(fitted, rows, data)
         if config.calibrate and not is_refit:
             encoded = EncodedData(rows, data.codes, data.groups)
-            fitted.calibration = calibrate(fitted, encoded, data.held_out)
+            fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
     else:
         representation = represent_attributes(fitted, data.attributes)
     history, n_way = history_rows(net), task.sampler.n_way_
     return Trained(fitted, representation, net, history, epoch, n_way, projection, measured)
 
 
-def _encode_again(config: TrainingConfig, network: FittedNetwork, task: Task) -> np.ndarray:
+def _encode_again(
+    config: TrainingConfig, network: FittedNetwork, task: Task, on_rows: Callable[[int], object]
+) -> np.ndarray:
     """Encode the training data with the trained network, a frozen part of it only once."""
     if not config.freeze_backbone:
-        return network.encode(task.data.X)
+        return network.encode(task.data.X, on_rows)
     assert isinstance(network.module, EmbeddingModule)
     _, top = frozen_and_top(network.module.backbone)
-    return embed(top, task.store.as_array(), batch_size=config.predict_batch_size)
+    inputs = task.store.as_array()
+    return embed(top, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
 
 
 def _represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:

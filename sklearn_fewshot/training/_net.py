@@ -1,9 +1,11 @@
-"""The skorch net that meta-trains a network. The one file that knows skorch."""
+"""The skorch net that meta-trains a network. Only this file and ``_callbacks`` know skorch."""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +34,7 @@ class EpisodicTask(NamedTuple):
     title: str = ""  # of the progress bar
     fit_task: FitTask = FitTask()  # this training, for scikit-learn's callbacks
     saved: CheckpointPart | None = None  # where its state is kept after each epoch
+    first: Sequence[dict[str, Any]] = ()  # the epochs of the training that this one repeats
 
 
 class TrainingDiverged(ArithmeticError):
@@ -46,9 +49,13 @@ class EpisodicNet(NeuralNet):
     """A skorch net whose batches are batches of episodes.
 
     It differs from :class:`skorch.NeuralNet` in where batches come from (an
-    :class:`EpisodicTask`), in reading the loss once an epoch instead of once a batch, in scoring
-    frozen validation episodes, also before the first epoch, and in letting Ctrl-C through.
+    :class:`EpisodicTask`), in reading the loss once an epoch instead of once a batch if no callback
+    of the user asks for it, in scoring frozen validation episodes, as one batch and also before the
+    first epoch, and in letting Ctrl-C through.
     """
+
+    reads_batches = False  # set if there are callbacks of the user
+    first: Sequence[dict[str, Any]] = ()  # the epochs of the training that this one repeats
 
     def get_split_datasets(self, X: EpisodicTask, y: None = None, **fit_params: Any) -> Any:
         """Return the two parts of the task."""
@@ -67,7 +74,7 @@ class EpisodicNet(NeuralNet):
             self._set_training(True)
         loss = self.module_.training_loss(batch, self.criterion_)
         loss.backward()
-        return {"loss": loss}
+        return {"loss": loss, "y_pred": None}  # skorch's callbacks take both
 
     @property
     def _default_callbacks(self) -> list[Any]:
@@ -86,8 +93,13 @@ class EpisodicNet(NeuralNet):
             has_ended = self._fit_epoch(X)
             if X.saved is not None:
                 X.saved.save(training_state(self, X) | {"has_ended": has_ended})
+        self._best_weights.restore(self)  # callbacks may save what training came to
         self.notify("on_train_end", X=X, y=y)
         return self
+
+    @property
+    def _best_weights(self) -> BestWeights:
+        return next(it for _, it in self.callbacks_ if isinstance(it, BestWeights))
 
     def _resume(self, task: EpisodicTask) -> tuple[int, bool]:
         """Go on from what was saved; returns the epochs done, and whether they were all."""
@@ -126,7 +138,7 @@ class EpisodicNet(NeuralNet):
         if iterator is None:
             return
         if not training:
-            self._record_validation(iterator)
+            self._validate(iterator)
             return
         start = time.perf_counter()
         self._set_training(True)
@@ -135,16 +147,42 @@ class EpisodicNet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=True)
             step = step_fn(batch)
             losses.append(step["loss"].detach())
+            if self.reads_batches:  # it makes a GPU wait
+                self.history.record_batch("train_loss", float(losses[-1]))
+                self.history.record_batch("train_batch_size", len(batch.inputs))
             self.notify("on_batch_end", batch=batch, training=True, **step)
-        self.history.record("train_loss", float(torch.stack(losses).mean()))
+        self._record("train_loss", float(torch.stack(losses).mean()), lower_is_better=True)
         self.history.record("train_batch_count", len(losses))
         self.history.record("duration", time.perf_counter() - start)
+        self._repeat_validation()
 
-    def _record_validation(self, episodes: ValidationEpisodes) -> None:
+    def _repeat_validation(self) -> None:
+        """Note what the first training noted and this one, which holds nothing out, does not.
+
+        So callbacks that decide by validation results decide as they did then.
+        """
+        epoch, row = len(self.history) - 1, self.history[-1]
+        for name, value in (self.first[epoch] if epoch < len(self.first) else {}).items():
+            row.setdefault(name, value)
+
+    def _validate(self, episodes: ValidationEpisodes) -> None:
+        """Score the frozen episodes, which are one batch to callbacks."""
+        self.notify("on_batch_begin", batch=episodes, training=False)
         accuracy, loss = evaluate(self.module_, self.criterion_, episodes)
+        self.history.record_batch("valid_loss", loss)
         if accuracy is not None:
-            self.history.record("valid_acc", accuracy)
-        self.history.record("valid_loss", loss)
+            self._record("valid_acc", accuracy, lower_is_better=False)
+        self._record("valid_loss", loss, lower_is_better=True)
+        self.notify(
+            "on_batch_end", batch=episodes, training=False, loss=torch.tensor(loss), y_pred=None
+        )
+
+    def _record(self, name: str, value: float, *, lower_is_better: bool) -> None:
+        """Note a value of the epoch, and whether it is the best yet, as skorch's scorings do."""
+        *before, row = self.history
+        compare = np.less if lower_is_better else np.greater
+        is_best = all(compare(value, past[name]) for past in before)
+        row.update({name: value, f"{name}_best": is_best})
 
 
 class BestWeights(Callback):
@@ -192,7 +230,7 @@ class BestWeights(Callback):
         elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:
             raise _StopTraining
 
-    def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
+    def restore(self, net: EpisodicNet) -> None:
         """Restore the best weights; without validation these are the last."""
         if self.best_state_ is None:
             self.best_epoch_ = len(net.history)
@@ -205,32 +243,55 @@ class BestWeights(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar of the epochs, with the last loss and validation accuracy."""
+    """A bar of the batches of all epochs, with the last loss and validation accuracy."""
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, **kwargs: Any) -> None:
-        """Keep the title of the bar, which is not shown before the first epoch."""
-        self._title: str = X.title
+        """Open the bar, at the epoch where an interrupted training resumes.
+
+        It is there before the untrained network is scored, which takes long for large images.
+        """
         self._bar: Any = None
+        state = None if X.saved is None else X.saved.state
+        n_done = 0 if state is None else len(state["history"])
+        if n_done == net.max_epochs or (state is not None and state["has_ended"]):
+            return
+        n_batches = len(X.train)
+        self._title = f"{X.title}, " if X.title else ""
+        self._bar = progress_bar(
+            net.max_epochs * n_batches,
+            "batch",
+            initial=n_done * n_batches,
+            desc=self._describe(net, n_done + 1),
+        )
 
     def on_epoch_begin(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Open the bar, at the epoch where an interrupted training resumes."""
-        if self._bar is None:
-            n_done = len(net.history) - 1
-            self._bar = progress_bar(net.max_epochs, "epoch", desc=self._title, initial=n_done)
+        """Say which epoch begins."""
+        self._bar.set_description(self._describe(net, len(net.history)), refresh=False)
 
-    def on_epoch_end(self, net: EpisodicNet, **kwargs: Any) -> None:
-        """Count the epoch."""
+    def on_batch_end(self, net: EpisodicNet, training: bool = False, **kwargs: Any) -> None:
+        """Count the batch."""
+        if training:
+            self._bar.update(1)
+
+    def on_epoch_end(self, net: EpisodicNet, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Show what the epoch came to."""
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.4f}"}
-        if "valid_acc" in row:
+        if dataset_valid is not None and "valid_acc" in row:
             shown["validation accuracy"] = f"{row['valid_acc']:.2%}"
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(1)
 
     def on_train_end(self, net: EpisodicNet, **kwargs: Any) -> None:
         """Close the bar, which stays visible."""
         if self._bar is not None:
             self._bar.close()
+
+    def _describe(self, net: EpisodicNet, epoch: int) -> str:
+        return f"{self._title}epoch {epoch}/{net.max_epochs}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the bar: who pickles the net, as a callback may, does not want it."""
+        return vars(self) | {"_bar": None}
 
 
 def train(
@@ -300,8 +361,11 @@ def train(
         "device": str(device),
         "verbose": 0,
         "train_split": None,
+        "batch_size": 1,  # skorch's ProgressBar divides the number of batches by it
+        "use_caching": False,  # of predictions for samples, which there are not
     } | net_params
     net = EpisodicNet(module, criterion=criterion, callbacks=[*callbacks, *ours], **params)
+    net.reads_batches, net.first = bool(callbacks), task.first
     with kept_memory():
         net.fit(task)
     return net, best.best_epoch_
@@ -318,8 +382,12 @@ def _per_batch_schedule(lr_factor: Any, n_steps: int) -> LRScheduler:
         policy=LambdaLR,
         step_every="batch",
         event_name=None,
-        lr_lambda=lambda step: lr_factor(step / n_steps),
+        lr_lambda=partial(_factor, lr_factor, n_steps),
     )
+
+
+def _factor(lr_factor: Any, n_steps: int, step: int) -> Any:
+    return lr_factor(step / n_steps)
 
 
 def training_state(net: EpisodicNet, task: EpisodicTask) -> dict[str, Any]:
@@ -370,16 +438,6 @@ def _load_callback_state(callback: Any, state: dict[str, Any]) -> None:
     vars(callback).update(state.get("values", {}))
     for name, value in state.get("states", {}).items():
         getattr(callback, name).load_state_dict(value)
-
-
-def callback_parameters(callback: Any) -> list[Any]:
-    """Return what makes a callback another one: its class and parameters, not what it has noted."""
-    if isinstance(callback, tuple):
-        name, callback = callback
-        return [name, *callback_parameters(callback)]
-    if isinstance(callback, type):
-        return [callback]
-    return [type(callback), callback.get_params(deep=False)]
 
 
 def _has_state(value: Any) -> bool:

@@ -15,6 +15,7 @@ from ..nn._embedding_module import frozen_and_top
 from ..nn.backbones import has_linear_start
 from ..nn.backbones._linear_start import LinearStart
 from ..nn.heads import PrototypicalHead
+from ..utils._progress import follow
 from ._config import Task, TrainingConfig
 
 MAX_ROWS = 50_000  # that a projection is computed from; of more, equal shares per class
@@ -83,7 +84,8 @@ def _prefers_projection(config: TrainingConfig, network: Untrained, task: Task) 
         return False
     rows = np.flatnonzero(data.training[data.codes])
     gain = []
-    for fold in np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2)):
+    folds = np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
+    for fold in follow(folds, "fold", config.verbose, desc="choosing the start"):
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
         episodes = task.episodes(N_START_EPISODES, config.sampler(data, inside))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def progress_bar(total: int, unit: str, **options: Any) -> Any:
@@ -30,8 +32,8 @@ def progress_bar(total: int, unit: str, **options: Any) -> Any:
 
 
 @contextmanager
-def progress(total: int, unit: str, verbose: int) -> Iterator[Callable[[int], Any]]:
-    """Show a bar while the block runs, if it is wanted.
+def progress(total: int, unit: str, verbose: int, **options: Any) -> Iterator[Callable[[int], Any]]:
+    """Show a bar while the block runs, if it is wanted; the options are tqdm's.
 
     Yields
     ------
@@ -47,5 +49,22 @@ def progress(total: int, unit: str, verbose: int) -> Iterator[Callable[[int], An
     if not verbose:  # not even a bar that is disabled: tqdm starts a thread with its first
         yield lambda n_more: None
         return
-    with progress_bar(total, unit) as bar:
+    with progress_bar(total, unit, **options) as bar:
         yield bar.update
+
+
+def follow(items: Sequence[T], unit: str, verbose: int, desc: str) -> Iterator[T]:
+    """Yield the items and show a bar of those that are done, if it is wanted.
+
+    The bar vanishes at the end.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.utils._progress import follow
+    >>> list(follow([1, 2], "fold", verbose=0, desc="folds"))
+    [1, 2]
+    """
+    with progress(len(items), unit, verbose, desc=desc, leave=False) as add:
+        for item in items:
+            yield item
+            add(1)

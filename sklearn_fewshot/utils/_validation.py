@@ -19,7 +19,8 @@ from ._typing import ArrayLike, Estimator
 MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
 REMEDIES = {
-    "string": "Encode strings as numbers first, for example with OneHotEncoder.",
+    "string": "Encode strings as numbers first, for example with "
+    "OneHotEncoder(sparse_output=False).",
     "infinity": "Drop those samples, or clip or impute the values first.",
 }
 
@@ -102,18 +103,20 @@ def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
 
 def _check_not_text(owner: str, X: Any) -> None:
     """Raise if X is text or a sparse matrix, naming the transformer to put before the learner."""
-    vectors = "make_pipeline(TfidfVectorizer(), TruncatedSVD(100), ...)"
+    vectors = "a sentence encoder, or HashingVectorizer and its toarray()"
     if issparse(X):
         raise TypeError(
-            f"X of {owner} must be dense. Got a sparse matrix of shape {X.shape}. Reduce it, for "
-            f"texts by {vectors}, or pass X.toarray()."
+            f"X of {owner} must be dense. Got a sparse matrix of shape {X.shape}. Pass "
+            "X.toarray(); transformers have options such as OneHotEncoder(sparse_output=False). "
+            f"For texts take {vectors}: words that only new classes use mean nothing to a "
+            "TruncatedSVD of old texts."
         )
     is_flat = isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1
     first = next(iter(X), None) if is_flat else None
     if isinstance(first, str):
         raise ValueError(
             f"X of {owner} must hold rows of numbers. Got texts: {first[:40]!r} and so on. Turn "
-            f"them into vectors first, for example by {vectors}."
+            f"them into vectors first, by {vectors}: both know words that were not in fit."
         )
 
 

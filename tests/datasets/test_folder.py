@@ -148,3 +148,10 @@ def test_pillow_is_asked_for_where_it_is_missing(photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"load_image_folder needs Pillow .* pip install"):
         load_image_folder(photos)
+
+
+def test_reading_shows_how_far_it_is_if_asked(photos, capsys):
+    load_image_folder(photos)
+    assert capsys.readouterr().err == ""
+    load_image_folder(photos, verbose=1)
+    assert "reading:" in capsys.readouterr().err

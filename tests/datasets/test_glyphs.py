@@ -135,3 +135,13 @@ def test_return_X_y_and_size():
 def test_unknown_script_is_named():
     with pytest.raises(ValueError, match=r"must name scripts .*'Greek'.*Got \['Klingon'\]"):
         make_glyphs(scripts=["Klingon"])
+
+
+def test_drawing_shows_how_far_it_is_if_asked(capsys):
+    make_glyphs(scripts="Georgian", n_per_class=2, random_state=0)
+    assert capsys.readouterr().err == ""
+    make_glyphs(scripts="Georgian", n_per_class=2, random_state=0, verbose=1)
+    err = capsys.readouterr().err
+    assert "comparing letters:" in err
+    assert "drawing: 100%" in err
+    assert " 86/86 " in err

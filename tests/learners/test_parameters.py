@@ -184,10 +184,31 @@ def test_constraints_name_only_what_is_new(table):
 
 
 def test_unknown_parameters_are_refused():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'n_wya'"):
+    with pytest.raises(
+        TypeError, match=r"OwnNetOfTwo has no parameter 'n_wya'\. Did you mean 'n_way'"
+    ):
         OwnNetOfTwo(n_wya=5)
     with pytest.raises(TypeError, match="default for 'n_wya', which is no parameter of LogMixin"):
         with_common_parameters(n_wya=5)(LogMixin)
+
+
+@pytest.mark.parametrize("cls", LEARNERS)
+def test_a_slip_in_a_name_names_the_learner_and_the_nearest_parameter(cls):
+    message = rf"^{cls.__name__} has no parameter 'n_ways'. Did you mean 'n_way'\?$"
+    with pytest.raises(TypeError, match=message):
+        cls(n_ways=5)
+    with pytest.raises(ValueError, match=message):
+        cls().set_params(n_ways=5)
+    with pytest.raises(ValueError, match=message):
+        make_pipeline(StandardScaler(), cls()).set_params(**{f"{cls.__name__.lower()}__n_ways": 5})
+    with pytest.raises(ValueError, match=rf"^{cls.__name__} has no parameter 'zzz'. It has .*lr,"):
+        cls().set_params(zzz=1)
+
+
+def test_a_slip_in_a_search_is_said(make_learner, table):
+    search = GridSearchCV(make_learner(), {"n_ways": [2, 5]}, cv=2)
+    with pytest.raises(ValueError, match="ProtoNetClassifier has no parameter 'n_ways'"):
+        search.fit(table.X, table.y)
 
 
 def learner_class(name):

@@ -1,5 +1,7 @@
 """Few-shot learners in scikit-learn's own model selection."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import (
     GridSearchCV,
+    HalvingGridSearchCV,
     HalvingRandomSearchCV,
     RandomizedSearchCV,
     cross_val_score,
@@ -468,3 +471,27 @@ def test_scikit_learns_own_curve_cuts_rows_off_instead_of_classes():
     )
     assert sizes.tolist() == [30]
     assert_array_equal(scores, np.full((1, 4), 6))  # twelve, twelve, and half a class
+
+
+def test_a_search_by_halving_of_rows_says_what_to_halve_instead(make_learner, table):
+    params = {
+        "cv": ClassKFold(2),
+        "scoring": EpisodicScorer(n_way=2, n_shot=1, n_query=3, n_episodes=5),
+        "return_train_score": False,
+        "random_state": 0,
+        "factor": 2,
+    }
+    learner, grid = make_learner(validation_fraction=0.0), {"lr": [1e-3, 1e-2]}
+    rows = HalvingGridSearchCV(learner, grid, min_resources=24, **params)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows.fit(table.X, table.y)
+    assert np.isnan(rows.cv_results_["mean_test_score"]).any()
+    said = [str(warning.message) for warning in caught]
+    assert any('resource="max_epochs"' in text for text in said)
+
+    epochs = HalvingGridSearchCV(
+        learner, grid, resource="max_epochs", min_resources=1, max_resources=2, **params
+    )
+    epochs.fit(table.X, table.y)  # warnings are errors
+    assert np.isfinite(epochs.cv_results_["mean_test_score"]).all()

@@ -29,7 +29,8 @@ class Recorder(Callback):
         self.nets.append(net)
 
     def on_batch_begin(self, net, training=False, **kwargs):
-        self.lr.append(net.optimizer_.param_groups[0]["lr"])
+        if training:
+            self.lr.append(net.optimizer_.param_groups[0]["lr"])
 
     def on_epoch_end(self, net, **kwargs):
         self.weights.append({k: v.clone() for k, v in net.module_.state_dict().items()})
@@ -269,6 +270,7 @@ def test_the_history_is_plain_data_one_row_an_epoch(make_learner, table):
     for row in learner.history_:
         assert type(row) is dict
         assert {"train_loss", "valid_loss", "valid_acc", "duration"} <= set(row)
+        assert {"train_loss_best", "valid_loss_best", "valid_acc_best"} <= set(row)
         assert all(type(value) in (int, float, bool) for value in row.values())
         assert 0 <= row["valid_acc"] <= 1
 
@@ -278,13 +280,53 @@ def test_nothing_is_printed_by_default(make_learner, table, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+class Shows(Callback):
+    """Note what the bars have shown at the end of an epoch."""
+
+    def __init__(self, read):
+        self.read, self.shown = read, []
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if not training:
+            self.shown.append(self.read())
+
+
+def test_the_bar_moves_within_an_epoch(make_learner, table, capsys, monkeypatch):
+    monkeypatch.setattr("tqdm.std.tqdm.monitor_interval", 0)
+    monkeypatch.setattr(_net, "progress_bar", partial(_net.progress_bar, mininterval=0))
+    shows = Shows(lambda: capsys.readouterr().err)
+    make_learner(verbose=1, callbacks=[shows]).fit(table.X, table.y)
+    first, second = shows.shown
+    for n_batches in range(6):
+        assert f" {n_batches}/10 " in first
+    assert "epoch 1/2" in first
+    assert "epoch 2/2" in second
+
+
+def test_all_that_takes_long_has_a_bar(make_learner, pictures, table, capsys):
+    make_learner(verbose=1).fit(pictures.X, pictures.y)
+    err = capsys.readouterr().err
+    parts = [err.index(f"\r{part}:") for part in ("epoch 1/2", "embedding", "calibration")]
+    assert parts == sorted(parts)
+    assert "calibration of few and many shots:" in err
+    make_learner(verbose=1, freeze_backbone=True).fit(pictures.X, pictures.y)
+    err = capsys.readouterr().err
+    assert err.index("embedding:") < err.index("epoch 1/2:")  # by the frozen backbone
+    make_learner(verbose=1).fit(table.X, table.y)
+    assert "choosing the start:" in capsys.readouterr().err
+
+
 def test_a_training_has_one_bar_that_says_how_far_it_is(make_learner, table, capsys):
     learner = make_learner(verbose=1, max_epochs=3, patience=None).fit(table.X, table.y)
     out, err = capsys.readouterr()
     row = learner.history_[-1]
     assert out == ""
     assert err.count("\n") == 1
-    assert " 3/3 " in err
+    assert "epoch 3/3: 100%" in err
+    assert " 15/15 " in err  # batches
     assert f"loss={row['train_loss']:.4f}, validation accuracy={row['valid_acc']:.2%}]\n" in err
 
 

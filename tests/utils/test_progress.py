@@ -2,7 +2,7 @@
 
 import pytest
 
-from sklearn_fewshot.utils._progress import progress
+from sklearn_fewshot.utils._progress import follow, progress
 
 
 def last_line(capsys):
@@ -35,3 +35,12 @@ def test_a_bar_that_is_interrupted_stays_where_it_was(capsys):
     with pytest.raises(KeyboardInterrupt), progress(10, "query", verbose=True) as add:
         stop(add)
     assert " 3/10 " in last_line(capsys)
+
+
+def test_a_bar_follows_a_loop_and_vanishes(capsys):
+    assert list(follow("abc", "letter", verbose=0, desc="letters")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
+    assert list(follow("abc", "letter", verbose=1, desc="letters")) == ["a", "b", "c"]
+    err = capsys.readouterr().err
+    assert "letters:   0%" in err
+    assert err.split("\r")[-2].strip() == ""  # overwritten by spaces
