@@ -163,7 +163,7 @@ PAGES = (
                     "to_device",
                 ),
             ),
-            Group("Embedding", ("embed", "evaluating", "chunk_sizes", "chunks")),
+            Group("Embedding", ("embed", "evaluating", "evaluation_view", "chunk_sizes", "chunks")),
             Group(
                 "Hardware",
                 (

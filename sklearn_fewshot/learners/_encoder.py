@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from ..nn import chunk_sizes, chunks, evaluating, resolve_device
+from ..nn import chunk_sizes, chunks, evaluation_view, resolve_device
 from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
@@ -90,6 +90,10 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ``fit`` learns nothing: it tries the network on the first sample, so that mistakes show before
     hours of work, and notes the shapes, which later calls are compared with. ``transform`` works
     without it.
+
+    The module is never changed, not even its training mode: threads may share an encoder, and train
+    the module meanwhile. One that is in training mode, as torch builds them, is called through a
+    copy in evaluation mode that shares its weights.
 
     A clone, as of a cross-validation, shares the network with the original. Pickles hold its
     weights as numpy arrays and load on the CPU; two pickles of one network are equal, which
@@ -236,10 +240,15 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _batches(self, samples: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
         """Read samples in batches, with their names, in the dtype they come in."""
         shape, owner = getattr(self, "input_shape_", None), "fit"
+        preprocess = self.preprocess
+        if isinstance(preprocess, nn.Module):
+            preprocess = evaluation_view(preprocess)
         for start in range(0, len(samples), self.batch_size):
             rows = samples[start : start + self.batch_size]
             names = [name_of(row, start + k) for k, row in enumerate(rows)]
-            arrays = rows if self._is_batch(rows) else [self._prepared(row) for row in rows]
+            arrays = (
+                rows if self._is_batch(rows) else [self._prepared(row, preprocess) for row in rows]
+            )
             for name, array in zip(names, arrays, strict=True):
                 if shape is None:
                     shape, owner = array.shape, name
@@ -251,12 +260,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Whether rows go to the network as they are."""
         return self.preprocess is None and rows.dtype != object
 
-    def _prepared(self, sample: Any) -> np.ndarray:
+    def _prepared(self, sample: Any, preprocess: Callable[[Any], Any] | None) -> np.ndarray:
         """Read a sample and preprocess it."""
         if isinstance(sample, (str, os.PathLike)):
             sample = read_image(sample, self.mode, OWNER)
-        if self.preprocess is not None:
-            sample = self.preprocess(sample)
+        if preprocess is not None:
+            sample = preprocess(sample)
         if isinstance(sample, Tensor):
             sample = sample.detach().cpu()
             return (sample.float() if sample.dtype == torch.bfloat16 else sample).numpy()
@@ -296,8 +305,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             yield lambda rows: function(rows.contiguous().numpy())
         else:
             device = device_for(module, self.device)
-            module = on_device(module, device)
-            with evaluating(module):
+            module = on_device(evaluation_view(module), device)
+            with torch.no_grad():
                 yield lambda rows: module(rows.to(device))
 
     def _embed(
