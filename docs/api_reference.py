@@ -89,7 +89,11 @@ PAGES = (
     Page(
         "sklearn_fewshot.datasets",
         "Data sets of many classes with few examples each.",
-        (Group("Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder")),),
+        (
+            Group(
+                "Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder", "load_images")
+            ),
+        ),
     ),
     Page(
         "sklearn_fewshot.inspection",

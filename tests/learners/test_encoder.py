@@ -239,7 +239,7 @@ def test_preprocess_may_make_pictures_of_any_size_one(tmp_path):
     paths = sorted(tmp_path.iterdir())
     encoder = FrozenEncoder(network(3), lambda picture: picture.resize((12, 12)))
     assert encoder.fit_transform(paths).shape == (3, 16)
-    message = r"one shape: '.*0\.png' has \(3, 10, 20\), '.*1\.png' has .* preprocess"
+    message = r"one shape: '.*0\.png' has \(3, 10, 20\), '.*1\.png' has .* size=.* preprocess"
     with pytest.raises(ValueError, match=message):
         FrozenEncoder(network(3), batch_size=1).transform(paths)
     with pytest.raises(ValueError, match=r"was fitted on samples of shape .* '.*1\.png' has shape"):
@@ -273,9 +273,9 @@ def test_pillow_is_asked_for_where_it_is_missing(paths, monkeypatch):
 
 
 def test_paths_and_numbers_do_not_mix(paths):
-    with pytest.raises(ValueError, match=r"paths only, or numbers only\. Got 1 .* such as 3"):
+    with pytest.raises(ValueError, match=r"pictures only .* or numbers only\. Got 1 .* such as 3"):
         FrozenEncoder().fit([paths[0], 3])
-    with pytest.raises(ValueError, match=r"single path .* Pass \[path\]"):
+    with pytest.raises(ValueError, match=r"single path .* Put it into a list"):
         FrozenEncoder().fit(str(paths[0]))
 
 
