@@ -204,6 +204,7 @@ PAGES = (
                     "BACKBONES",
                     "auto_backbone",
                     "make_backbone",
+                    "n_parameters",
                     "embedding_shape",
                     "starts_from_features",
                     "has_linear_start",

@@ -25,7 +25,7 @@ from ..utils._images import MODES, checked_size, is_picture
 from ..utils._progress import progress
 from ..utils._sklearn import Interval, StrOptions, _wrap_data_with_container
 from ..utils._typing import ArrayLike
-from ..utils._validation import check_layout
+from ..utils._validation import check_layout, warn_of_layout
 from ._samples import (
     OWNER,
     TEXT,
@@ -38,6 +38,7 @@ from ._samples import (
 )
 
 SHARED = ("module", "preprocess")  # parameters that clones share
+CHANNELS_FIRST = "set preprocess=np.asarray: what it returns is passed on as it is"
 RETURN_ONE = (
     "Wrap it in a torch.nn.Module whose forward returns one of them, such as "
     "`self.body(x).pooler_output`, or in a function if it takes arrays."
@@ -261,8 +262,11 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"X of {OWNER} must hold numbers or pictures. Got an array of dtype {X.dtype}. "
                 "Convert it first, for example with X.astype(float)."
             )
-        if reset and X.ndim == 4 and self.preprocess is None and isinstance(self.module, nn.Module):
-            check_layout(X)
+        is_first = reset or not hasattr(self, "input_shape_")
+        is_raw = self.preprocess is None and isinstance(self.module, nn.Module)
+        if is_first and is_raw and X.ndim == 4:
+            check_layout(X, remedy=CHANNELS_FIRST)
+            warn_of_layout(X, CHANNELS_FIRST)
         return X
 
     def _batches(
