@@ -89,7 +89,11 @@ PAGES = (
     Page(
         "sklearn_fewshot.datasets",
         "Data sets of many classes with few examples each.",
-        (Group("Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder")),),
+        (
+            Group(
+                "Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder", "load_images")
+            ),
+        ),
     ),
     Page(
         "sklearn_fewshot.inspection",
@@ -163,7 +167,7 @@ PAGES = (
                     "to_device",
                 ),
             ),
-            Group("Embedding", ("embed", "evaluating", "chunk_sizes", "chunks")),
+            Group("Embedding", ("embed", "evaluating", "evaluation_view", "chunk_sizes", "chunks")),
             Group(
                 "Hardware",
                 (
@@ -200,6 +204,7 @@ PAGES = (
                     "BACKBONES",
                     "auto_backbone",
                     "make_backbone",
+                    "n_parameters",
                     "embedding_shape",
                     "starts_from_features",
                     "has_linear_start",

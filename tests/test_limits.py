@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from sklearn_fewshot import FewShotClassifier, adapt
+from sklearn_fewshot.nn import EmbeddingModule
+from sklearn_fewshot.nn.backbones import BACKBONES, ResidualMLP, n_parameters
 
 FLOAT16_MAX = 65504.0
 
@@ -197,3 +199,36 @@ def test_columns_that_vary_by_rounding_alone_say_nothing_of_distance(make_learne
     learner = make_learner().fit(np.hstack([table.X, noise]), table.y)
     X_new = np.hstack([table.X_new, np.full((len(table.X_new), 40), 1e-3)])
     learner.adapt(X_new, table.y_new)  # a warning would be an error
+
+
+# ------------------------------------------------------------------ networks
+
+
+def test_a_network_absurdly_large_for_its_data_is_named_before_it_is_built(make_any, monkeypatch):
+    """64 x 64 pixels of 13 bands, read as 64 channels: 27 million weights for 24 samples."""
+
+    class Built(Exception):
+        pass
+
+    def build(*args, **kwargs):
+        raise Built
+
+    X, y = np.zeros((24, 64 * 64 * 13), dtype=np.float32), np.repeat(np.arange(6), 4)
+    learner = make_any(input_shape=(64, 64, 13), backbone="residual_mlp")
+    learner.set_params(calibrate=False)
+    monkeypatch.setattr(EmbeddingModule, "build", build)
+    message = r"'residual_mlp' of \w+ has 27\.\d million parameters .* only 24 samples"
+    with pytest.raises(Built), pytest.warns(UserWarning, match=message):
+        learner.fit(X, y)
+    for fine in ({"backbone": "identity"}, {"backbone": ResidualMLP}):  # a module may be pretrained
+        with pytest.raises(Built):
+            learner.set_params(**fine).fit(X, y)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parameters_are_counted_without_a_network(name):
+    shape = {"conv1d": (2, 40), "koch": (1, 65, 66)}.get(name, (2, 20, 24))
+    state = torch.get_rng_state()
+    counted = n_parameters(name, shape)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert counted == sum(it.numel() for it in BACKBONES[name](shape).parameters())

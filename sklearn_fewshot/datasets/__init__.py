@@ -2,6 +2,7 @@
 
 from ._folder import load_image_folder
 from ._glyphs import make_glyphs
+from ._images import load_images
 from ._omniglot import fetch_omniglot
 
-__all__ = ["fetch_omniglot", "load_image_folder", "make_glyphs"]
+__all__ = ["fetch_omniglot", "load_image_folder", "load_images", "make_glyphs"]

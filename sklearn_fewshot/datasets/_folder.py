@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import Bunch
 
-from ..utils._images import MODES, channels_first, import_pillow, read_image
-from ..utils._progress import follow
+from ..utils._images import MODES, checked_size, import_pillow
 from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import PathLike
 from ..utils._warnings import warn_user
+from ._images import ON_ERROR, read_images
 
 OWNER = "load_image_folder"
 
@@ -24,6 +24,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "path": [str, os.PathLike],
     "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
     "mode": [StrOptions(set(MODES))],
+    "on_error": [StrOptions(set(ON_ERROR))],
     "return_X_y": ["boolean"],
     "verbose": ["verbose"],
 }
@@ -34,6 +35,7 @@ def load_image_folder(
     *,
     size: int | tuple[int, int] | None = None,
     mode: Literal["RGB", "L"] = "RGB",
+    on_error: Literal["raise", "skip"] = "raise",
     return_X_y: bool = False,
     verbose: int = 0,
 ) -> Any:
@@ -53,6 +55,9 @@ def load_image_folder(
         unchanged; they must then have one size.
     mode : {"RGB", "L"}, default="RGB"
         Colour or grey. Transparency is dropped.
+    on_error : {"raise", "skip"}, default="raise"
+        What to do about files that cannot be read: raise on the first, or leave them out with one
+        warning that names all.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` alone.
     verbose : int, default=0
@@ -89,9 +94,11 @@ def load_image_folder(
     UserWarning
         If there are files that are no images, by their suffix, or that lie outside the class
         folders. They are skipped. Hidden files (``.DS_Store``) are, without a word.
+        If ``on_error="skip"`` and files cannot be read.
 
     See Also
     --------
+    load_images : Reads the images to be classified in the same way.
     sklearn_fewshot.FrozenEncoder : Embeds images, also from their paths.
     sklearn.datasets.load_files : The same for texts.
 
@@ -113,43 +120,21 @@ def load_image_folder(
         "path": path,
         "size": size,
         "mode": mode,
+        "on_error": on_error,
         "return_X_y": return_X_y,
         "verbose": verbose,
     }
     # Not as a decorator, which warnings would blame.
     validate_parameter_constraints(CONSTRAINTS, params, OWNER)
-    shape = _checked_size(size)
+    shape = checked_size(size, OWNER)
     files = _files_of_classes(Path(path))
-    first = _read(files[0][1], shape, mode)
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for row, (_, file) in enumerate(follow(files, "image", verbose, desc="reading")):
-        pixels = _read(file, shape, mode)
-        if pixels.shape != first.shape:
-            raise ValueError(
-                f"The images in {os.fspath(path)!r} differ in size: {str(files[0][1])!r} has "
-                f"{_dimensions(first)}, {str(file)!r} has {_dimensions(pixels)}. Pass size=, to "
-                "which they are cropped and resized."
-            )
-        images[row] = pixels
-    target = np.array([label for label, _ in files])
+    sources = [str(file) for _, file in files]
+    images, kept = read_images(sources, shape, mode, on_error, OWNER, verbose)
+    target = np.array([files[row][0] for row in kept])
     if return_X_y:
         return images, target
-    names = np.array([str(file) for _, file in files])
+    names = np.array([sources[row] for row in kept])
     return Bunch(images=images, target=target, target_names=np.unique(target), filenames=names)
-
-
-def _checked_size(size: Any) -> tuple[int, int] | None:
-    """Return (height, width)."""
-    if size is None:
-        return None
-    sides = (size, size) if isinstance(size, Integral) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) >= 1 for n in sides):
-        raise ValueError(
-            f"The 'size' parameter of {OWNER} must be an int, or height and width, of at least 1. "
-            f"Got {size!r}."
-        )
-    height, width = map(int, sides)
-    return height, width
 
 
 def _files_of_classes(folder: Path) -> list[tuple[str, Path]]:
@@ -210,17 +195,3 @@ def _image_suffix_test() -> Callable[[Path], bool]:
     Image = import_pillow(OWNER)
     suffixes = {s for s, form in Image.registered_extensions().items() if form in Image.OPEN}
     return lambda file: file.suffix.lower() in suffixes
-
-
-def _read(file: Path, shape: tuple[int, int] | None, mode: str) -> np.ndarray:
-    """Read an image of shape (channels, height, width)."""
-    image = read_image(file, mode, OWNER)
-    if shape is not None and image.size != shape[::-1]:
-        from PIL import Image, ImageOps
-
-        image = ImageOps.fit(image, shape[::-1], method=Image.Resampling.BILINEAR)
-    return channels_first(image)
-
-
-def _dimensions(pixels: np.ndarray) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[2]}"

@@ -22,6 +22,7 @@ from ..nn import (
     resolve_device,
     says_what_to_lower,
 )
+from ..nn.backbones import n_parameters
 from ..nn.heads import Head
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
@@ -42,6 +43,7 @@ from ..utils._validation import (
     encode_labels,
     input_scale,
     label_text,
+    warn_of_layout,
 )
 from ..utils._warnings import warn_user
 from ._parameters import SCHEDULES, LearnerParameters
@@ -53,6 +55,11 @@ TRAINING_MEMORY = (
     "Lower meta_batch_size, n_way, n_shot or n_query (smaller batches), or predict_batch_size "
     "(fewer embedded at once), or take a smaller backbone."
 )
+# Backbones of the kinds that take samples of any shape as vectors.
+ANY_LAYOUT = ("identity", "mlp", "residual_mlp")
+# Of a network whose training is hopeless, and takes gigabytes: both at once. ResNet12, with 12
+# million, has 300 a sample on the data set it was made for.
+MANY_PARAMETERS, MANY_A_SAMPLE = 10_000_000, 10_000
 FEW_CLASSES = 100  # with fewer, held-out classes are a relevant loss: train again on all
 
 
@@ -248,7 +255,11 @@ class BaseMetaLearner(
 
     def _warn_of_limits(self, config: TrainingConfig, data: TrainingData) -> None:
         """Warn once of the limits of the data."""
-        name = type(self).__name__
+        name, backbone = type(self).__name__, self._backbone()
+        if self.input_shape is None and backbone not in ANY_LAYOUT:
+            warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
+        if isinstance(backbone, str) and not self.freeze_backbone:
+            _warn_of_size(name, backbone, config.recipe, len(data.X))
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
         if n_clamped:
@@ -397,6 +408,19 @@ class BaseMetaLearner(
         """Restore the learner."""
         super().__setstate__(state)
         self._kept_classifier = KeptClassifier()
+
+
+def _warn_of_size(owner: str, backbone: str, recipe: Recipe, n_samples: int) -> None:
+    """Warn before a network is built that is absurdly large for its data."""
+    options = recipe.options.get("backbone_options") or {}
+    size = n_parameters(backbone, recipe.input_shape, **options)
+    if size > max(MANY_PARAMETERS, MANY_A_SAMPLE * n_samples):
+        warn_user(
+            f"The backbone {backbone!r} of {owner} has {size / 1e6:.1f} million parameters for "
+            f"samples of shape {recipe.input_shape}, but there are only {n_samples} samples to "
+            "train it. Check the order of the axes (channels come first), reduce the samples "
+            "(TruncatedSVD for tables, resizing for images), or choose a smaller backbone."
+        )
 
 
 def _start_scale_if(

@@ -1,11 +1,13 @@
-"""Pretrained networks as transformers: arrays, memory maps and picture files in, vectors out."""
+"""Pretrained networks as transformers: arrays, pictures and texts in, vectors out."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal
 
@@ -15,18 +17,28 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from ..nn import chunk_sizes, chunks, evaluating, resolve_device
+from ..nn import chunk_sizes, chunks, evaluation_view, resolve_device
 from ..nn._data import as_input, as_tensor
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
-from ..utils._images import MODES, channels_first, read_image
+from ..utils._images import MODES, checked_size, is_picture
 from ..utils._progress import progress
-from ..utils._sklearn import Interval, StrOptions
+from ..utils._sklearn import Interval, StrOptions, _wrap_data_with_container
 from ..utils._typing import ArrayLike
-from ..utils._validation import check_layout
+from ..utils._validation import check_layout, warn_of_layout
+from ._samples import (
+    OWNER,
+    TEXT,
+    as_pictures,
+    as_texts,
+    describe,
+    name_of_sample,
+    read_sample,
+    some_of,
+)
 
 SHARED = ("module", "preprocess")  # parameters that clones share
-OWNER = "FrozenEncoder"
+CHANNELS_FIRST = "set preprocess=np.asarray: what it returns is passed on as it is"
 RETURN_ONE = (
     "Wrap it in a torch.nn.Module whose forward returns one of them, such as "
     "`self.body(x).pooler_output`, or in a function if it takes arrays."
@@ -36,37 +48,44 @@ RETURN_ONE = (
 class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Embed samples with a pretrained network, which is never trained or changed.
 
-    The first step of a pipeline on photos: behind it, learners work on vectors. Samples are rows of
-    an array, of a :class:`numpy.memmap`, or paths of pictures; in any case one batch at a time is
-    in memory. With ``Pipeline(memory=...)`` each picture is embedded once, however often the steps
-    behind are fitted.
+    The first step of a pipeline on photos or texts: behind it, learners work on vectors. Samples
+    are rows of an array or of a :class:`numpy.memmap`, pictures, or texts. Pictures are paths,
+    contents of files as bytes (an upload), pictures of Pillow, and what columns of Hugging Face's
+    data sets hold, decoded or not. In any case one batch at a time is in memory. With
+    ``Pipeline(memory=...)`` each picture is embedded once, however often the steps behind are
+    fitted.
 
     Parameters
     ----------
     module : torch.nn.Module, callable or None, default=None
         The network. A module is called with a float32 tensor of shape (n_samples, ...), in
-        evaluation mode and without gradients; anything else with a float32 array, and returns one.
+        evaluation mode and without gradients; anything else with a float32 array, and returns one;
+        either with a list of str if samples are texts.
         What it returns is flattened to a vector for each sample. None flattens the samples.
     preprocess : callable or None, default=None
-        Called with one sample at a time: the picture (:class:`PIL.Image.Image`) if X holds paths,
-        as torchvision's transforms expect, else the row of X as it is. Returns a picture, an array
-        or a tensor, of one shape for all samples. It must not be random. None passes pictures of
-        one size on as they are.
+        Called with one sample at a time: a :class:`PIL.Image.Image` if X holds pictures, as
+        torchvision's transforms expect, else the row of X or the text as it is. Returns a picture,
+        an array or a tensor, of one shape for all samples, or a text. It must not be random. None
+        passes samples on as they are.
     batch_size : int, default=64
         Samples that are read and embedded at once.
     device : str or torch.device, default="auto"
         Where a module computes; "auto" takes cuda if there is one, else the cpu. A module that is
         elsewhere is copied there for the call.
-    mode : {"RGB", "L"}, default="RGB"
-        How pictures are read from paths: colour or grey. They are turned upright if the camera
-        noted how; transparency is dropped.
+    mode : {"RGB", "L", "text"}, default="RGB"
+        How pictures are read: colour or grey. They are turned upright if the camera noted how;
+        transparency is dropped. With "text", X holds texts: strings are not paths.
+    size : int, (height, width) or None, default=None
+        Size to bring pictures to before ``preprocess``: cropped around the middle, then resized, as
+        in :func:`~sklearn_fewshot.datasets.load_image_folder`. None leaves them unchanged. Arrays
+        are never resized.
     verbose : int, default=0
         1 shows a progress bar.
 
     Attributes
     ----------
     n_features_in_ : int
-        Features (channels for series and pictures), unless X held paths.
+        Features (channels for series and images), if X was an array.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Column names, if X had any.
     input_shape_ : tuple of int
@@ -89,7 +108,11 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     ``fit`` learns nothing: it tries the network on the first sample, so that mistakes show before
     hours of work, and notes the shapes, which later calls are compared with. ``transform`` works
-    without it.
+    without it, with the output of :meth:`set_output` too.
+
+    The module is never changed, not even its training mode: threads may share an encoder, and train
+    the module meanwhile. One that is in training mode, as torch builds them, is called through a
+    copy in evaluation mode that shares its weights.
 
     A clone, as of a cross-validation, shares the network with the original. Pickles hold its
     weights as numpy arrays and load on the CPU; two pickles of one network are equal, which
@@ -122,7 +145,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         "preprocess": [callable, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "mode": [StrOptions(set(MODES))],
+        "mode": [StrOptions({*MODES, TEXT})],
+        "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "verbose": ["verbose"],
     }
 
@@ -133,7 +157,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         *,
         batch_size: int = 64,
         device: str | torch.device = "auto",
-        mode: Literal["RGB", "L"] = "RGB",
+        mode: Literal["RGB", "L", "text"] = "RGB",
+        size: int | tuple[int, int] | None = None,
         verbose: int = 0,
     ) -> None:
         self.module = module
@@ -141,6 +166,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.batch_size = batch_size
         self.device = device
         self.mode = mode
+        self.size = size
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> FrozenEncoder:
@@ -148,8 +174,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or of n_samples paths
-            Samples, or where pictures of them lie.
+        X : array-like of shape (n_samples, ...), or sequence of n_samples pictures or texts
+            Samples.
         y : None
             Not used.
 
@@ -168,7 +194,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._validate_params()
         fresh = unfitted_copy(self)
         samples = fresh._check_samples(X, reset=True)
-        names, batch = next(fresh._batches(samples[:1]))
+        names, batch = next(fresh._batches(some_of(samples, 0, 1)))
         fresh.input_shape_ = batch.shape[1:]
         fresh.input_scale_ = scale_of(batch)
         with fresh._encoding() as encode:
@@ -181,8 +207,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or of n_samples paths
-            Samples, or where pictures of them lie.
+        X : array-like of shape (n_samples, ...), or sequence of n_samples pictures or texts
+            Samples.
 
         Returns
         -------
@@ -209,70 +235,71 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 embedding[n_done : n_done + len(rows)] = rows
                 n_done += len(rows)
                 add(len(rows))
-        return embedding
+        named = self
+        if not hasattr(self, "embedding_dim_"):
+            named = unfitted_copy(self)
+            named.embedding_dim_ = embedding.shape[1]
+        return _wrap_data_with_container("transform", embedding, X, named)
 
     # ------------------------------------------------------------------ samples
 
-    def _check_samples(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return an array of numbers, memory maps as they are, or an object array of paths."""
-        if isinstance(X, (str, os.PathLike)):
+    def _check_samples(self, X: Any, *, reset: bool) -> np.ndarray | Sequence[Any]:
+        """Return an array of numbers, memory maps as they are, or pictures or texts."""
+        if is_picture(X):
+            got = f"path {os.fspath(X)!r}" if isinstance(X, (str, os.PathLike)) else "picture"
             raise ValueError(
-                f"X of {OWNER} must be an array or a list of paths. Got the single path "
-                f"{os.fspath(X)!r}. Pass [path], or see datasets.load_image_folder for a folder."
+                f"X of {OWNER} must be an array, or a list of pictures or texts. Got a single "
+                f"{got}. Put it into a list, or see datasets.load_image_folder for a folder."
             )
-        paths = as_paths(X)
-        if paths is not None:
-            return paths
+        if self.mode == TEXT:
+            return as_texts(X)
+        pictures = as_pictures(X)
+        if pictures is not None:
+            return pictures
         X = validate_data(self, X, reset=reset, dtype="numeric", allow_nd=True)
         if X.dtype.kind not in "biuf":
             raise ValueError(
-                f"X of {OWNER} must hold numbers or paths. Got an array of dtype {X.dtype}. "
+                f"X of {OWNER} must hold numbers or pictures. Got an array of dtype {X.dtype}. "
                 "Convert it first, for example with X.astype(float)."
             )
-        if reset and X.ndim == 4 and self.preprocess is None and isinstance(self.module, nn.Module):
-            check_layout(X)
+        is_first = reset or not hasattr(self, "input_shape_")
+        is_raw = self.preprocess is None and isinstance(self.module, nn.Module)
+        if is_first and is_raw and X.ndim == 4:
+            check_layout(X, remedy=CHANNELS_FIRST)
+            warn_of_layout(X, CHANNELS_FIRST)
         return X
 
-    def _batches(self, samples: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
+    def _batches(
+        self, samples: np.ndarray | Sequence[Any]
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
         """Read samples in batches, with their names, in the dtype they come in."""
         shape, owner = getattr(self, "input_shape_", None), "fit"
+        read = self._reader()
         for start in range(0, len(samples), self.batch_size):
-            rows = samples[start : start + self.batch_size]
-            names = [name_of(row, start + k) for k, row in enumerate(rows)]
-            arrays = rows if self._is_batch(rows) else [self._prepared(row) for row in rows]
+            rows = some_of(samples, start, start + self.batch_size)
+            names = [name_of_sample(row, start + k, self.mode) for k, row in enumerate(rows)]
+            is_batch = self.preprocess is None and isinstance(rows, np.ndarray)
+            arrays = rows if is_batch else list(map(read, rows, names))
             for name, array in zip(names, arrays, strict=True):
                 if shape is None:
                     shape, owner = array.shape, name
                 if array.shape != shape:
                     self._refuse_shape(name, array.shape, owner, shape)
-            yield names, np.asarray(arrays)
+            yield names, np.asarray(arrays) if is_batch else np.stack(arrays)
 
-    def _is_batch(self, rows: np.ndarray) -> bool:
-        """Whether rows go to the network as they are."""
-        return self.preprocess is None and rows.dtype != object
-
-    def _prepared(self, sample: Any) -> np.ndarray:
-        """Read a sample and preprocess it."""
-        if isinstance(sample, (str, os.PathLike)):
-            sample = read_image(sample, self.mode, OWNER)
-        if self.preprocess is not None:
-            sample = self.preprocess(sample)
-        if isinstance(sample, Tensor):
-            sample = sample.detach().cpu()
-            return (sample.float() if sample.dtype == torch.bfloat16 else sample).numpy()
-        array = channels_first(sample) if hasattr(sample, "getbands") else np.asarray(sample)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(
-                f"The 'preprocess' parameter of {OWNER} must return a picture, an array or a "
-                f"tensor. Got {described(sample)}."
-            )
-        return array
+    def _reader(self) -> Callable[[Any, str], np.ndarray]:
+        """Return what reads one sample, given its name."""
+        preprocess = self.preprocess
+        if isinstance(preprocess, nn.Module):
+            preprocess = evaluation_view(preprocess)
+        size = checked_size(self.size, OWNER)
+        return partial(read_sample, mode=self.mode, size=size, preprocess=preprocess)
 
     def _refuse_shape(
         self, name: str, shape: tuple[int, ...], owner: str, expected: tuple[int, ...]
     ) -> None:
-        remedy = "Resize them in preprocess, for example with a function that returns "
-        remedy += "PIL.ImageOps.fit(picture, (224, 224))."
+        remedy = "Pass size=, to which pictures are cropped and resized, or resize samples in "
+        remedy += "preprocess."
         if owner == "fit":
             raise ValueError(
                 f"{OWNER} was fitted on samples of shape {expected}, but {name} has shape {shape}. "
@@ -286,22 +313,24 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     # ------------------------------------------------------------------ the network
 
     @contextmanager
-    def _encoding(self) -> Iterator[Callable[[Tensor], Any]]:
-        """Yield the network as a function of float32 tensors, ready to be called."""
+    def _encoding(self) -> Iterator[Callable[[Any], Any]]:
+        """Yield the network as a function of float32 tensors or lists of texts."""
         module = self.module
         if module is None:
             yield lambda rows: rows
         elif not isinstance(module, nn.Module):
             function = module
-            yield lambda rows: function(rows.contiguous().numpy())
+            yield lambda rows: function(
+                rows.contiguous().numpy() if isinstance(rows, Tensor) else rows
+            )
         else:
             device = device_for(module, self.device)
-            module = on_device(module, device)
-            with evaluating(module):
-                yield lambda rows: module(rows.to(device))
+            module = on_device(evaluation_view(module), device)
+            with torch.no_grad():
+                yield lambda rows: module(rows.to(device) if isinstance(rows, Tensor) else rows)
 
     def _embed(
-        self, encode: Callable[[Tensor], Any], batch: np.ndarray, names: list[str]
+        self, encode: Callable[[Any], Any], batch: np.ndarray, names: list[str]
     ) -> np.ndarray:
         """Embed one batch: float32 of shape (n_samples, embedding_dim)."""
         scale = scale_of(batch)
@@ -311,27 +340,24 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"[0, 1], but {names[0]} or one that follows has dtype {batch.dtype} and values "
                 "above 1. Pass X.astype(np.uint8), or X / 255."
             )
-        with np.errstate(over="ignore"):  # infinity then shows in the embedding
-            rows = as_tensor(batch)
-        parts = []
+        rows, parts = rows_of(batch), []
         for start, stop, size in chunks(len(rows), chunk_sizes(rows.ndim, self.batch_size)):
-            some = as_input(rows[start:stop], scale)
-            # Filled up with rows like the others, not zeros: a callable may divide by the length.
-            full = torch.cat([some, some[-1:].expand(size - len(some), *some.shape[1:])])
+            full = filled_up(rows[start:stop], size, scale)
             parts.append(self._as_rows(self._called(encode, full), size)[: stop - start])
         embedding = np.concatenate(parts)
         self._check_embedding(embedding, names)
         return embedding
 
-    def _called(self, encode: Callable[[Tensor], Any], rows: Tensor) -> Any:
+    def _called(self, encode: Callable[[Any], Any], rows: Tensor | list[str]) -> Any:
         try:
             return encode(rows)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
             raise ValueError(
-                f"{name_of_network(self.module)} failed on a batch of shape {tuple(rows.shape)}: "
-                f"{error}. Check what it takes, and bring samples to that shape in preprocess."
+                f"{name_of_network(self.module)} failed on a batch of shape "
+                f"{tuple(np.shape(rows))}: {error}. Check what it takes, and bring "
+                "samples to that shape in preprocess."
             ) from error
 
     def _as_rows(self, output: Any, n_samples: int) -> np.ndarray:
@@ -339,7 +365,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if not isinstance(output, (Tensor, np.ndarray)):
             raise TypeError(
                 f"{name_of_network(self.module)} must return a tensor or an array. Got "
-                f"{described(output)}. {RETURN_ONE}"
+                f"{describe(output)}. {RETURN_ONE}"
             )
         if output.ndim == 0 or len(output) != n_samples:
             raise ValueError(
@@ -404,52 +430,35 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         super().__setstate__(state | restored)
 
 
+# scikit-learn's own wrapper takes the names of columns from what `fit` learned.
+FrozenEncoder.transform = inspect.unwrap(FrozenEncoder.transform)  # type: ignore[method-assign]
+
+
 # ---------------------------------------------------------------------- samples
-
-
-def as_paths(X: ArrayLike) -> np.ndarray | None:
-    """Return an object array of paths if X is a list, an array or a column of some, else None."""
-    values: Sequence[Any] | np.ndarray
-    if isinstance(X, (list, tuple)):
-        values = X
-    elif hasattr(X, "__array__") and getattr(X, "shape", (0, 0))[1:] in ((), (1,)):
-        values = column = np.asarray(X).reshape(-1)
-        if column.dtype.kind in "biufc":
-            return None
-    else:
-        return None
-    if not len(values) or not isinstance(values[0], (str, os.PathLike)):
-        return None
-    return _checked_paths(values)
-
-
-def _checked_paths(values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Raise unless all are paths of files: better now than after hours."""
-    others = [value for value in values if not isinstance(value, (str, os.PathLike))]
-    if others:
-        raise ValueError(
-            f"X of {OWNER} must hold paths only, or numbers only. Got {len(others)} that are no "
-            f"paths, such as {others[0]!r}."
-        )
-    missing = [os.fspath(path) for path in values if not os.path.isfile(path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the {len(values)} paths that {OWNER} got lead to no file, such as "
-            f"{missing[0]!r}. Check them, and the folder that relative ones start from."
-        )
-    paths: np.ndarray = np.empty(len(values), dtype=object)
-    paths[:] = [os.fspath(path) for path in values]
-    return paths
-
-
-def name_of(sample: Any, row: int) -> str:
-    """Return what an error calls a sample."""
-    return repr(sample) if isinstance(sample, str) else f"row {row}"
 
 
 def scale_of(batch: np.ndarray) -> float:
     """Return the factor that brings 8-bit pictures to [0, 1]; 1 for everything else."""
     return 1.0 / 255.0 if batch.ndim == 4 and batch.dtype == np.uint8 else 1.0
+
+
+def rows_of(batch: np.ndarray) -> Any:
+    """Return samples as a tensor; texts remain an array of objects."""
+    if batch.dtype == object:
+        return batch
+    with np.errstate(over="ignore"):  # infinity then shows in the embedding
+        return as_tensor(batch)
+
+
+def filled_up(rows: Any, size: int, scale: float) -> Tensor | list[str]:
+    """Return what the network is called with: samples, repeating the last up to ``size``.
+
+    Not zeros: a callable may divide by the length.
+    """
+    if not isinstance(rows, Tensor):
+        return [*rows, *[rows[-1]] * (size - len(rows))]
+    some = as_input(rows, scale)
+    return torch.cat([some, some[-1:].expand(size - len(some), *some.shape[1:])])
 
 
 # ---------------------------------------------------------------------- modules
@@ -476,13 +485,3 @@ def on_device(module: nn.Module, device: torch.device) -> nn.Module:
 def name_of_network(module: Any) -> str:
     """Return what an error calls the network."""
     return f"The module {getattr(module, '__name__', type(module).__name__)} of {OWNER}"
-
-
-def described(output: Any) -> str:
-    """Say what something is that should have been a tensor or an array."""
-    kind = type(output).__name__
-    if isinstance(output, Mapping):
-        return f"a {kind} with {', '.join(map(str, output))}"
-    if isinstance(output, Sequence) and not isinstance(output, str):
-        return f"a {kind} of {', '.join(type(part).__name__ for part in output[:5])}"
-    return f"an object of type {kind}"

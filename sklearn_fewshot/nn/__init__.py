@@ -10,7 +10,7 @@ from ._embedding_module import ClassifierModule, CosineClassifier, EmbeddingModu
 from ._hardware import kept_memory, resolve_device, resolve_precision, says_what_to_lower
 from ._loader import EpisodeLoader, SampleLoader
 from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
-from ._modes import autocast, evaluating
+from ._modes import autocast, evaluating, evaluation_view
 from ._module import EmbedsRows, FewShotModule, Joins, episode_loss, predict_episodes
 from ._scoring import ValidationEpisodes, evaluate, score_plan
 from ._support import (
@@ -58,6 +58,7 @@ __all__ = [
     "episode_loss",
     "evaluate",
     "evaluating",
+    "evaluation_view",
     "from_state",
     "get_metric",
     "is_padding",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from ._typing import PathLike
-
 MODES = ("RGB", "L")
+BYTES = (bytes, bytearray, memoryview)
 
 
 def import_pillow(owner: str) -> Any:
@@ -24,10 +27,36 @@ def import_pillow(owner: str) -> Any:
     return Image
 
 
-def read_image(path: PathLike, mode: str, owner: str) -> Any:
+def is_picture(value: Any) -> bool:
+    """Whether :func:`read_image` reads it: a path, the bytes of a file, a picture of Pillow.
+
+    Also what Hugging Face's data sets hold without decoding: a mapping with "bytes" and "path".
+    """
+    if isinstance(value, Mapping):
+        return "bytes" in value or "path" in value
+    return isinstance(value, (str, os.PathLike, *BYTES)) or hasattr(value, "getbands")
+
+
+def name_of(source: Any, row: int) -> str:
+    """Return what an error calls a sample: its path, if it has one."""
+    if isinstance(source, Mapping):
+        source = source.get("path")
+    return repr(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else f"row {row}"
+
+
+def read_image(source: Any, mode: str, owner: str, *, name: str | None = None) -> Any:
     """Read an image, upright, as "RGB" or "L" (grey).
 
     Phones store photos as the sensor lay and note how to turn them (EXIF): that is done here.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, mapping or PIL.Image.Image
+        Where it lies, or the content of its file, or itself; see :func:`is_picture`.
+    mode : {"RGB", "L"}
+        Colour or grey.
+    owner, name : str
+        Who reads, and what errors call the image.
 
     Returns
     -------
@@ -45,23 +74,56 @@ def read_image(path: PathLike, mode: str, owner: str) -> Any:
     Image = import_pillow(owner)
     from PIL import ImageOps
 
-    name = os.fspath(path)
+    name = name or name_of(source, 0)
     try:
-        with Image.open(name) as file:
+        with _opened(source, Image) as file:
             depth = file.mode
             image = ImageOps.exif_transpose(file).convert(mode)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{owner} found no image {name!r}. Check the path.") from error
+        raise FileNotFoundError(f"{owner} found no image {name}. Check the path.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{owner} cannot read {name!r} as an image: {error}. Repair the file or leave it out."
+            f"{owner} cannot read {name} as an image: {error}. Repair the file or leave it out."
         ) from error
     if depth.startswith(("I", "F")):
         raise ValueError(
-            f"The image {name!r} has more than 8 bits per channel (Pillow's mode {depth!r}), which "
+            f"The image {name} has more than 8 bits per channel (Pillow's mode {depth!r}), which "
             f"{owner} does not read. Convert it first, or pass images as arrays."
         )
     return image
+
+
+def _opened(source: Any, Image: Any) -> Any:
+    """Return a context manager of the picture, which closes only what it opened."""
+    if isinstance(source, Mapping):
+        content = source.get("bytes")
+        source = source["path"] if content is None else content
+    if hasattr(source, "getbands"):
+        return nullcontext(source)
+    return Image.open(io.BytesIO(source) if isinstance(source, BYTES) else os.fspath(source))
+
+
+def checked_size(size: Any, owner: str) -> tuple[int, int] | None:
+    """Return (height, width) of the ``size`` parameter, or None."""
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(n, Integral) and int(n) >= 1 for n in sides):
+        raise ValueError(
+            f"The 'size' parameter of {owner} must be an int, or height and width, of at least 1. "
+            f"Got {size!r}."
+        )
+    height, width = map(int, sides)
+    return height, width
+
+
+def bring_to_size(image: Any, shape: tuple[int, int] | None) -> Any:
+    """Crop a picture around its middle to the shape of (height, width), and resize it."""
+    if shape is None or image.size == shape[::-1]:
+        return image
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, shape[::-1], method=Image.Resampling.BILINEAR)
 
 
 def channels_first(image: Any) -> np.ndarray:

@@ -26,6 +26,10 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 
+# 1.2. The output of `set_output`. scikit-learn wraps every `transform` with it, and takes the names
+# of the columns from a fitted estimator; one that needs no `fit` calls it itself.
+from sklearn.utils._set_output import _wrap_data_with_container
+
 # 0.16. The number of samples in all that a pipeline may take; a scalar is an error of scikit-learn.
 from sklearn.utils.validation import _num_samples
 
@@ -38,6 +42,7 @@ __all__ = [
     "StrOptions",
     "_num_samples",
     "_safe_indexing",
+    "_wrap_data_with_container",
     "check_matplotlib_support",
     "validate_parameter_constraints",
     "validate_params",

@@ -15,6 +15,7 @@ from ._blocks import blocks
 from ._memory_map import blocks_of, release_pages, stays_on_disk
 from ._sklearn import _num_samples
 from ._typing import ArrayLike, Estimator
+from ._warnings import warn_user
 
 MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
@@ -167,17 +168,26 @@ def _check_like_fitted(
     )
 
 
-def check_layout(X: np.ndarray) -> None:
-    """Raise if images have their channels last, or no channel axis."""
+def check_layout(X: np.ndarray, *, remedy: str | None = None) -> None:
+    """Raise if images have their channels last, or no channel axis.
+
+    Parameters
+    ----------
+    X : ndarray of any shape
+        Samples.
+    remedy : str or None
+        What to do if the channels come first after all; None for learners.
+    """
     if X.ndim > 4:
         raise ValueError(
             f"X must have 2 dimensions (tables), 3 (series: samples, channels, length) or 4 "
             f"(images: samples, channels, height, width). Got {X.ndim}: shape {X.shape}."
         )
-    if X.ndim == 4 and X.shape[-1] in (1, 3, 4) and X.shape[1] not in (1, 3, 4):
+    if X.ndim == 4 and _has_channels_last(*X.shape[1:]):
         raise ValueError(
             f"X of shape {X.shape} looks like images with channels last. Networks here take "
-            "channels first: pass np.moveaxis(X, -1, 1)."
+            "channels first: pass np.moveaxis(X, -1, 1). If they come first, "
+            f"{remedy or f'flatten the images and set input_shape={X.shape[1:]}'}."
         )
     if X.ndim == 3 and (X.shape[1] == X.shape[2] or X.dtype == np.uint8):
         raise ValueError(
@@ -185,6 +195,47 @@ def check_layout(X: np.ndarray) -> None:
             "for images. Series have shape (n_samples, channels, length); if these are square "
             "or uint8 series, flatten them and set input_shape."
         )
+
+
+def _has_channels_last(first: int, middle: int, last: int) -> bool:
+    """Whether an image of this shape is certainly one of (height, width, channels)."""
+    usual = (1, 3, 4)
+    return first not in usual and (last in usual or first == middle > last)
+
+
+def warn_of_layout(X: np.ndarray, remedy: str) -> None:
+    """Warn if the last axis of series or images is probably that of the channels.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, channels, length) or (n_samples, channels, height, width)
+        What has passed :func:`check_layout`.
+    remedy : str
+        What to do if the channels come first: the end of a sentence.
+    """
+    if X.ndim == 3 and X.shape[1] > X.shape[2]:
+        seen = f"{X.shape[1]} channels of {X.shape[2]} time steps"
+    elif X.ndim == 4 and _has_last_axis_apart(*X.shape[1:]):
+        seen = f"{X.shape[1]} channels of {X.shape[2]} x {X.shape[3]} pixels"
+    else:
+        return
+    warn_user(
+        f"X of shape {X.shape} is read as {seen}. If its channels come last, pass "
+        f"np.moveaxis(X, -1, 1); if they come first, {remedy}."
+    )
+
+
+def _has_last_axis_apart(first: int, middle: int, last: int) -> bool:
+    """Whether the first two axes are more alike than the last two, as of (height, width, channels).
+
+    Few channels of any shape are images with channels first.
+    """
+    if first <= 4:
+        return False
+    if first == middle:
+        return last != first
+    small, large = sorted((first, middle))
+    return 2 * last <= small and large * last < small * small
 
 
 def input_scale(X: np.ndarray) -> float:

@@ -1,12 +1,13 @@
 """Pictures in class folders, which the test writes."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sklearn_fewshot.datasets import load_image_folder
+from sklearn_fewshot.datasets import load_image_folder, load_images
 
 LABELS = ("pear", "apple")
 
@@ -153,5 +154,61 @@ def test_pillow_is_asked_for_where_it_is_missing(photos, monkeypatch):
 def test_reading_shows_how_far_it_is_if_asked(photos, capsys):
     load_image_folder(photos)
     assert capsys.readouterr().err == ""
-    load_image_folder(photos, verbose=1)
+    data = load_image_folder(photos, verbose=1)
     assert "reading:" in capsys.readouterr().err
+    load_images(data.filenames, verbose=1)
+    assert "reading:" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ images to be classified
+
+
+@pytest.mark.parametrize("options", [{}, {"size": (8, 5)}, {"size": 6, "mode": "L"}])
+def test_images_are_read_as_those_of_folders_are(photos, options):
+    data = load_image_folder(photos, **options)
+    for paths in (data.filenames, data.filenames.tolist(), list(map(Path, data.filenames))):
+        np.testing.assert_array_equal(load_images(paths, **options), data.images)
+    contents = [Path(name).read_bytes() for name in data.filenames]
+    np.testing.assert_array_equal(load_images(contents, **options), data.images)
+
+
+@pytest.fixture
+def broken(photos):
+    """Files that cannot be read, among others."""
+    names = [photos / "apple" / "0.png", *(photos / "pear" / f"{k}.jpg" for k in range(6))]
+    for name in names:
+        name.write_text("no picture")
+    return list(map(str, names))
+
+
+def test_broken_files_are_left_out_with_a_warning_that_names_all(photos, broken):
+    with pytest.raises(ValueError, match=r"cannot read '.*0\.png'"):
+        load_image_folder(photos)
+    with pytest.warns(UserWarning, match="left out 7 of 12 images") as caught:
+        data = load_image_folder(photos, on_error="skip")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert all(repr(name) in str(caught[0].message) for name in broken)
+    assert data.target.tolist() == ["apple"] * 2 + ["pear"] * 3
+    assert not set(broken) & set(data.filenames)
+    np.testing.assert_array_equal(data.images, load_images(data.filenames))
+
+    paths = [broken[0], *data.filenames[:3], broken[1], data.filenames[4], "nowhere.png"]
+    with pytest.warns(UserWarning, match=r"left out 3 of 7 .*'nowhere\.png'") as caught:
+        images, index = load_images(paths, on_error="skip", return_index=True)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert index.tolist() == [1, 2, 3, 5]
+    np.testing.assert_array_equal(images, data.images[[0, 1, 2, 4]])
+    with pytest.raises(ValueError, match="none of the 7 images"):
+        load_images(broken, on_error="skip")
+    with pytest.raises(FileNotFoundError, match=r"load_images found no image 'nowhere\.png'"):
+        load_images(["nowhere.png"])
+
+
+def test_what_is_no_sequence_of_images(photos):
+    with pytest.raises(TypeError, match=r"Got a single one: pass it as \[image\]"):
+        load_images(photos / "apple" / "0.png")
+    with pytest.raises(TypeError, match="type int at position 1"):
+        load_images([photos / "apple" / "0.png", 3])
+    Image.fromarray(pixels(5, 30, 50)).save(photos / "large.png")
+    with pytest.raises(ValueError, match=r"0\.png' has 12 x 10, '.*large.png' has 30 x 50.*size="):
+        load_images([photos / "apple" / "0.png", photos / "large.png"])

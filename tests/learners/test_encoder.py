@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -45,6 +46,13 @@ class Counting(nn.Module):
     def forward(self, x):
         CALLS.append(len(x))
         return self.body(x)
+
+
+class AsRow(nn.Module):
+    """A batch of one row, from an array."""
+
+    def forward(self, row):
+        return torch.from_numpy(row)[None]
 
 
 def network(channels=1):
@@ -231,7 +239,7 @@ def test_preprocess_may_make_pictures_of_any_size_one(tmp_path):
     paths = sorted(tmp_path.iterdir())
     encoder = FrozenEncoder(network(3), lambda picture: picture.resize((12, 12)))
     assert encoder.fit_transform(paths).shape == (3, 16)
-    message = r"one shape: '.*0\.png' has \(3, 10, 20\), '.*1\.png' has .* preprocess"
+    message = r"one shape: '.*0\.png' has \(3, 10, 20\), '.*1\.png' has .* size=.* preprocess"
     with pytest.raises(ValueError, match=message):
         FrozenEncoder(network(3), batch_size=1).transform(paths)
     with pytest.raises(ValueError, match=r"was fitted on samples of shape .* '.*1\.png' has shape"):
@@ -265,9 +273,9 @@ def test_pillow_is_asked_for_where_it_is_missing(paths, monkeypatch):
 
 
 def test_paths_and_numbers_do_not_mix(paths):
-    with pytest.raises(ValueError, match=r"paths only, or numbers only\. Got 1 .* such as 3"):
+    with pytest.raises(ValueError, match=r"pictures only .* or numbers only\. Got 1 .* such as 3"):
         FrozenEncoder().fit([paths[0], 3])
-    with pytest.raises(ValueError, match=r"single path .* Pass \[path\]"):
+    with pytest.raises(ValueError, match=r"single path .* Put it into a list"):
         FrozenEncoder().fit(str(paths[0]))
 
 
@@ -345,6 +353,28 @@ def test_a_failed_fit_leaves_the_encoder_as_it_was(pictures):
     with pytest.raises(ValueError, match="failed on a batch"):
         encoder.fit(pictures.X[:, :, :2, :2])
     np.testing.assert_array_equal(encoder.transform(pictures.X), before)
+
+
+# ------------------------------------------------------------------ threads
+
+
+@pytest.mark.parametrize("part", ["module", "preprocess"])
+@pytest.mark.parametrize("n_threads", [2, 8])
+def test_threads_get_the_answers_of_one_and_leave_the_module_as_it_is(n_threads, part):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5))
+    module[1].running_mean += 1
+    X = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    in_front = nn.Sequential(AsRow(), module, nn.Flatten(0))
+    encoder = FrozenEncoder(module) if part == "module" else FrozenEncoder(preprocess=in_front)
+    before = states(module)
+    expected = direct(module, X)
+    with ThreadPoolExecutor(n_threads) as pool:
+        got = list(pool.map(lambda _: encoder.transform(X), range(200)))
+    for embedding in got:
+        np.testing.assert_allclose(embedding, expected, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(it.training for it in module.modules())
 
 
 # ------------------------------------------------------------------ memory maps

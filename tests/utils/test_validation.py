@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sklearn_fewshot import FewShotClassifier, adapt
+from sklearn_fewshot import FewShotClassifier, FrozenEncoder, adapt
 
 LEARNER, CLASSIFIER = "ProtoNetClassifier", "FewShotClassifier"
 
@@ -172,6 +173,84 @@ def test_queries_and_support_must_look_like_what_was_fitted(fitted_on_images, sp
         learner.predict(spoil(X))
     with refused(learner, X, ValueError, match):
         learner.adapt(spoil(X), y)
+
+
+CHANNELS_LAST = [(5, 5, 2), (12, 12, 2), (8, 8, 5), (20, 20, 13), (6, 9, 3)]
+PROBABLY_LAST = [(11, 12, 5), (9, 8, 2), (5, 5, 6), (30, 6), (6, 2)]
+CHANNELS_FIRST = [
+    (2, 12, 12),
+    (13, 20, 20),
+    (30, 6, 6),
+    (3, 9, 20),
+    (3, 3, 2),
+    (4, 4, 2),
+    (1, 9, 8),
+]
+CHANNELS_FIRST += [(20, 8, 7), (3, 3, 30), (1, 1, 1), (2, 30), (6, 30), (13, 12, 10)]
+
+
+def samples_of(shape):
+    y = np.repeat(np.arange(6), 4)
+    return np.random.default_rng(0).normal(size=(24, *shape)).astype(np.float32), y
+
+
+@pytest.mark.parametrize("shape", CHANNELS_LAST, ids=str)
+def test_channels_that_are_certainly_last_are_refused(make_any, shape):
+    learner = make_any(max_epochs=0, backbone="identity")
+    X, y = samples_of(shape)
+    with pytest.raises(
+        ValueError, match=r"np.moveaxis\(X, -1, 1\).* first, flatten .*input_shape="
+    ):
+        learner.fit(X, y)
+
+
+def test_channels_that_only_seem_to_be_last_pass_as_flat_rows(make_any):
+    X, y = samples_of((5, 5, 2))
+    learner = make_any(max_epochs=0, backbone="identity", input_shape=(5, 5, 2))
+    assert learner.fit(X.reshape(24, -1), y).input_shape_ == (5, 5, 2)
+
+
+@pytest.mark.parametrize("shape", PROBABLY_LAST, ids=str)
+def test_channels_that_are_probably_last_are_warned_of(make_learner, shape):
+    _warns_of_layout(make_learner, shape)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 6), (6, 2)], ids=str)
+def test_every_learner_warns_of_channels_that_are_probably_last(make_any, shape):
+    _warns_of_layout(make_any, shape)
+
+
+def _warns_of_layout(make, shape):
+    learner = make(max_epochs=0, backbone=lambda: nn.Flatten())
+    X, y = samples_of(shape)
+    seen = f"{shape[0]} channels of {' x '.join(map(str, shape[1:]))}"
+    with pytest.warns(UserWarning, match=rf"read as {seen} .* np.moveaxis\(X, -1, 1\)") as caught:
+        learner.fit(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
+    learner.set_params(input_shape=shape).fit(X, y)
+    learner.set_params(input_shape=None, backbone="identity").fit(X, y)  # takes any order
+
+
+@pytest.mark.parametrize("shape", CHANNELS_FIRST, ids=str)
+def test_channels_first_are_taken_as_they_are(make_learner, shape):
+    X, y = samples_of(shape)
+    make_learner(max_epochs=0, backbone=lambda: nn.Flatten()).fit(X, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_an_encoder_tells_channels_first_as_a_learner_does(method):
+    encoder = FrozenEncoder(nn.Flatten())
+    for shape in CHANNELS_LAST:
+        with pytest.raises(ValueError, match=r"np.moveaxis\(X, -1, 1\).* preprocess=np.asarray"):
+            getattr(encoder, method)(samples_of(shape)[0])
+    for shape in [it for it in PROBABLY_LAST if len(it) == 3]:
+        with pytest.warns(UserWarning, match=r"np.moveaxis\(X, -1, 1\).* preprocess=np.asarray"):
+            getattr(encoder, method)(samples_of(shape)[0])
+    for shape in CHANNELS_FIRST:
+        getattr(FrozenEncoder(nn.Flatten()), method)(samples_of(shape)[0])
+    encoder.set_params(preprocess=np.asarray)
+    for shape in CHANNELS_LAST:
+        getattr(clone(encoder), method)(samples_of(shape)[0])
 
 
 def test_a_learner_of_flattened_samples_says_how_to_flatten(make_learner, table):

@@ -12,6 +12,7 @@ from ._resolve import (
     embedding_shape,
     has_linear_start,
     make_backbone,
+    n_parameters,
     starts_from_features,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "embedding_shape",
     "has_linear_start",
     "make_backbone",
+    "n_parameters",
     "starts_from_features",
 ]

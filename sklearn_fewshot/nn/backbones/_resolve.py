@@ -95,14 +95,41 @@ def make_backbone(backbone: Backbone, input_shape: tuple[int, ...], **kwargs: An
     if isinstance(backbone, nn.Module):
         module = copy.deepcopy(backbone)
     elif isinstance(backbone, str):
-        name = auto_backbone(input_shape) if backbone == "auto" else backbone
-        module = BACKBONES[name](input_shape, **kwargs)
+        module = _named_backbone(backbone, input_shape, **kwargs)
     elif "input_shape" in inspect.signature(backbone).parameters:
         module = backbone(input_shape=input_shape)
     else:
         module = backbone()
     _check_output(module, input_shape)
     return module
+
+
+def n_parameters(backbone: str, input_shape: tuple[int, ...], **kwargs: Any) -> int:
+    """Count the parameters of a named backbone without building it.
+
+    Parameters
+    ----------
+    backbone : str
+        A name in ``BACKBONES`` or ``"auto"``.
+    input_shape : tuple of int
+        Shape of one sample.
+    **kwargs
+        Options of the backbone.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import n_parameters
+    >>> n_parameters("conv4", (1, 28, 28))
+    111936
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        module = _named_backbone(backbone, input_shape, **kwargs)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _named_backbone(backbone: str, input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
+    name = auto_backbone(input_shape) if backbone == "auto" else backbone
+    return BACKBONES[name](input_shape, **kwargs)
 
 
 def embedding_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
