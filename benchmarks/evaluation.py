@@ -275,6 +275,7 @@ def write() -> None:
     omniglot = STUDY.get("omniglot")
     results = [*runs.values(), omniglot]
     loads = [result["load_before"] for result in results]
+    machines = dict.fromkeys(result["machine"] for result in reversed(results))
     rounds = sorted({result["rounds"] for result in runs.values()})
     versions = {result["easyfsl_version"] for result in runs.values()} - {None}
     write_page(
@@ -284,7 +285,7 @@ def write() -> None:
         + f" easyfsl: {', '.join(sorted(versions)) or 'not installed'}.",
         "\n\n".join([table, FOOT, targets(runs), omniglot_text(omniglot)]),
         "python -m benchmarks.evaluation",
-        f"Machine: {results[-1]['machine']}. Load average before the runs: {min(loads):.1f} to "
+        f"Machine: {'; '.join(machines)}. Load average before the runs: {min(loads):.1f} to "
         f"{max(loads):.1f}. Rounds: {' or '.join(map(str, rounds))}.",
     )
 

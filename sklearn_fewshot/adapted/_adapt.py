@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..utils._typing import ArrayLike, Estimator, Label
 from ._classifier import FewShotClassifier
 from ._learner import check_learner
-from ._walk import check_is_no_search, walk
+from ._walk import Path, check_is_no_search, walk
 
 
 class _AdaptsToExamples(Protocol):
@@ -56,7 +56,7 @@ def adapt(
     ----------
     estimator : fitted learner, Pipeline, search or FewShotClassifier
         A pipeline's last step, or a search's best estimator, must be a learner or be adapted
-        already. It is not changed.
+        already. It is not changed, and later changes of it change nothing that was adapted.
     X_support : array-like of shape (n_support, ...)
         Examples of the new classes, as the estimator's ``predict`` takes them.
     y_support : array-like of shape (n_support,)
@@ -71,7 +71,8 @@ def adapt(
     Returns
     -------
     adapted : FewShotClassifier or Pipeline
-        A :class:`FewShotClassifier`, or a pipeline of the frozen transformers that ends in one.
+        A :class:`FewShotClassifier`, or a pipeline that ends in one, of frozen copies of the
+        transformers.
 
     Raises
     ------
@@ -98,6 +99,24 @@ def adapt(
     >>> clf.predict(X[[10]])
     array(['setosa'], dtype='<U10')
     """
+    path, classifier = adapt_end(
+        estimator, X_support, y_support, include_base=include_base, unlabelled=unlabelled
+    )
+    return path.rebuild(classifier)
+
+
+def adapt_end(
+    estimator: Estimator,
+    X_support: ArrayLike,
+    y_support: ArrayLike,
+    *,
+    include_base: bool = False,
+    unlabelled: Label | None = None,
+) -> tuple[Path, FewShotClassifier]:
+    """Return the path through an estimator, and the classifier of a support set at its end.
+
+    Parameters and errors as in :func:`adapt`.
+    """
     options: dict[str, Any] = {"include_base": True} if include_base else {}
     if unlabelled is not None:
         options["unlabelled"] = unlabelled
@@ -107,9 +126,9 @@ def adapt(
     if isinstance(path.end, FewShotClassifier):
         check_is_fitted(path.end)
         _check_no_options(options)
-        return path.rebuild(path.end._readapt(support, y_support))
+        return path, path.end._readapt(support, y_support)
     check_learner(path.end, "The estimator that is adapted, or its last step,")
-    return path.rebuild(path.end.adapt(support, y_support, **options))
+    return path, path.end.adapt(support, y_support, **options)
 
 
 def _check_no_options(options: dict[str, Any]) -> None:

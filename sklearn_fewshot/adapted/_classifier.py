@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..episodes import place_in_class
-from ..network import FittedNetwork, Representation, identity_network
-from ..utils._blocks import blocks
+from ..network import FittedNetwork, Representation, State, identity_network
 from ..utils._carried import raise_if_support_was_carried
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
@@ -24,11 +24,15 @@ from ..utils._validation import (
     is_known,
     label_text,
 )
-from ._learner import check_learner, share_or_clone
+from ._learner import check_can_be_set, check_learner, check_same_network, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
-from ._support import check_known, check_support_labels, join_classes, warn_of_conflicts
+from ._support import check_known, check_support_labels, warn_of_conflicts
+from ._support_state import SupportState, refine
 
-MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
+# Held while a new state is made of the old one, so that no other thread's examples are lost. One
+# for all classifiers: it takes milliseconds, and a lock of each could not be pickled.
+WRITING = threading.Lock()
+BOOLEAN: dict[str, list[Any]] = {"include_base": ["boolean"]}
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -58,6 +62,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Labels of the support set, sorted.
     class_count_ : ndarray of shape (n_classes,)
         Examples of each class.
+    state_ : dict of ndarray
+        What ``learner.module_.adapt`` made of the support set, and its ``predict`` takes: for a
+        :class:`ProtoNetClassifier` the prototypes, ``state_["prototype"][0]``. The first axis of
+        each array has length one.
+    score_correction_ : float64 ndarray of shape (n_classes,)
+        What is added to the logits of each class, to correct for unequal shots.
     n_features_in_ : int
         Features (channels for series and pictures).
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -97,7 +107,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     # Checked in `fit`, which says more.
     _parameter_constraints: dict[str, list[Any] | str] = {
         "learner": [HasMethods(["adapt", "fit"]), None],
-        "include_base": ["boolean"],
+        **BOOLEAN,
         "unlabelled": "no_validation",
     }
 
@@ -161,7 +171,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             again since: old and new examples would go through different networks.
         """
         if self.__sklearn_is_fitted__():
-            self._check_same_network()
+            check_same_network(self.learner, self._network, type(self).__name__)
             self._add(X, y, allowed=classes)
             return self
         fresh = unfitted_copy(self)._start(X)
@@ -186,23 +196,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a label is unknown, or no class would be left.
         """
-        check_is_fitted(self)
-        labels = np.atleast_1d(np.asarray(labels))
-        unknown = labels[~is_known(labels, self.classes_)]
-        if len(unknown):
-            raise ValueError(
-                f"drop_classes got labels that this classifier does not know: "
-                f"{label_text(unknown)}. It knows {label_text(self.classes_)}."
-            )
-        keep = ~is_known(self.classes_, labels)
-        if not keep.any():
-            raise ValueError("drop_classes would leave no class. Fit a new classifier instead.")
-        codes, n_classes = np.cumsum(keep) - 1, int(keep.sum())
-        items, shown = (
-            part.take(keep[part.code]).recode(codes, n_classes)
-            for part in (self._representation, self._shown)
-        )
-        self._set(items, self.classes_[keep], shown, self._unlabelled)
+        with WRITING:
+            support = self._current()
+            labels = np.atleast_1d(np.asarray(labels))
+            unknown = labels[~is_known(labels, support.classes)]
+            if len(unknown):
+                raise ValueError(
+                    f"drop_classes got labels that this classifier does not know: "
+                    f"{label_text(unknown)}. It knows {label_text(support.classes)}."
+                )
+            keep = ~is_known(support.classes, labels)
+            if not keep.any():
+                raise ValueError("drop_classes would leave no class. Fit a new classifier instead.")
+            self._support = support.select(self._network, keep)
         return self
 
     def predict(
@@ -233,17 +239,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         TypeError
             If the learner has not measured the scores of inliers (``calibrate=False``).
         """
+        support = self._current()
         if reject_label is None:
-            winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
-            return self.classes_[np.concatenate(winners)]
-        check_is_fitted(self)
-        outside = check_reject_label(reject_label, self.classes_)
-        threshold = self.rejection_threshold(reject_rate)
+            winners = [scores.argmax(axis=1) for scores in self._score_blocks(X, support)]
+            return support.classes[np.concatenate(winners)]
+        outside = check_reject_label(reject_label, support.classes)
+        threshold = self._threshold(support, check_reject_rate(reject_rate))
         labels = []
-        for scores in self._score_blocks(X):
+        for scores in self._score_blocks(X, support):
             winner = scores.argmax(axis=1)
             is_inlier = scores.max(axis=1) >= threshold[winner]
-            labels.append(np.where(is_inlier, self.classes_[winner], outside))
+            labels.append(np.where(is_inlier, support.classes[winner], outside))
         return np.concatenate(labels)
 
     def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
@@ -270,12 +276,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         TypeError
             If the learner has not measured the scores of inliers (``calibrate=False``).
         """
-        check_is_fitted(self)
-        rate = check_reject_rate(reject_rate)
+        return self._threshold(self._current(), check_reject_rate(reject_rate))
+
+    def _threshold(self, support: SupportState, reject_rate: float) -> np.ndarray:
         scores = leave_one_out_scores(
-            self._network, self._representation, self._shown, self._refine
+            self._network,
+            support.representation,
+            support.shown,
+            partial(refine, self._network, unlabelled=support.unlabelled),
         )
-        return self._network.threshold(self._count, rate, scores)
+        return self._network.threshold(support.weight, reject_rate, scores)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Predict class probabilities.
@@ -290,8 +300,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         proba : ndarray of shape (n_queries, n_classes)
             Columns in the order of ``classes_``.
         """
-        blocks = self._score_blocks(X)
-        return np.concatenate([self._network.proba(logits, self._count) for logits in blocks])
+        support = self._current()
+        logits = self._score_blocks(X, support)
+        return np.concatenate([self._network.proba(part, support.weight) for part in logits])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Score each query against each class, larger is closer.
@@ -348,11 +359,30 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             If no label of y is known: the accuracy would be 0 by construction.
         """
         raise_if_support_was_carried(given=False)
-        check_is_fitted(self)
-        check_known(check_labels(X, y), self.classes_)
+        check_known(check_labels(X, y), self._current().classes)
         return super().score(X, y, sample_weight)
 
     # ------------------------------------------------------------------ the support set
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Labels of the support set, sorted."""
+        return self._current().classes
+
+    @property
+    def class_count_(self) -> np.ndarray:
+        """Examples of each class."""
+        return self._current().class_count
+
+    @property
+    def state_(self) -> State:
+        """What the network made of the support set: arrays by name, such as prototypes."""
+        return {name: value.copy() for name, value in self._current().state.items()}
+
+    @property
+    def score_correction_(self) -> np.ndarray:
+        """What is added to the scores of each class, to correct for unequal shots."""
+        return self._network.shot_correction(self._current().weight)
 
     def _start(self, X: Any) -> Self:
         """Take over the network and what it says of its input."""
@@ -368,9 +398,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._network = self.learner._network
         if self.unlabelled is not None:
             self._network.check_takes_unlabelled()
-        validate_parameter_constraints(
-            {"include_base": ["boolean"]}, {"include_base": self.include_base}, type(self).__name__
-        )
+        given = {"include_base": self.include_base}
+        validate_parameter_constraints(BOOLEAN, given, type(self).__name__)
         if self.include_base:
             self._start_from_base()
         return self
@@ -382,13 +411,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 "classes. Pass a fitted learner."
             )
         self._network.check_takes_examples()
-        self._set(self.learner.representation_, self.learner.classes_)
+        self._set_classes(self.learner.representation_, self.learner.classes_)
 
     @classmethod
     def _of_items(cls, learner: Estimator, items: Representation, classes: np.ndarray) -> Self:
         """Build a classifier of what a learner represents classes by, such as its base classes."""
         classifier = cls(learner)._start(None)
-        classifier._set(items, classes)
+        classifier._set_classes(items, classes)
         return classifier
 
     @classmethod
@@ -399,21 +428,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         classifier._network = network.for_encoded_rows()
         return classifier
 
-    def _check_same_network(self) -> None:
-        """Raise if new examples would go through another network than those that are there."""
-        if self.learner is None or getattr(self.learner, "_network", None) is self._network:
-            return
-        raise ValueError(
-            f"The learner of this {type(self).__name__} was fitted again or exchanged after its "
-            "examples were given: what it made of them cannot be compared with what the learner "
-            "makes of others now. Call fit, or adapt the learner, with all the examples."
-        )
-
     def _readapt(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Return a classifier of another support set, through the same network."""
         other = copy.copy(self)
-        for name in ("_representation", "_shown", "_unlabelled"):
-            other.__dict__.pop(name, None)
+        other.__dict__.pop("_support", None)
         if other.include_base:
             other._start_from_base()
         other._add(X, y)
@@ -423,75 +441,61 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Join labelled examples to the representation, or leave everything as it is and raise."""
         self._network.check_takes_examples()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
-        is_first = not hasattr(self, "_representation")
+        is_first = not hasattr(self, "_support")
         y, is_unlabelled = check_support_labels(X, y, self.unlabelled, needs_label=is_first)
-        y = y if len(y) else self.classes_[:0]
+        y = y if len(y) or is_first else self.classes_[:0]
         classes, codes = encode_labels(y)
         if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
             outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
         warn_of_conflicts(X[~is_unlabelled] if is_unlabelled.any() else X, y)
-        rows = self._network.encode(X)
-        items = shown = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
+        network, rows = self._network, self._network.encode(X)
+        items = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
         unlabelled = rows[is_unlabelled]
-        if not is_first:
-            shown, _ = join_classes(self._shown, self.classes_, shown, classes)
-            items, classes = join_classes(self._representation, self.classes_, items, classes)
-            unlabelled = np.concatenate([self._unlabelled, unlabelled])
-        self._set(items, classes, shown, unlabelled)
+        if is_first:
+            self._support = SupportState.of(network, items, classes, items, unlabelled)
+            return
+        with WRITING:
+            self._support = self._support.join(network, items, classes, unlabelled)
 
-    def _set(
-        self,
-        items: Representation,
-        classes: np.ndarray,
-        shown: Representation | None = None,
-        unlabelled: np.ndarray | None = None,
-    ) -> None:
-        """Set what represents the classes, and of the examples what is needed beside."""
-        if shown is None:
-            shown = Representation(items.embedding[:0], items.code[:0], items.weight[:0], 0)
-        order = np.argsort(shown.code, kind="stable")
-        shown = shown.take(order[place_in_class(shown.code[order]) < MOST_SHOWN])
-        unlabelled = items.embedding[:0] if unlabelled is None else unlabelled
-        condensed = self._network.condense(items)
-        refined = self._refine(condensed, unlabelled)
-        self._state = self._network.adapt(refined)
-        self._count = refined.class_count
-        self._representation, self._unlabelled = condensed, unlabelled
-        self._shown = shown._replace(n_classes=len(classes))
-        self.classes_ = classes
-        self.class_count_ = items.class_count.astype(int)
+    def _set_classes(self, items: Representation, classes: np.ndarray) -> None:
+        """Set the classes by what represents them, without examples."""
+        self._support = SupportState.of(self._network, items, classes)
 
-    def _refine(
-        self, representation: Representation, unlabelled: np.ndarray | None = None
-    ) -> Representation:
-        """Let unlabelled examples take part in class means."""
-        unlabelled = self._unlabelled if unlabelled is None else unlabelled
-        if not len(unlabelled):
-            return representation
-        return self._network.refine(representation, unlabelled)
-
-    def _score_blocks(self, X: ArrayLike) -> Iterator[np.ndarray]:
-        """Score queries a block at a time, so that memory stays bounded.
-
-        Where queries depend on each other, all are one block.
-        """
+    def _current(self) -> SupportState:
+        """Return the support set; readers take it once, since another thread may exchange it."""
         check_is_fitted(self)
+        return self._support
+
+    def _score_blocks(
+        self, X: ArrayLike, support: SupportState | None = None
+    ) -> Iterator[np.ndarray]:
+        """Check queries and score them, a block at a time."""
+        support = support or self._current()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
-        network = self._network
-        items = self._representation
-        n_bytes = 8 * (len(items.code) + items.embedding[:1].size)  # a row's scores and embedding
-        parts: Iterable[slice] = blocks(len(X), n_bytes, multiple_of=network.batch_size)
-        if not network.module.independent_queries:
-            parts = [slice(len(X))]
-        for part in parts:
-            yield network.predict(self._state, network.encode(X[part]), self._count)
+        yield from support.score_blocks(self._network, X)
 
     # ------------------------------------------------------------------ scikit-learn's protocol
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a support set has been given."""
-        return hasattr(self, "_representation")
+        return "_support" in vars(self)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; those of a fitted learner are refused, since they would change nothing.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name. A ``learner`` must be fitted; within searches, which clone their
+            candidates, in a :class:`~sklearn.frozen.FrozenEstimator`.
+
+        Returns
+        -------
+        self : FewShotClassifier
+        """
+        check_can_be_set(params, self.learner, type(self).__name__)
+        return super().set_params(**params)
 
     def __sklearn_clone__(self) -> Self:
         """Clone without the support; a fitted learner is shared, since nothing here changes it."""

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from joblib import Memory
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.metaestimators import available_if
 
-from ..utils._typing import ArrayLike, Estimator, PathLike
-from ._adapt import adapt
+from ..utils._typing import ArrayLike, Estimator, Label, PathLike
+from ._adapt import adapt, adapt_end
 from ._support import check_support_pair
+from ._walk import Path, walk
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _if_end_has(name: str) -> Callable[[F], F]:
+    """Decorate methods that are there only if the last step has the method."""
+    decorator = available_if(lambda pipeline: hasattr(walk(pipeline).end, name))
+    return cast(Callable[[F], F], decorator)
 
 
 class FewShotPipeline(Pipeline):
@@ -19,7 +31,8 @@ class FewShotPipeline(Pipeline):
     ``pipe.predict(X, X_support=..., y_support=...)`` equals
     ``adapt(pipe, X_support, y_support).predict(X)``. A plain
     :class:`~sklearn.pipeline.Pipeline` passes the support on untransformed, or drops it; learners
-    raise an error in both cases.
+    raise an error in both cases. ``FewShotPipeline(pipe.steps)`` makes one of a fitted pipeline.
+    Pairs (:class:`SiameseNetClassifier`) pass through the transformers as well.
 
     Parameters
     ----------
@@ -192,7 +205,148 @@ class FewShotPipeline(Pipeline):
         check_support_pair(X_support, y_support)
         if X_support is None or y_support is None:
             return getattr(super(), method)(X, *args, **params)
-        return getattr(adapt(self, X_support, y_support), method)(X, *args, **params)
+        path, classifier = adapt_end(self, X_support, y_support)
+        # Not by the pipeline's own method: metadata routing would ask for requests of the
+        # classifier, which has none.
+        return getattr(classifier, method)(path.transform(X), *args, **params)
+
+    # ------------------------------------------------------------------ new classes
+
+    def adapt(
+        self,
+        X_support: ArrayLike,
+        y_support: ArrayLike,
+        *,
+        include_base: bool = False,
+        unlabelled: Label | None = None,
+    ) -> FewShotPipeline:
+        """Adapt to new classes: :func:`adapt` as a method, with its parameters.
+
+        Parameters
+        ----------
+        X_support, y_support : array-like
+            Examples of the new classes, not transformed, and their labels.
+        include_base : bool, default=False
+            Whether to keep the base classes together with the new ones.
+        unlabelled : label or None, default=None
+            The label in ``y_support`` that marks unlabelled examples.
+
+        Returns
+        -------
+        adapted : FewShotPipeline
+            Frozen copies of the transformers, and a :class:`FewShotClassifier`.
+        """
+        options: dict[str, Any] = {"include_base": include_base, "unlabelled": unlabelled}
+        return cast(FewShotPipeline, adapt(self, X_support, y_support, **options))
+
+    @_if_end_has("partial_fit")
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> FewShotPipeline:
+        """Add examples to an adapted pipeline, whose transformers stay as they are.
+
+        Parameters
+        ----------
+        X, y, classes : array-like
+            As in :meth:`FewShotClassifier.partial_fit`, samples not transformed.
+
+        Returns
+        -------
+        self : FewShotPipeline
+            Other threads may predict meanwhile.
+        """
+        path = walk(self)
+        path.end.partial_fit(path.transform(X), y, classes)
+        return self
+
+    @_if_end_has("drop_classes")
+    def drop_classes(self, labels: ArrayLike) -> FewShotPipeline:
+        """Forget classes of an adapted pipeline.
+
+        Parameters
+        ----------
+        labels : array-like of shape (n_labels,)
+            Classes to forget.
+
+        Returns
+        -------
+        self : FewShotPipeline
+            Other threads may predict meanwhile.
+        """
+        walk(self).end.drop_classes(labels)
+        return self
+
+    # ------------------------------------------------------------------ verification
+
+    @_if_end_has("pair_score")
+    def pair_score(self, pairs: ArrayLike) -> np.ndarray:
+        """Return the probability that the two samples of each pair are of the same class.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, ...)
+            Pairs of samples, not transformed.
+
+        Returns
+        -------
+        score : float64 ndarray of shape (n_pairs,)
+            As that of :meth:`SiameseNetClassifier.pair_score`.
+        """
+        path = walk(self)
+        return path.end.pair_score(_transform_pairs(path, pairs))
+
+    @_if_end_has("predict_pairs")
+    def predict_pairs(self, pairs: ArrayLike) -> np.ndarray:
+        """Predict whether the two samples of each pair are of the same class.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, ...)
+            Pairs of samples, not transformed.
+
+        Returns
+        -------
+        same : int ndarray of shape (n_pairs,)
+            1 or -1.
+        """
+        path = walk(self)
+        return path.end.predict_pairs(_transform_pairs(path, pairs))
+
+    @_if_end_has("calibrate_threshold")
+    def calibrate_threshold(
+        self, pairs: ArrayLike, y: ArrayLike, *, false_accept_rate: float | None = None
+    ) -> FewShotPipeline:
+        """Set the threshold of the learner on other pairs.
+
+        Parameters
+        ----------
+        pairs : array-like of shape (n_pairs, 2, ...)
+            Pairs of samples, not transformed.
+        y, false_accept_rate
+            As in :meth:`SiameseNetClassifier.calibrate_threshold`.
+
+        Returns
+        -------
+        self : FewShotPipeline
+        """
+        path = walk(self)
+        pairs = _transform_pairs(path, pairs)
+        path.end.calibrate_threshold(pairs, y, false_accept_rate=false_accept_rate)
+        return self
+
+
+def _transform_pairs(path: Path, pairs: ArrayLike) -> np.ndarray:
+    """Pass both samples of each pair through the transformers."""
+    pairs = np.asarray(pairs)
+    if pairs.ndim < 3 or pairs.shape[1] != 2:
+        raise ValueError(
+            "Pairs must be an array of shape (n_pairs, 2, ...), such as np.stack([X_a, X_b], "
+            f"axis=1). Got shape {pairs.shape}."
+        )
+    with warnings.catch_warnings():  # pairs have no place for the column names of a frame
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        sides = [np.asarray(path.transform(side)) for side in (pairs[:, 0], pairs[:, 1])]
+    return np.stack(sides, axis=1)
 
 
 def make_fewshot_pipeline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 from sklearn.exceptions import NotFittedError
@@ -27,7 +28,7 @@ class Path(NamedTuple):
     @property
     def transformers(self) -> list[Any]:
         """The transformers before the end, in order."""
-        return [pipeline[:-1] for pipeline in self.pipelines if len(pipeline) > 1]
+        return [part for pipeline in self.pipelines for _, part in transformer_steps(pipeline)]
 
     def transform(self, X: Any) -> Any:
         """Pass samples through all transformers, which must be fitted."""
@@ -38,16 +39,41 @@ class Path(NamedTuple):
         return X
 
     def rebuild(self, end: Any) -> Any:
-        """Return the pipelines, their transformers frozen, with another end."""
+        """Return the pipelines with another end; copies of their transformers, frozen.
+
+        So nothing that is done to the pipelines afterwards changes what is returned, nor the other
+        way round.
+        """
         for pipeline in reversed(self.pipelines):
-            name = pipeline.steps[-1][0]
-            end = type(pipeline)([*map(_freeze, pipeline.steps[:-1]), (name, end)])
+            steps = [(name, _freeze(part)) for name, part in transformer_steps(pipeline)]
+            end = type(pipeline)([*steps, (pipeline.steps[-1][0], end)])
         return end
 
 
-def _freeze(step: tuple[str, Any]) -> tuple[str, Any]:
-    name, part = step
-    return name, part if part is None or isinstance(part, str) else FrozenEstimator(part)
+def transformer_steps(pipeline: Pipeline) -> list[tuple[str, Any]]:
+    """Return the steps before the last that take part in predictions."""
+    return [step for step in pipeline.steps[:-1] if _transforms(step[1])]
+
+
+def transformers_of(preprocess: Any) -> list[Any]:
+    """Return the transformers that a fitted transformer consists of, those of a pipeline singly."""
+    if not isinstance(preprocess, Pipeline):
+        return [preprocess]
+    return [part for _, part in preprocess.steps if _transforms(part)]
+
+
+def _transforms(part: Any) -> bool:
+    """Whether a step transforms queries; some only resample training data, as imbalanced-learn's.
+
+    Their own pipelines skip them in predictions.
+    """
+    if part is None or isinstance(part, str):
+        return False
+    return hasattr(part, "transform") or not hasattr(part, "fit_resample")
+
+
+def _freeze(part: Any) -> FrozenEstimator:
+    return FrozenEstimator(copy.deepcopy(part))
 
 
 def walk(estimator: Any) -> Path:

@@ -149,7 +149,7 @@ class EmbeddingDisplay:
         path = walk(classifier)
         last, prototypes = path.end, None
         if last._network.averages and set(last.classes_) == set(np.unique(y_support)):
-            prototypes = last._representation.embedding.reshape(len(last.classes_), -1)
+            prototypes = last._support.representation.embedding.reshape(len(last.classes_), -1)
         return cls.from_embeddings(
             _embed(path, X_support),
             y_support,

@@ -343,6 +343,37 @@ class BaseMetaLearner(
 
     # ------------------------------------------------------------------ the fitted network
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; those of where a fitted network predicts take effect at once.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name. ``device`` and ``predict_batch_size`` of a fitted learner go for its
+            network and for all classifiers of it; the others for the next ``fit``.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not exist, or the new ``device`` or ``predict_batch_size`` of a
+            fitted learner is none.
+
+        Examples
+        --------
+        >>> from sklearn_fewshot import ProtoNetClassifier
+        >>> ProtoNetClassifier().set_params(n_way=5)
+        ProtoNetClassifier(n_way=5)
+        """
+        super().set_params(**params)
+        if self.__sklearn_is_fitted__() and params.keys() & {"device", "predict_batch_size"}:
+            self._validate_params()
+            self._network.predict_on(self.device, self.predict_batch_size)
+        return self
+
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Embed samples.
 

@@ -408,13 +408,15 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return tags
 
     def __sklearn_clone__(self) -> FrozenEncoder:
-        """Clone without what was fitted; the network is shared, since nothing here changes it."""
+        """Clone without what was fitted."""
+        return copy.deepcopy(unfitted_copy(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenEncoder:
+        """Copy all but the network, which is shared, since nothing here changes it."""
+        copied = object.__new__(type(self))
         shared = {id(getattr(self, name)): getattr(self, name) for name in SHARED}
-        cloned = unfitted_copy(self)
-        cloned.__dict__ = copy.deepcopy(
-            cloned.__dict__, shared
-        )  # the memo's objects are not copied
-        return cloned
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo | shared)  # what a memo has is kept
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         """Return weights as numpy arrays: equal for equal networks, free of their device."""

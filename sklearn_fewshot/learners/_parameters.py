@@ -202,28 +202,7 @@ class LearnerParameters(BaseEstimator):
         return cast(Self, cloned)
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, as all estimators do; a name that is none is an error.
-
-        Parameters
-        ----------
-        **params : dict
-            Parameters by name; ``step__name`` for those of a parameter that is an estimator.
-
-        Returns
-        -------
-        self : learner
-
-        Raises
-        ------
-        ValueError
-            If a parameter does not exist: it names the nearest one.
-
-        Examples
-        --------
-        >>> from sklearn_fewshot import ProtoNetClassifier
-        >>> ProtoNetClassifier().set_params(n_way=5)
-        ProtoNetClassifier(n_way=5)
-        """
+        """Set parameters; a name that is none is an error that names the nearest one."""
         known = self.get_params(deep=False)
         for name in params:
             if name.partition("__")[0] not in known:

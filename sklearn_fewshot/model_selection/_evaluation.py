@@ -15,6 +15,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..adapted import FewShotClassifier, check_is_no_search, is_search, walk
+from ..adapted._walk import transformers_of
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._blocks import blocks
@@ -64,7 +65,7 @@ def evaluate(
     """
     X, classes = drawn.X, drawn.classes
     end = few_shot_end(estimator)
-    before = [] if preprocess is None else [preprocess]
+    before = [] if preprocess is None else transformers_of(preprocess)
     _warn_if_trained_on(classes, before if end is None else [*before, end.classifier.learner])
     rows = np.unique(np.concatenate([plan.rows() for plan in plans]))
     plans = [plan.in_terms_of(rows) for plan in plans]

@@ -215,7 +215,7 @@ def generalized_episodic_score(
     _, base_encoded = encode(end, X_base, np.arange(len(y_base)))
     base_codes = encode_labels(y_base)[1]
     base = FewShotClassifier._of_encoded(network, encoded)
-    base._set(learner.representation_, learner.classes_)
+    base._set_classes(learner.representation_, learner.classes_)
     rng = np.random.default_rng(draw_seed(random_state))
     scores = np.empty((n_episodes, 2))
     with progress(n_episodes, "episode", verbose) as add:

@@ -32,7 +32,16 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape
 from ..nn.heads import PrototypicalHead
 from ..utils._blocks import block_size, blocks
-from ._values import Recipe, Representation, ScoreModel, State, build_around, check_embedding
+from ._values import (
+    Recipe,
+    Representation,
+    ScoreModel,
+    State,
+    build_around,
+    check_embedding,
+    on_cpu,
+    on_wanted_device,
+)
 
 OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
 NO_SCORES = np.empty(0)
@@ -357,10 +366,13 @@ class FittedNetwork:
 
     def _correct(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Correct logits for shot bias, where classes have unequal numbers of examples."""
-        if self.calibration is None:
-            return logits
-        correction = self.calibration.shot_correction(count)
+        correction = self.shot_correction(count)
         return logits + correction if correction.any() else logits
+
+    def shot_correction(self, count: np.ndarray) -> np.ndarray:
+        """Return the correction of the logits of classes with unequal numbers of examples."""
+        model = self.calibration
+        return np.zeros(count.shape) if model is None else model.shot_correction(count)
 
     def inlier_quantile(
         self, count: np.ndarray, rate: float, deviation: np.ndarray = NO_SCORES
@@ -443,6 +455,11 @@ class FittedNetwork:
         weight = _writeable(items.weight).to(inputs)  # in their dtype, as in training
         return Support(inputs.unsqueeze(0), code.unsqueeze(0), weight.unsqueeze(0), items.n_classes)
 
+    def predict_on(self, device: Any, batch_size: int) -> None:
+        """Predict elsewhere, or in other batches."""
+        self.module.to(resolve_device(device))
+        self.device, self.batch_size = str(device), batch_size
+
     def _device(self) -> torch.device:
         """Return where the module compares: heads without weights do it on the CPU."""
         module = self.module
@@ -476,18 +493,6 @@ class FittedNetwork:
 def _writeable(values: np.ndarray) -> torch.Tensor:
     # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))
-
-
-def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
-    """Move a loaded network to the CPU if requested, else to the available device."""
-    return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
-
-
-def on_cpu(module: nn.Module) -> nn.Module:
-    """Return the module itself if it is on the CPU (pickled once, then), else a copy that is."""
-    if all(value.device.type == "cpu" for value in module.state_dict().values()):
-        return module
-    return copy.deepcopy(module).cpu()
 
 
 def identity_network(n_features: int) -> FittedNetwork:

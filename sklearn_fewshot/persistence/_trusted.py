@@ -21,6 +21,7 @@ from sklearn.utils import all_estimators
 from torch import nn
 
 from .. import nn as package_nn
+from ..adapted._support_state import SupportState
 from ..calibration import Calibration, InlierScores, ShotBias
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
@@ -35,7 +36,14 @@ OBJECTS: tuple[type[Any], ...] = (
     MethodMetadataRequest,
 )
 #: Named tuples.
-TUPLES: tuple[type[Any], ...] = (Calibration, InlierScores, Recipe, Representation, ShotBias)
+TUPLES: tuple[type[Any], ...] = (
+    Calibration,
+    InlierScores,
+    Recipe,
+    Representation,
+    ShotBias,
+    SupportState,
+)
 #: Types that are called with what the file says: only such that run no code on it.
 CALLED: tuple[type, ...] = (torch.device,)
 #: Functions that may be referred to by name, as may the metrics: parameters of scikit-learn's.

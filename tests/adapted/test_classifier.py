@@ -27,11 +27,12 @@ OVER_BOTH = pytest.mark.parametrize(
 )
 
 
-def check_equal(classifier, expected, X, rtol=1e-9):
+def check_equal(classifier, expected, X, rtol=1e-7):
+    """Equal to rounding in float32, which rows at other places of a batch may differ by."""
     np.testing.assert_array_equal(classifier.classes_, expected.classes_)
     np.testing.assert_array_equal(classifier.class_count_, expected.class_count_)
     np.testing.assert_allclose(
-        classifier.decision_function(X), expected.decision_function(X), rtol=rtol
+        classifier.decision_function(X), expected.decision_function(X), rtol=rtol, atol=1e-6
     )
     np.testing.assert_array_equal(classifier.predict(X), expected.predict(X))
 
@@ -54,7 +55,7 @@ def test_giving_every_example_twice_changes_no_score(make_classifier, table):
     once = make_classifier().fit(table.X_new, table.y_new)
     twice = make_classifier().fit(np.tile(table.X_new, (2, 1)), np.tile(table.y_new, 2))
     np.testing.assert_allclose(
-        twice.decision_function(table.X), once.decision_function(table.X), rtol=1e-9
+        twice.decision_function(table.X), once.decision_function(table.X), rtol=1e-7, atol=1e-6
     )
     np.testing.assert_array_equal(twice.class_count_, 2 * once.class_count_)
 
@@ -69,7 +70,8 @@ def test_renaming_the_classes_permutes_the_columns(make_classifier, table):
         np.testing.assert_allclose(
             getattr(renamed, method)(table.X)[:, [2, 0, 3, 1]],
             getattr(plain, method)(table.X),
-            rtol=1e-9,
+            rtol=1e-7,
+            atol=1e-6,
         )
 
 
@@ -149,7 +151,7 @@ def test_two_classes_give_one_column_positive_for_the_second(learner, table):
     assert proba.shape == (len(table.X), 2)
     inverse_temperature = learner._network.calibration.inverse_temperature(classifier.class_count_)
     np.testing.assert_allclose(
-        proba[:, 1], 1 / (1 + np.exp(-inverse_temperature * decision)), rtol=1e-9
+        proba[:, 1], 1 / (1 + np.exp(-inverse_temperature * decision)), rtol=1e-7
     )
 
 
@@ -178,7 +180,7 @@ def test_queries_are_scored_in_bounded_blocks(learner, table, monkeypatch, metho
         return predict(self, state, rows, count)
 
     monkeypatch.setattr(type(classifier._network), "predict", spy)
-    n_values = len(classifier.classes_) + classifier._state["prototype"].shape[2]  # of a row
+    n_values = len(classifier.classes_) + classifier.state_["prototype"].shape[2]  # of a row
     with sklearn.config_context(working_memory=8 * n_values * 512 / 2**20):
         np.testing.assert_array_equal(getattr(classifier, method)(X), expected)
     assert sizes == [512, 512, 512, 64]

@@ -358,9 +358,9 @@ def test_training_again_keeps_or_renews_the_calibration(make_learner, table, par
 def test_refitted_learners_keep_what_held_out_classes_said(make_learner, table, monkeypatch):
     held_out = []
 
-    def spy(network, data, classes):
+    def spy(network, data, classes, verbose):
         held_out.append(classes)
-        return calibrate(network, data, classes)
+        return calibrate(network, data, classes, verbose)
 
     calibrate = _meta_train.calibrate
     monkeypatch.setattr(_meta_train, "calibrate", spy)
@@ -396,8 +396,8 @@ def test_refined_means_are_those_of_soft_k_means(learner, half_labelled, table):
         scores = [-learner.scale_ * np.sum((x - mean) ** 2) for mean in means] + [outlier]
         share = softmax(inverse_temperature * np.array(scores))[:4]
         total, mass = total + share[:, None] * x, mass + share
-    np.testing.assert_allclose(classifier._state["prototype"][0], total / mass[:, None], rtol=1e-6)
-    np.testing.assert_allclose(classifier._count, mass, rtol=1e-6)
+    np.testing.assert_allclose(classifier.state_["prototype"][0], total / mass[:, None], rtol=1e-6)
+    np.testing.assert_allclose(classifier._support.weight, mass, rtol=1e-6)
     np.testing.assert_array_equal(classifier.class_count_, 2)
 
 
@@ -450,7 +450,7 @@ def test_unlabelled_rows_grow_in_any_order(learner, half_labelled, table):
     same(grown, expected, table.X, 1e-6)
     grown.drop_classes([expected.classes_[0]])
     assert len(grown.classes_) == 3
-    assert len(grown._unlabelled) == np.sum(y == "?")
+    assert len(grown._support.unlabelled) == np.sum(y == "?")
 
 
 def test_only_unlabelled_rows_can_be_added(learner, half_labelled, table):

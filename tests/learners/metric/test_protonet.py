@@ -45,7 +45,7 @@ def test_without_a_network_it_is_the_nearest_centroid(make_learner, table):
     classifier = learner.adapt(table.X_new, table.y_new)
     centroid = NearestCentroid().fit(table.X_new, table.y_new)
     np.testing.assert_array_equal(classifier.predict(table.X), centroid.predict(table.X))
-    np.testing.assert_allclose(classifier._representation.embedding, centroid.centroids_)
+    np.testing.assert_allclose(classifier._support.representation.embedding, centroid.centroids_)
 
 
 def test_the_score_of_a_sample_does_not_depend_on_how_many_classes_there_are(learner, table):

@@ -1,0 +1,117 @@
+"""What a classifier stores of its support set, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..episodes import place_in_class
+from ..network import FittedNetwork, Representation, State
+from ..utils._blocks import blocks
+from ._support import join_classes
+
+MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
+
+
+class SupportState(NamedTuple):
+    """The support set of a classifier, adapted to; never changed, only exchanged as a whole.
+
+    So a thread that predicts while another adds or drops classes has labels and scores of one and
+    the same support set.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    class_count : int ndarray of shape (n_classes,)
+        Labelled examples of each class.
+    representation : Representation
+        What represents the labelled examples: class means, or all of them.
+    shown : Representation
+        The first labelled examples of each class.
+    unlabelled : ndarray of shape (n_unlabelled, *embedding_shape)
+        Unlabelled examples.
+    weight : float64 ndarray of shape (n_classes,)
+        Examples of each class; unlabelled ones add their class probabilities.
+    state : dict of ndarray
+        The state of the network.
+    """
+
+    classes: np.ndarray
+    class_count: np.ndarray
+    representation: Representation
+    shown: Representation
+    unlabelled: np.ndarray
+    weight: np.ndarray
+    state: State
+
+    @classmethod
+    def of(
+        cls,
+        network: FittedNetwork,
+        items: Representation,
+        classes: np.ndarray,
+        shown: Representation | None = None,
+        unlabelled: np.ndarray | None = None,
+    ) -> SupportState:
+        """Adapt a network to labelled items, with examples of them and unlabelled ones."""
+        if shown is None:
+            shown = Representation(items.embedding[:0], items.code[:0], items.weight[:0], 0)
+        order = np.argsort(shown.code, kind="stable")
+        shown = shown.take(order[place_in_class(shown.code[order]) < MOST_SHOWN])
+        unlabelled = items.embedding[:0] if unlabelled is None else unlabelled
+        condensed = network.condense(items)
+        refined = refine(network, condensed, unlabelled)
+        return cls(
+            classes=classes,
+            class_count=items.class_count.astype(int),
+            representation=condensed,
+            shown=shown._replace(n_classes=len(classes)),
+            unlabelled=unlabelled,
+            weight=refined.class_count,
+            state=network.adapt(refined),
+        )
+
+    def join(
+        self,
+        network: FittedNetwork,
+        items: Representation,
+        classes: np.ndarray,
+        unlabelled: np.ndarray,
+    ) -> SupportState:
+        """Return the state with more examples, of the same classes or others."""
+        shown, _ = join_classes(self.shown, self.classes, items, classes)
+        joined, union = join_classes(self.representation, self.classes, items, classes)
+        unlabelled = np.concatenate([self.unlabelled, unlabelled])
+        return SupportState.of(network, joined, union, shown, unlabelled)
+
+    def select(self, network: FittedNetwork, keep: np.ndarray) -> SupportState:
+        """Return the state of some of the classes, bool of shape (n_classes,)."""
+        codes, n_classes = np.cumsum(keep) - 1, int(keep.sum())
+        items, shown = (
+            part.take(keep[part.code]).recode(codes, n_classes)
+            for part in (self.representation, self.shown)
+        )
+        return SupportState.of(network, items, self.classes[keep], shown, self.unlabelled)
+
+    def score_blocks(self, network: FittedNetwork, X: np.ndarray) -> Iterator[np.ndarray]:
+        """Score checked queries a block at a time, so that memory stays bounded.
+
+        Where queries depend on each other, all are one block.
+        """
+        items = self.representation
+        n_bytes = 8 * (len(items.code) + items.embedding[:1].size)  # a row's scores and embedding
+        parts: Iterable[slice] = blocks(len(X), n_bytes, multiple_of=network.batch_size)
+        if not network.module.independent_queries:
+            parts = [slice(len(X))]
+        for part in parts:
+            yield network.predict(self.state, network.encode(X[part]), self.weight)
+
+
+def refine(
+    network: FittedNetwork, representation: Representation, unlabelled: np.ndarray
+) -> Representation:
+    """Let unlabelled examples take part in class means."""
+    return network.refine(representation, unlabelled) if len(unlabelled) else representation
