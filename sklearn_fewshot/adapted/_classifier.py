@@ -14,19 +14,15 @@ from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation, identity_network
 from ..utils._blocks import blocks
 from ..utils._carried import raise_if_support_was_carried
+from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, Label
-from ..utils._validation import (
-    check_labels,
-    check_X,
-    encode_labels,
-    is_known,
-    label_text,
-)
+from ..utils._validation import check_labels, check_X, encode_labels, is_known, label_text
 from ._learner import check_learner, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known, check_support_labels, join_classes, warn_of_conflicts
+from ._unlabelled import warn_if_unmarked
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
@@ -48,9 +44,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     include_base : bool, default=False
         Whether the base classes of the learner are kept beside those of the support set.
     unlabelled : label or None, default=None
-        The mark in ``y`` of examples without a label, such as -1. They refine the class means by
-        their class probabilities (soft k-means with one more cluster for outliers); see the notes.
-        None: every label is that of a class.
+        The mark in ``y`` of unlabelled examples, such as -1, or NaN for all missing values. They
+        refine the class means: see the notes. None: every label is that of a class.
 
     Attributes
     ----------
@@ -135,6 +130,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         fresh = unfitted_copy(self)._start(X)
         fresh._add(X, y)
+        warn_if_unmarked(self.unlabelled, fresh._unlabelled, fresh.classes_)
         self.__dict__ = fresh.__dict__
         return self
 
@@ -187,7 +183,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             If a label is unknown, or no class would be left.
         """
         check_is_fitted(self)
-        labels = np.atleast_1d(np.asarray(labels))
+        labels = as_column(np.atleast_1d(labels) if np.ndim(labels) == 0 else labels, "labels")
         unknown = labels[~is_known(labels, self.classes_)]
         if len(unknown):
             raise ValueError(
@@ -237,13 +233,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
             return self.classes_[np.concatenate(winners)]
         check_is_fitted(self)
-        outside = check_reject_label(reject_label, self.classes_)
+        classes, outside = check_reject_label(reject_label, self.classes_)
         threshold = self.rejection_threshold(reject_rate)
         labels = []
         for scores in self._score_blocks(X):
             winner = scores.argmax(axis=1)
             is_inlier = scores.max(axis=1) >= threshold[winner]
-            labels.append(np.where(is_inlier, self.classes_[winner], outside))
+            labels.append(np.where(is_inlier, classes[winner], outside))
         return np.concatenate(labels)
 
     def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
@@ -425,12 +421,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         is_first = not hasattr(self, "_representation")
         y, is_unlabelled = check_support_labels(X, y, self.unlabelled, needs_label=is_first)
-        y = y if len(y) else self.classes_[:0]
-        classes, codes = encode_labels(y)
+        classes, codes = encode_labels(y if len(y) else self.classes_[:0])
         if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
             outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
         warn_of_conflicts(X[~is_unlabelled] if is_unlabelled.any() else X, y)
+        self._network.warn_of_range(X)
         rows = self._network.encode(X)
         items = shown = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
         unlabelled = rows[is_unlabelled]
@@ -478,8 +474,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
-        network = self._network
-        items = self._representation
+        network, items = self._network, self._representation
+        network.warn_of_range(X)
         n_bytes = 8 * (len(items.code) + items.embedding[:1].size)  # a row's scores and embedding
         parts: Iterable[slice] = blocks(len(X), n_bytes, multiple_of=network.batch_size)
         if not network.module.independent_queries:

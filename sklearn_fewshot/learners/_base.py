@@ -32,13 +32,13 @@ from ..training._net import callback_parameters
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy
+from ..utils._input_range import InputRange
 from ..utils._random import draw_seed, seeded_torch
 from ..utils._typing import ArrayLike, Backbone
 from ..utils._validation import (
     check_aligned,
     check_labels,
     check_X,
-    column_moments,
     encode_labels,
     input_scale,
     label_text,
@@ -240,6 +240,7 @@ class BaseMetaLearner(
             verbose=int(self.verbose),
             net_params=self.net_params or {},
             input_scale=self.input_scale_,
+            input_range=InputRange.of(data.X),
             refit=few if self.refit == "auto" else bool(self.refit),
             criterion=self._criterion(),
             start=partial(_start_scale_if, self._measures_start),
@@ -283,7 +284,6 @@ class BaseMetaLearner(
         scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
         these of epochs. They get X and y as ``fit`` got them.
         """
-        self._base_mean, self._base_std = column_moments(data.X)
         task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
         watch = Watch(task, self._describe, checkpoint)
         trained = meta_train(config, data, rng, start=start, watch=watch)
@@ -348,9 +348,15 @@ class BaseMetaLearner(
             If the array does not fit the learner.
         TypeError
             If the network does not embed rows.
+
+        Warns
+        -----
+        UserWarning
+            If X has another range than the data of ``fit``, or lies far from them.
         """
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        self._network.warn_of_range(X)
         return self._network.embed(X).reshape(len(X), -1).astype(np.float32, copy=False)
 
     @property

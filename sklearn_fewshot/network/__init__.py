@@ -1,6 +1,7 @@
 """A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
 
-from ._network import FittedNetwork, identity_network, on_cpu
+from ._device import on_cpu
+from ._network import FittedNetwork, identity_network
 from ._values import Recipe, Representation, ScoreModel
 
 __all__ = [

@@ -23,7 +23,6 @@ from ..nn import (
     chunks,
     embed,
     kept_memory,
-    resolve_device,
     says_what_to_lower,
     score_plan,
     take_rows,
@@ -32,6 +31,8 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape
 from ..nn.heads import PrototypicalHead
 from ..utils._blocks import block_size, blocks
+from ..utils._input_range import InputRange
+from ._device import on_cpu, on_wanted_device
 from ._values import Recipe, Representation, ScoreModel, State, build_around, check_embedding
 
 OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
@@ -64,9 +65,12 @@ class FittedNetwork:
     ----------
     calibration : ScoreModel or None
         The model of scores, fitted on held-out classes; None if it was not fitted.
+    input_range : InputRange or None
+        What ``fit`` saw of its samples.
     """
 
     calibration: ScoreModel | None = None
+    input_range: InputRange | None = None
     _is_for_encoded = False
 
     def __init__(
@@ -146,6 +150,11 @@ class FittedNetwork:
             )
 
     # ------------------------------------------------------------------ rows
+
+    def warn_of_range(self, X: np.ndarray) -> None:
+        """Warn of samples in other units than those of ``fit``: once in a public call."""
+        if self.input_range is not None and not self._is_for_encoded:
+            self.input_range.warn_if_other(X)
 
     def encode(self, X: np.ndarray) -> np.ndarray:
         """Return samples as :meth:`adapt` and :meth:`predict` take them: embedded, if they are."""
@@ -251,10 +260,11 @@ class FittedNetwork:
         tensors = {name: _writeable(value).to(device) for name, value in state.items()}
         module = self.module
         verb = module.predict_embedded if isinstance(module, EmbedsRows) else module.predict
-        n = len(rows)
-        parts: Any = [(0, n, n)]
-        if self.module.independent_queries and not self.is_exact:
-            parts = chunks(n, chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size))
+        parts: Any = [(0, len(rows), len(rows))]
+        if module.independent_queries and not self.is_exact:
+            parts = chunks(
+                len(rows), chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size)
+            )
         logits = []
         for start, stop, size in parts:
             some = rows[start:stop]
@@ -339,8 +349,7 @@ class FittedNetwork:
         one_by_one = Representation.of_examples(unlabelled, every, len(every))
         mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-        independent = self.module.independent_queries
-        step = block_size(8 * len(count)) if independent else len(every)
+        step = block_size(8 * len(count)) if self.module.independent_queries else len(every)
         for start in range(0, len(every), max(1, step)):
             logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
@@ -349,8 +358,8 @@ class FittedNetwork:
             total += proba.T @ mapped[start : start + step]
         mean = representation.embedding.reshape(len(count), -1)
         mean = (count[:, None] * mean + total) / (count + share)[:, None]
-        shape = representation.embedding.shape
-        return representation._replace(embedding=mean.reshape(shape), weight=count + share)
+        mean = mean.reshape(representation.embedding.shape)
+        return representation._replace(embedding=mean, weight=count + share)
 
     # ------------------------------------------------------------------ what scores mean
 
@@ -475,18 +484,6 @@ class FittedNetwork:
 def _writeable(values: np.ndarray) -> torch.Tensor:
     # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))
-
-
-def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
-    """Move a loaded network to the CPU if requested, else to the available device."""
-    return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
-
-
-def on_cpu(module: nn.Module) -> nn.Module:
-    """Return the module itself if it is on the CPU (pickled once, then), else a copy that is."""
-    if all(value.device.type == "cpu" for value in module.state_dict().values()):
-        return module
-    return copy.deepcopy(module).cpu()
 
 
 def identity_network(n_features: int) -> FittedNetwork:

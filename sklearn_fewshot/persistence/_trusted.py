@@ -25,6 +25,7 @@ from ..calibration import Calibration, InlierScores, ShotBias
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
 from ..utils._attributes import ClassAttributes
+from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 
 #: Classes whose instances are made of attributes.
@@ -35,7 +36,14 @@ OBJECTS: tuple[type[Any], ...] = (
     MethodMetadataRequest,
 )
 #: Named tuples.
-TUPLES: tuple[type[Any], ...] = (Calibration, InlierScores, Recipe, Representation, ShotBias)
+TUPLES: tuple[type[Any], ...] = (
+    Calibration,
+    InlierScores,
+    InputRange,
+    Recipe,
+    Representation,
+    ShotBias,
+)
 #: Types that are called with what the file says: only such that run no code on it.
 CALLED: tuple[type, ...] = (torch.device,)
 #: Functions that may be referred to by name, as may the metrics: parameters of scikit-learn's.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..episodes import EpisodePlan, EpisodeSampler, drawable_classes, held_out_classes
+from ..utils._exact_labels import as_column
 from ..utils._validation import group_of_class, is_known, label_text
 
 TORN_CLASS = (
@@ -104,7 +105,7 @@ def hold_out(
 
 def given_validation(classes: np.ndarray, wanted: Any, owner: str) -> np.ndarray:
     """Return the held-out classes that the user names, bool of shape (n_classes,)."""
-    wanted = np.unique(np.asarray(wanted))
+    wanted = np.unique(as_column(wanted, "validation_classes"))
     unknown = wanted[~is_known(wanted, classes)]
     if len(unknown):
         raise ValueError(

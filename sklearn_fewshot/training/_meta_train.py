@@ -361,6 +361,7 @@ def _finish(
         batch_size=config.predict_batch_size,
         autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
+    fitted.input_range = config.input_range
     if data.attributes is None:
         rows = _encode_again(config, fitted, task)
         representation = _represent(fitted, rows, data)

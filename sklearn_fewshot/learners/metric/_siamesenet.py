@@ -252,11 +252,11 @@ class SiameseNetClassifier(BaseFewShotLearner):
             )
         with warnings.catch_warnings():  # pairs have no place for the column names of a frame
             warnings.filterwarnings("ignore", "X does not have valid feature names")
-            sides = [
-                self._network.embed(check_X(self, side, reset=False, input_shape=self.input_shape_))
-                for side in (pairs[:, 0], pairs[:, 1])
-            ]
-        first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
+            samples = pairs.reshape(-1, *pairs.shape[2:])  # the sides of a pair follow one another
+            samples = check_X(self, samples, reset=False, input_shape=self.input_shape_)
+        self._network.warn_of_range(samples)
+        embedding = torch.from_numpy(self._network.embed(samples).astype(np.float64)).flatten(1)
+        first, second = embedding[0::2], embedding[1::2]
         head = head_of(self.module_, SiameseHead)
         with torch.no_grad():
             paired = head.log_odds(
