@@ -230,6 +230,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             If the learner has not measured the scores of inliers (``calibrate=False``).
         """
         if reject_label is None:
+            check_reject_rate(reject_rate, is_used=False)
             winners = [scores.argmax(axis=1) for scores in self._score_blocks(X)]
             return self.classes_[np.concatenate(winners)]
         check_is_fitted(self)

@@ -11,7 +11,9 @@ from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation
 from ..utils._exact_labels import join_labels
 from ..utils._validation import is_known, label_kind, label_text
+from ..utils._warnings import warn_user
 
+DEFAULT_RATE = 0.05  # of `predict`
 LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
 MOST_FOLDS = 10  # bounds the cost: each fold condenses and adapts once more
 
@@ -33,12 +35,17 @@ def check_reject_label(label: Any, classes: np.ndarray) -> tuple[np.ndarray, np.
     return both[:-1], both[-1]
 
 
-def check_reject_rate(reject_rate: float) -> float:
-    """Return the share of inliers that may be rejected, or raise."""
+def check_reject_rate(reject_rate: float, *, is_used: bool = True) -> float:
+    """Return the share of inliers that may be rejected, or raise; warn if it is without effect."""
     if not isinstance(reject_rate, Real) or not 0.0 <= reject_rate < 1.0:
         raise ValueError(
             f"The 'reject_rate' parameter must be a share of queries, in [0, 1). Got "
             f"{reject_rate!r}."
+        )
+    if not is_used and reject_rate != DEFAULT_RATE:
+        warn_user(
+            f"reject_rate={reject_rate!r} has no effect without reject_label, the label that "
+            "rejected queries get. Pass one, such as 'none' or -1."
         )
     return float(reject_rate)
 

@@ -14,6 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier
+from ..episodes import drawable_classes
 from ..network import FittedNetwork, Recipe, on_cpu
 from ..nn import (
     EmbeddingModule,
@@ -204,7 +205,8 @@ class BaseMetaLearner(
         fraction = self.validation_fraction if self.validation_classes is None else 0.0
         validation = hold_out(codes, classes, groups, class_groups, fraction=fraction, seed=seed)
         if self.validation_classes is not None:
-            validation = given_validation(classes, self.validation_classes, owner)
+            drawable = drawable_classes(codes, groups)
+            validation = given_validation(classes, self.validation_classes, drawable, owner)
         return TrainingData(X, codes, classes, groups, validation)
 
     def _check_start(self, start: FittedNetwork | None) -> None:
@@ -250,6 +252,7 @@ class BaseMetaLearner(
     def _warn_of_limits(self, config: TrainingConfig, data: TrainingData) -> None:
         """Warn once of the limits of the data."""
         name = type(self).__name__
+        self._warn_of_unusable(data)
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
         if n_clamped:
@@ -263,6 +266,25 @@ class BaseMetaLearner(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
                 f"{self.max_epochs} and keeps the last weights."
+            )
+
+    def _warn_of_unusable(self, data: TrainingData) -> None:
+        """Warn if training or validation has one class to draw from: every answer is right."""
+        name, drawable = type(self).__name__, drawable_classes(data.codes, data.groups)
+        rest = "The others lack a second example, from another group if there are groups."
+        training, validation = (
+            data.classes[side & drawable] for side in (data.training, data.validation)
+        )
+        if len(training) == 1 and data.attributes is None:
+            warn_user(
+                f"{name} can draw training episodes from one class alone, {label_text(training)}: "
+                f"every answer is right, and nothing is learned. {rest}"
+            )
+        if data.validation.any() and len(validation) < 2:
+            warn_user(
+                f"{name} has {data.validation.sum()} validation classes, but can draw episodes "
+                f"from {label_text(validation) or 'none'} only, where every answer is right. "
+                f"{rest} It trains for max_epochs={self.max_epochs} and keeps the last weights."
             )
 
     def _wants_validation(self) -> bool:

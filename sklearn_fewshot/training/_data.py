@@ -103,8 +103,13 @@ def hold_out(
     return held_out_classes(drawable, fraction, owners, np.random.default_rng([seed, 1]))
 
 
-def given_validation(classes: np.ndarray, wanted: Any, owner: str) -> np.ndarray:
-    """Return the held-out classes that the user names, bool of shape (n_classes,)."""
+def given_validation(
+    classes: np.ndarray, wanted: Any, drawable: np.ndarray, owner: str
+) -> np.ndarray:
+    """Return the held-out classes that the user names, bool of shape (n_classes,).
+
+    ``drawable`` classes have support and queries; training needs one.
+    """
     wanted = np.unique(as_column(wanted, "validation_classes"))
     unknown = wanted[~is_known(wanted, classes)]
     if len(unknown):
@@ -117,6 +122,12 @@ def given_validation(classes: np.ndarray, wanted: Any, owner: str) -> np.ndarray
         raise ValueError(
             f"The 'validation_classes' parameter of {owner} must leave at least two classes on "
             f"each side. Got {held_out.sum()} of {len(classes)} classes."
+        )
+    if drawable.any() and not (drawable & ~held_out).any():
+        raise ValueError(
+            f"The 'validation_classes' parameter of {owner} takes every class with two examples "
+            f"(of two groups, if there are groups): {label_text(classes[drawable])}. None is left "
+            "to train on. Name fewer."
         )
     return held_out
 

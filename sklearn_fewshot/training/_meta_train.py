@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..calibration import EncodedData, calibrate
-from ..episodes import thinned
+from ..episodes import drawable_classes, thinned
 from ..network import FittedNetwork, Representation
 from ..nn import (
     DataTensor,
@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
+from ..utils._warnings import warn_user
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
 from ._data import TrainingData
@@ -263,7 +264,8 @@ def _trainable_part(
 
 def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
-    if not task.data.validation.any():
+    usable = task.data.validation & drawable_classes(task.data.codes, task.data.groups)
+    if usable.sum() < 2:  # with a single class every answer would be right
         return None
     sampler = config.sampler(task.data, task.data.validation)
     n_episodes = -(-N_VALIDATION_QUERIES // (np.max(sampler.n_way_) * config.n_query))
@@ -292,6 +294,16 @@ def _train(
         module = _compile(config, module)
     if config.wrap is not None:
         module = config.wrap(module, task)
+    if (
+        n_epochs != 0
+        and config.max_epochs
+        and not any(p.requires_grad for p in module.parameters())
+    ):
+        warn_user(
+            f"{config.owner} has nothing to train: neither its backbone nor its head has weights "
+            "that learn. It compares as it is built; max_epochs=0 says so without a warning."
+        )
+        n_epochs = 0
     return train(
         module.to(task.device),
         config.criterion,

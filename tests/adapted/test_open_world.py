@@ -559,7 +559,8 @@ def test_calibration_is_finite_whatever_the_data_allow(make_any, sizes, params):
 def test_with_a_single_class_to_draw_nothing_is_measured(make_any):
     rng = np.random.default_rng(0)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(training classes|validation classes)")
+        expected = ".*(training classes|validation classes|one class alone|false_accept_rate)"
+        warnings.filterwarnings("ignore", message=expected)
         learner = make_any(max_epochs=1).fit(rng.normal(size=(7, 6)), [0] + [1] * 6)
     assert learner._network.calibration is None
     assert np.isfinite(learner.predict_proba(rng.normal(size=(5, 6)))).all()
@@ -569,7 +570,7 @@ def test_held_out_classes_that_make_no_episode_give_way_to_all(make_learner, tab
     single = np.flatnonzero(table.y == "base-0")[1:]
     X, y = np.delete(table.X, single, axis=0), np.delete(table.y, single)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*too few examples")
+        warnings.filterwarnings("ignore", message=".*(too few examples|from 'base-3' only)")
         learner = make_learner(validation_classes=["base-0", "base-3"], max_epochs=1).fit(X, y)
     assert learner._network.calibration.inliers.n_way.max() == 7
 
@@ -654,3 +655,13 @@ def test_a_mark_that_an_ensemble_encoded_warns(learner, half_labelled, ensemble)
 def test_labelled_examples_can_be_added_to_unlabelled_ones(learner, half_labelled):
     X, y = half_labelled
     learner.adapt(X, y, unlabelled="?").partial_fit(X[y != "?"][:1], y[y != "?"][:1])
+
+
+def test_a_rejection_rate_without_a_label_warns(learner, table):
+    classifier = learner.adapt(table.X_new, table.y_new)
+    for method in (learner.predict, classifier.predict):
+        with pytest.warns(
+            UserWarning, match=r"reject_rate=0\.2 has no effect without reject_label"
+        ):
+            method(table.X, reject_rate=0.2)
+        method(table.X)
