@@ -165,8 +165,10 @@ def check_same(learner, other, X, X_new, y_new):
     for value, expected in zip(*(state.values() for state in states), strict=True):
         assert torch.equal(value, expected)
     assert learner.input_scale_ == other.input_scale_
-    np.testing.assert_array_equal(learner._base_mean, other._base_mean)
-    np.testing.assert_array_equal(learner._base_std, other._base_std)
+    for value, expected in zip(
+        *(each._network.input_range for each in (learner, other)), strict=True
+    ):
+        np.testing.assert_array_equal(value, expected)
     np.testing.assert_array_equal(learner.transform(X), other.transform(np.array(X)))
     proba, expected = (each.adapt(X_new, y_new).predict_proba(X_new) for each in (learner, other))
     np.testing.assert_array_equal(proba, expected)

@@ -14,23 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..network import FittedNetwork, Representation, State, identity_network
 from ..utils._carried import raise_if_support_was_carried
+from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, Label
-from ..utils._validation import (
-    check_labels,
-    check_X,
-    encode_labels,
-    is_known,
-    label_text,
-)
+from ..utils._validation import check_labels, check_X, encode_labels, is_known, label_text
 from ._learner import check_can_be_set, check_learner, check_same_network, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known, check_support_labels, warn_of_conflicts
 from ._support_state import SupportState, refine
+from ._unlabelled import warn_if_unmarked
 
-# Held while a new state is made of the old one, so that no other thread's examples are lost. One
-# for all classifiers: it takes milliseconds, and a lock of each could not be pickled.
+# Held while a state is made of the last one, so that no thread's examples are lost. One for all:
+# it takes milliseconds, and a lock of each could not be pickled.
 WRITING = threading.Lock()
 BOOLEAN: dict[str, list[Any]] = {"include_base": ["boolean"]}
 
@@ -52,9 +48,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     include_base : bool, default=False
         Whether the base classes of the learner are kept beside those of the support set.
     unlabelled : label or None, default=None
-        The mark in ``y`` of examples without a label, such as -1. They refine the class means by
-        their class probabilities (soft k-means with one more cluster for outliers); see the notes.
-        None: every label is that of a class.
+        The mark in ``y`` of unlabelled examples, such as -1, or NaN for all missing values. They
+        refine the class means: see the notes. None: every label is that of a class.
 
     Attributes
     ----------
@@ -145,6 +140,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         fresh = unfitted_copy(self)._start(X)
         fresh._add(X, y)
+        warn_if_unmarked(self.unlabelled, fresh._support.unlabelled, fresh.classes_)
         self.__dict__ = fresh.__dict__
         return self
 
@@ -196,9 +192,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a label is unknown, or no class would be left.
         """
+        labels = as_column(np.atleast_1d(labels) if np.ndim(labels) == 0 else labels, "labels")
         with WRITING:
             support = self._current()
-            labels = np.atleast_1d(np.asarray(labels))
             unknown = labels[~is_known(labels, support.classes)]
             if len(unknown):
                 raise ValueError(
@@ -241,15 +237,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         support = self._current()
         if reject_label is None:
+            check_reject_rate(reject_rate, is_used=False)
             winners = [scores.argmax(axis=1) for scores in self._score_blocks(X, support)]
             return support.classes[np.concatenate(winners)]
-        outside = check_reject_label(reject_label, support.classes)
+        classes, outside = check_reject_label(reject_label, support.classes)
         threshold = self._threshold(support, check_reject_rate(reject_rate))
         labels = []
         for scores in self._score_blocks(X, support):
             winner = scores.argmax(axis=1)
             is_inlier = scores.max(axis=1) >= threshold[winner]
-            labels.append(np.where(is_inlier, support.classes[winner], outside))
+            labels.append(np.where(is_inlier, classes[winner], outside))
         return np.concatenate(labels)
 
     def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
@@ -398,8 +395,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             self._network = self.learner._network
         if self.unlabelled is not None:
             self._network.check_takes_unlabelled()
-        given = {"include_base": self.include_base}
-        validate_parameter_constraints(BOOLEAN, given, type(self).__name__)
+        validate_parameter_constraints(BOOLEAN, vars(self), type(self).__name__)
         if self.include_base:
             self._start_from_base()
         return self
@@ -443,12 +439,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
         is_first = not hasattr(self, "_support")
         y, is_unlabelled = check_support_labels(X, y, self.unlabelled, needs_label=is_first)
-        y = y if len(y) or is_first else self.classes_[:0]
-        classes, codes = encode_labels(y)
+        classes, codes = encode_labels(y if len(y) or is_first else self.classes_[:0])
         if allowed is not None and not is_known(classes, np.asarray(allowed)).all():
             outside = classes[~is_known(classes, np.asarray(allowed))]
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
         warn_of_conflicts(X[~is_unlabelled] if is_unlabelled.any() else X, y)
+        self._network.warn_of_range(X)
         network, rows = self._network, self._network.encode(X)
         items = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
         unlabelled = rows[is_unlabelled]
@@ -473,13 +469,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Check queries and score them, a block at a time."""
         support = support or self._current()
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        self._network.warn_of_range(X)
         yield from support.score_blocks(self._network, X)
 
     # ------------------------------------------------------------------ scikit-learn's protocol
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a support set has been given."""
-        return "_support" in vars(self)
+        return hasattr(self, "_support")
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; those of a fitted learner are refused, since they would change nothing.
@@ -487,12 +484,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         **params : dict
-            Parameters by name. A ``learner`` must be fitted; within searches, which clone their
-            candidates, in a :class:`~sklearn.frozen.FrozenEstimator`.
+            By name. Searches clone a ``learner``: pass ``sklearn.frozen.FrozenEstimator(learner)``.
 
         Returns
         -------
-        self : FewShotClassifier
+        self
         """
         check_can_be_set(params, self.learner, type(self).__name__)
         return super().set_params(**params)

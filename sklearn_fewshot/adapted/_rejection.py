@@ -9,14 +9,17 @@ import numpy as np
 
 from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation
+from ..utils._exact_labels import join_labels
 from ..utils._validation import is_known, label_kind, label_text
+from ..utils._warnings import warn_user
 
+DEFAULT_RATE = 0.05  # of `predict`
 LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
 MOST_FOLDS = 10  # bounds the cost: each fold condenses and adapts once more
 
 
-def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:
-    """Return the label of rejected queries as an array without axes, or raise."""
+def check_reject_label(label: Any, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return classes and label of rejected queries in a type that holds both, or raise."""
     reject_label = np.asarray(label)
     if reject_label.ndim or label_kind(reject_label.reshape(1)) != label_kind(classes):
         raise ValueError(
@@ -28,15 +31,21 @@ def check_reject_label(label: Any, classes: np.ndarray) -> np.ndarray:
             f"reject_label={label!r} is one of the classes: a rejected query could not be "
             "distinguished from one of that class. Choose another label."
         )
-    return reject_label
+    both = join_labels(classes, reject_label.reshape(1))
+    return both[:-1], both[-1]
 
 
-def check_reject_rate(reject_rate: float) -> float:
-    """Return the share of inliers that may be rejected, or raise."""
+def check_reject_rate(reject_rate: float, *, is_used: bool = True) -> float:
+    """Return the share of inliers that may be rejected, or raise; warn if it is without effect."""
     if not isinstance(reject_rate, Real) or not 0.0 <= reject_rate < 1.0:
         raise ValueError(
             f"The 'reject_rate' parameter must be a share of queries, in [0, 1). Got "
             f"{reject_rate!r}."
+        )
+    if not is_used and reject_rate != DEFAULT_RATE:
+        warn_user(
+            f"reject_rate={reject_rate!r} has no effect without reject_label, the label that "
+            "rejected queries get. Pass one, such as 'none' or -1."
         )
     return float(reject_rate)
 

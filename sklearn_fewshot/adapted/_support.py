@@ -7,12 +7,12 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d
 
 from ..network import Representation
 from ..utils._carried import raise_if_support_was_carried
+from ..utils._exact_labels import as_column, join_labels
 from ..utils._memory_map import blocks_of
-from ..utils._validation import check_labels, is_known, label_kind, label_text
+from ..utils._validation import check_labels, is_known, is_missing, label_kind, label_text
 from ..utils._warnings import warn_user
 
 
@@ -45,11 +45,11 @@ def check_support_labels(
     if unlabelled is None:
         y = check_labels(X, y)
         return y, np.zeros(len(y), dtype=bool)
-    y = column_or_1d(y, warn=True)
+    y = as_column(y, warn=True)
     is_unlabelled = find_unlabelled(X, y, unlabelled)
     labels = y[~is_unlabelled]
     if all(isinstance(label, Number) for label in labels.tolist()):
-        labels = np.array(labels.tolist())  # numeric labels, mixed with a mark of another type
+        labels = as_column(labels.tolist())  # numeric labels, mixed with a mark of another type
     if len(labels):
         return check_labels(X[~is_unlabelled], labels), is_unlabelled
     if needs_label:
@@ -61,9 +61,15 @@ def check_support_labels(
 
 
 def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
-    """Return a mask of the examples that have the mark as label, shape (n_samples,)."""
-    if np.ndim(mark) or mark != mark:
-        raise ValueError(f"unlabelled must be one label, and not NaN. Got {mark!r}.")
+    """Return a mask of the examples that have the mark as label, shape (n_samples,).
+
+    Missing values (NaN, None, NA) are one mark: they are not equal to themselves.
+    """
+    if np.ndim(mark):
+        raise ValueError(f"unlabelled must be one label. Got {mark!r}.")
+    if is_missing(mark):
+        check_labels(X, np.zeros(len(y)))
+        return np.array([is_missing(label) for label in y.tolist()], dtype=bool)
     if y.dtype.kind != "O" and label_kind(y) != label_kind(np.asarray([mark])):
         raise ValueError(
             f"unlabelled={mark!r} can be no label of y, which has {label_text(y)}. Use a mark of "
@@ -104,11 +110,11 @@ def join_classes(
             f"The new labels ({label_text(new_classes)}) and the present ones "
             f"({label_text(base_classes)}) are of different types. Use one type for both."
         )
-    classes = np.unique(np.concatenate([base_classes, new_classes]))
-    base, new = (
-        items.recode(np.searchsorted(classes, labels), len(classes))
-        for items, labels in ((base, base_classes), (new, new_classes))
-    )
+    joined = join_labels(base_classes, new_classes)
+    classes, codes = np.unique(joined, return_inverse=True)
+    n_base = len(base_classes)
+    base = base.recode(codes[:n_base], len(classes))
+    new = new.recode(codes[n_base:], len(classes))
     return base.join(new), classes
 
 

@@ -14,7 +14,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier
-from ..network import FittedNetwork, Recipe, on_cpu
+from ..episodes import drawable_classes
+from ..network import FittedNetwork, Recipe, on_cpu, predict_on
 from ..nn import (
     EmbeddingModule,
     EpisodicCrossEntropy,
@@ -33,13 +34,13 @@ from ..training._meta_train import Trained, Watch, may_refit, meta_train
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
 from ..training._start import start_scale
 from ..utils._fresh import unfitted_copy
+from ..utils._input_range import InputRange
 from ..utils._random import draw_seed, seeded_torch
 from ..utils._typing import ArrayLike, Backbone
 from ..utils._validation import (
     check_aligned,
     check_labels,
     check_X,
-    column_moments,
     encode_labels,
     input_scale,
     label_text,
@@ -211,7 +212,8 @@ class BaseMetaLearner(
         fraction = self.validation_fraction if self.validation_classes is None else 0.0
         validation = hold_out(codes, classes, groups, class_groups, fraction=fraction, seed=seed)
         if self.validation_classes is not None:
-            validation = given_validation(classes, self.validation_classes, owner)
+            drawable = drawable_classes(codes, groups)
+            validation = given_validation(classes, self.validation_classes, drawable, owner)
         return TrainingData(X, codes, classes, groups, validation)
 
     def _check_start(self, start: FittedNetwork | None) -> None:
@@ -247,6 +249,7 @@ class BaseMetaLearner(
             verbose=int(self.verbose),
             net_params=self.net_params or {},
             input_scale=self.input_scale_,
+            input_range=InputRange.of(data.X),
             refit=few if self.refit == "auto" else bool(self.refit),
             criterion=self._criterion(),
             start=partial(_start_scale_if, self._measures_start),
@@ -260,6 +263,7 @@ class BaseMetaLearner(
             warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
         if isinstance(backbone, str) and not self.freeze_backbone:
             _warn_of_size(name, backbone, config.recipe, len(data.X))
+        self._warn_of_unusable(data)
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
         if n_clamped:
@@ -275,6 +279,25 @@ class BaseMetaLearner(
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
                 f"{self.max_epochs} and keeps the last weights. Add classes of at least two "
                 "examples, or set validation_fraction=0."
+            )
+
+    def _warn_of_unusable(self, data: TrainingData) -> None:
+        """Warn if training or validation has one class to draw from: every answer is right."""
+        name, drawable = type(self).__name__, drawable_classes(data.codes, data.groups)
+        rest = "The others lack a second example, from another group if there are groups."
+        training, validation = (
+            data.classes[side & drawable] for side in (data.training, data.validation)
+        )
+        if len(training) == 1 and data.attributes is None:
+            warn_user(
+                f"{name} can draw training episodes from one class alone, {label_text(training)}: "
+                f"every answer is right, and nothing is learned. {rest}"
+            )
+        if data.validation.any() and len(validation) < 2:
+            warn_user(
+                f"{name} has {data.validation.sum()} validation classes, but can draw episodes "
+                f"from {label_text(validation) or 'none'} only, where every answer is right. "
+                f"{rest} It trains for max_epochs={self.max_epochs} and keeps the last weights."
             )
 
     def _wants_validation(self) -> bool:
@@ -296,7 +319,6 @@ class BaseMetaLearner(
         scikit-learn's callbacks see a task "fit" that consists of "train" and perhaps "refit", and
         these of epochs. They get X and y as ``fit`` got them.
         """
-        self._base_mean, self._base_std = column_moments(data.X)
         task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
         watch = Watch(task, self._describe, checkpoint)
         trained = meta_train(config, data, rng, start=start, watch=watch)
@@ -371,7 +393,7 @@ class BaseMetaLearner(
         super().set_params(**params)
         if self.__sklearn_is_fitted__() and params.keys() & {"device", "predict_batch_size"}:
             self._validate_params()
-            self._network.predict_on(self.device, self.predict_batch_size)
+            predict_on(self._network, self.device, self.predict_batch_size)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -392,9 +414,15 @@ class BaseMetaLearner(
             If the array does not fit the learner.
         TypeError
             If the network does not embed rows.
+
+        Warns
+        -----
+        UserWarning
+            If X has another range than the data of ``fit``, or lies far from them.
         """
         check_is_fitted(self)
         X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        self._network.warn_of_range(X)
         return self._network.embed(X).reshape(len(X), -1).astype(np.float32, copy=False)
 
     @property

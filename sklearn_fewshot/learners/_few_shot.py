@@ -10,11 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, check_support_pair
 from ..utils._typing import ArrayLike, Label
-from ..utils._warnings import warn_user
 from ._base import BaseMetaLearner
-
-LEAST_SPREAD = 1e-9  # of the widest column: below it is what rounding leaves of a constant
-FAR_DEVIATIONS = 10.0  # support further from the base data than this looks untransformed
 
 
 class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
@@ -129,35 +125,15 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         Warns
         -----
         UserWarning
-            If the support lies so far from the base data that it looks untransformed.
+            If the support set has another range than the data of ``fit``, or lies far from them:
+            other units, or rows that did not pass the transformers before the learner.
         """
         check_is_fitted(self)
         if X_support is None or y_support is None:
             check_support_pair(X_support, y_support)
             raise ValueError("adapt needs a support set: X_support and y_support.")
         adapted = FewShotClassifier(self, include_base=include_base, unlabelled=unlabelled)
-        adapted.fit(X_support, y_support)
-        self._warn_if_far(X_support)
-        return adapted
-
-    def _warn_if_far(self, X_support: ArrayLike) -> None:
-        support = np.asarray(X_support)
-        if self.input_scale_ != 1.0 and support.dtype.kind == "f" and support.max() <= 1.0:
-            warn_user(
-                f"The support set has no value above 1, but {type(self).__name__} was fitted on "
-                f"integer images and multiplies its input by {self.input_scale_:.4g}. Pass "
-                "images in the range that fit got."
-            )
-        support = support.astype(np.float64).reshape(len(support), -1)
-        varies = self._base_std > LEAST_SPREAD * self._base_std.max()
-        deviation = np.abs(support - self._base_mean)[:, varies] / self._base_std[varies]
-        if deviation.size and np.quantile(deviation, 0.9) > FAR_DEVIATIONS:
-            warn_user(
-                f"The support set lies more than {FAR_DEVIATIONS:.0f} training standard "
-                f"deviations from the data that {type(self).__name__} was fitted on. For a learner "
-                "after transformers, use sklearn_fewshot.adapt(pipeline, X_support, y_support) "
-                "or a FewShotPipeline: a raw support set does not pass through them."
-            )
+        return adapted.fit(X_support, y_support)
 
     def _classifier(
         self, X_support: ArrayLike | None = None, y_support: ArrayLike | None = None

@@ -19,6 +19,7 @@ from ..adapted._walk import transformers_of
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._blocks import blocks
+from ..utils._input_range import row_step
 from ..utils._memory_map import some_rows
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing
@@ -365,13 +366,16 @@ def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np
         classifier = FewShotClassifier(learner)._start(one)
     network = classifier._network
     n_values = max(getattr(some_rows(X, rows[:1]), "size", 1), math.prod(classifier.input_shape_))
-    encoded = []
+    encoded, seen = [], []
+    step = row_step(len(rows), math.prod(classifier.input_shape_))
     for block in blocks(
         len(rows), 8 * n_values, max_items=MAX_ROWS, multiple_of=network.batch_size
     ):
         some = _transform(before, some_rows(X, rows[block]))
         some = check_X(classifier, some, reset=False, input_shape=classifier.input_shape_)
+        seen.append(some[::step].copy())
         encoded.append(network.encode(some))
+    network.warn_of_range(np.concatenate(seen))
     return network, np.concatenate(encoded)
 
 

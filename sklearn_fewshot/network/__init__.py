@@ -1,7 +1,8 @@
 """A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
 
+from ._device import on_cpu, predict_on
 from ._network import FittedNetwork, identity_network
-from ._values import Recipe, Representation, ScoreModel, State, on_cpu
+from ._values import Recipe, Representation, ScoreModel, State
 
 __all__ = [
     "FittedNetwork",
@@ -11,4 +12,5 @@ __all__ = [
     "State",
     "identity_network",
     "on_cpu",
+    "predict_on",
 ]

@@ -23,7 +23,6 @@ from ..nn import (
     chunks,
     embed,
     kept_memory,
-    resolve_device,
     says_what_to_lower,
     score_plan,
     take_rows,
@@ -32,16 +31,9 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape
 from ..nn.heads import PrototypicalHead
 from ..utils._blocks import block_size, blocks
-from ._values import (
-    Recipe,
-    Representation,
-    ScoreModel,
-    State,
-    build_around,
-    check_embedding,
-    on_cpu,
-    on_wanted_device,
-)
+from ..utils._input_range import InputRange
+from ._device import on_cpu, on_wanted_device
+from ._values import Recipe, Representation, ScoreModel, State, build_around, check_embedding
 
 OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
 NO_SCORES = np.empty(0)
@@ -73,9 +65,12 @@ class FittedNetwork:
     ----------
     calibration : ScoreModel or None
         The model of scores, fitted on held-out classes; None if it was not fitted.
+    input_range : InputRange or None
+        What ``fit`` saw of its samples.
     """
 
     calibration: ScoreModel | None = None
+    input_range: InputRange | None = None
     _is_for_encoded = False
 
     def __init__(
@@ -155,6 +150,11 @@ class FittedNetwork:
             )
 
     # ------------------------------------------------------------------ rows
+
+    def warn_of_range(self, X: np.ndarray) -> None:
+        """Warn of samples in other units than those of ``fit``: once in a public call."""
+        if self.input_range is not None and not self._is_for_encoded:
+            self.input_range.warn_if_other(X)
 
     def encode(self, X: np.ndarray, on_rows: Callable[[int], object] | None = None) -> np.ndarray:
         """Return samples as :meth:`adapt` and :meth:`predict` take them: embedded, if they are."""
@@ -261,10 +261,11 @@ class FittedNetwork:
         tensors = {name: _writeable(value).to(device) for name, value in state.items()}
         module = self.module
         verb = module.predict_embedded if isinstance(module, EmbedsRows) else module.predict
-        n = len(rows)
-        parts: Any = [(0, n, n)]
-        if self.module.independent_queries and not self.is_exact:
-            parts = chunks(n, chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size))
+        parts: Any = [(0, len(rows), len(rows))]
+        if module.independent_queries and not self.is_exact:
+            parts = chunks(
+                len(rows), chunk_sizes(len(self.recipe.input_shape) + 1, self.batch_size)
+            )
         logits = []
         for start, stop, size in parts:
             some = rows[start:stop]
@@ -349,8 +350,7 @@ class FittedNetwork:
         one_by_one = Representation.of_examples(unlabelled, every, len(every))
         mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
         share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-        independent = self.module.independent_queries
-        step = block_size(8 * len(count)) if independent else len(every)
+        step = block_size(8 * len(count)) if self.module.independent_queries else len(every)
         for start in range(0, len(every), max(1, step)):
             logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
             logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
@@ -359,8 +359,8 @@ class FittedNetwork:
             total += proba.T @ mapped[start : start + step]
         mean = representation.embedding.reshape(len(count), -1)
         mean = (count[:, None] * mean + total) / (count + share)[:, None]
-        shape = representation.embedding.shape
-        return representation._replace(embedding=mean.reshape(shape), weight=count + share)
+        mean = mean.reshape(representation.embedding.shape)
+        return representation._replace(embedding=mean, weight=count + share)
 
     # ------------------------------------------------------------------ what scores mean
 
@@ -454,11 +454,6 @@ class FittedNetwork:
         code = _writeable(items.code.astype(np.int64, copy=False)).to(inputs.device)
         weight = _writeable(items.weight).to(inputs)  # in their dtype, as in training
         return Support(inputs.unsqueeze(0), code.unsqueeze(0), weight.unsqueeze(0), items.n_classes)
-
-    def predict_on(self, device: Any, batch_size: int) -> None:
-        """Predict elsewhere, or in other batches."""
-        self.module.to(resolve_device(device))
-        self.device, self.batch_size = str(device), batch_size
 
     def _device(self) -> torch.device:
         """Return where the module compares: heads without weights do it on the CPU."""

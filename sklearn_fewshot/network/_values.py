@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
-from ..nn import FewShotModule, resolve_device
+from ..nn import FewShotModule
 
 State = dict[str, np.ndarray]
 """What a network computes from one support set; the first axis of each array has length one."""
@@ -151,15 +149,3 @@ def check_embedding(embedding: np.ndarray) -> None:
             f"{len(embedding)} samples, first for row {int(np.argmin(finite))}. Check the scale of "
             "X and the weights of the backbone."
         )
-
-
-def on_wanted_device(module: FewShotModule, device: str) -> FewShotModule:
-    """Move a loaded network to the CPU if requested, else to the available device."""
-    return module.to(torch.device("cpu") if device == "cpu" else resolve_device("auto"))
-
-
-def on_cpu(module: nn.Module) -> nn.Module:
-    """Return the module itself if it is on the CPU (pickled once, then), else a copy that is."""
-    if all(value.device.type == "cpu" for value in module.state_dict().values()):
-        return module
-    return copy.deepcopy(module).cpu()

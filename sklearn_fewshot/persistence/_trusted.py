@@ -26,6 +26,7 @@ from ..calibration import Calibration, InlierScores, ShotBias
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
 from ..utils._attributes import ClassAttributes
+from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 
 #: Classes whose instances are made of attributes.
@@ -39,6 +40,7 @@ OBJECTS: tuple[type[Any], ...] = (
 TUPLES: tuple[type[Any], ...] = (
     Calibration,
     InlierScores,
+    InputRange,
     Recipe,
     Representation,
     ShotBias,

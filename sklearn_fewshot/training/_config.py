@@ -11,6 +11,7 @@ import torch
 
 from ..network import Recipe
 from ..nn import DataTensor, EpisodicCrossEntropy, FewShotModule, ValidationEpisodes
+from ..utils._input_range import InputRange
 from ._data import TrainingData, make_sampler
 
 
@@ -96,6 +97,8 @@ class TrainingConfig:
         Whether to train once more on all classes, for as many epochs as scored best.
     input_scale : float
         Factor applied to samples.
+    input_range : InputRange or None
+        Range and spread of the samples, to compare later ones with.
     n_way, n_shot, n_query, meta_batch_size, episodes_per_epoch, max_epochs, optimizer, lr, \
 weight_decay, lr_factor, patience, freeze_backbone, augment, callbacks, device, precision, \
 calibrate, compile, predict_batch_size, verbose, net_params
@@ -126,6 +129,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     verbose: int
     net_params: dict[str, Any]
     input_scale: float = 1.0
+    input_range: InputRange | None = None
     refit: bool = False
     refits_start: bool = False
     may_project: bool = True

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..episodes import EpisodePlan, EpisodeSampler, drawable_classes, held_out_classes
+from ..utils._exact_labels import as_column
 from ..utils._validation import group_of_class, is_known, label_text
 
 TORN_CLASS = (
@@ -102,9 +103,14 @@ def hold_out(
     return held_out_classes(drawable, fraction, owners, np.random.default_rng([seed, 1]))
 
 
-def given_validation(classes: np.ndarray, wanted: Any, owner: str) -> np.ndarray:
-    """Return the held-out classes that the user names, bool of shape (n_classes,)."""
-    wanted = np.unique(np.asarray(wanted))
+def given_validation(
+    classes: np.ndarray, wanted: Any, drawable: np.ndarray, owner: str
+) -> np.ndarray:
+    """Return the held-out classes that the user names, bool of shape (n_classes,).
+
+    ``drawable`` classes have support and queries; training needs one.
+    """
+    wanted = np.unique(as_column(wanted, "validation_classes"))
     unknown = wanted[~is_known(wanted, classes)]
     if len(unknown):
         raise ValueError(
@@ -116,6 +122,12 @@ def given_validation(classes: np.ndarray, wanted: Any, owner: str) -> np.ndarray
         raise ValueError(
             f"The 'validation_classes' parameter of {owner} must leave at least two classes on "
             f"each side. Got {held_out.sum()} of {len(classes)} classes."
+        )
+    if drawable.any() and not (drawable & ~held_out).any():
+        raise ValueError(
+            f"The 'validation_classes' parameter of {owner} takes every class with two examples "
+            f"(of two groups, if there are groups): {label_text(classes[drawable])}. None is left "
+            "to train on. Name fewer."
         )
     return held_out
 

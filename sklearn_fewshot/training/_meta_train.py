@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..calibration import EncodedData, calibrate
-from ..episodes import thinned
+from ..episodes import drawable_classes, thinned
 from ..network import FittedNetwork, Representation
 from ..nn import (
     DataTensor,
@@ -26,6 +26,7 @@ from ..nn import (
 )
 from ..nn._embedding_module import frozen_and_top
 from ..utils._progress import progress
+from ..utils._warnings import warn_user
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
@@ -270,7 +271,8 @@ def _trainable_part(
 
 def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
-    if not task.data.validation.any():
+    usable = task.data.validation & drawable_classes(task.data.codes, task.data.groups)
+    if usable.sum() < 2:  # with a single class every answer would be right
         return None
     sampler = config.sampler(task.data, task.data.validation)
     n_episodes = -(-N_VALIDATION_QUERIES // (np.max(sampler.n_way_) * config.n_query))
@@ -301,6 +303,12 @@ def _train(
         module = config.wrap(module, task)
     n_epochs = config.max_epochs if first is None else first.best_epoch
     callbacks = config.callbacks if first is None else without_loggers(config.callbacks)
+    if n_epochs and not any(p.requires_grad for p in module.parameters()):
+        warn_user(
+            f"{config.owner} has nothing to train: neither its backbone nor its head has weights "
+            "that learn. It compares as it is built; max_epochs=0 says so without a warning."
+        )
+        n_epochs = 0
     return train(
         module.to(task.device),
         config.criterion,
@@ -372,6 +380,7 @@ def _finish(
         batch_size=config.predict_batch_size,
         autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
+    fitted.input_range = config.input_range
     if data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
             rows = _encode_again(config, fitted, task, add)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._blocks import blocks
+from ._exact_labels import are_rounded_together, as_column
 from ._memory_map import blocks_of, release_pages, stays_on_disk
 from ._sklearn import _num_samples
 from ._typing import ArrayLike, Estimator
@@ -256,7 +257,7 @@ def check_labels(
         raise ValueError(
             f"{names[1]} must be given: requires y to be passed, but the target y is None."
         )
-    given: np.ndarray = column_or_1d(y, warn=True)
+    given = as_column(y, names[1], warn=True)
     n_samples = _num_samples(X)
     if len(given) != n_samples:
         raise ValueError(
@@ -281,7 +282,7 @@ def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarra
     try:
         classes, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
-        missing = [place for place, label in enumerate(y) if _is_missing(label)]
+        missing = [place for place, label in enumerate(y) if is_missing(label)]
         if missing:
             raise ValueError(
                 f"{name} lacks {len(missing)} labels (NaN or None), first at position "
@@ -295,7 +296,7 @@ def encode_labels(y: np.ndarray, name: str = "y") -> tuple[np.ndarray, np.ndarra
     return classes, codes.reshape(-1)
 
 
-def _is_missing(label: object) -> bool:
+def is_missing(label: object) -> bool:
     """Whether a label is missing: None or NaN of Python, or NA of pandas."""
     is_nan = isinstance(label, float) and label != label
     return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
@@ -309,7 +310,7 @@ def check_aligned(name: str, values: ArrayLike | None, n_samples: int) -> np.nda
     if shape not in ((n_samples,), (n_samples, 1)):
         got = shape[0] if len(shape) == 1 else f"shape {shape}"
         raise ValueError(f"{name} must have one entry per sample: {n_samples}. Got {got}.")
-    column: np.ndarray = column_or_1d(values)
+    column = as_column(values, name)
     if column.dtype.kind == "O":
         encode_labels(column, name)  # raises where they cannot be sorted
     return column
@@ -358,6 +359,8 @@ def is_known(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return which labels are among the classes; a number never equals a string of digits."""
     if len(labels) and len(classes) and label_kind(labels) != label_kind(classes):
         return np.zeros(len(labels), dtype=bool)
+    if are_rounded_together(labels, classes):
+        labels, classes = labels.astype(object), classes.astype(object)
     return np.isin(labels, classes)
 
 

@@ -161,6 +161,7 @@ def test_one_class_is_certain(learner, table):
     np.testing.assert_array_equal(classifier.predict_proba(table.X), np.ones((len(table.X), 1)))
 
 
+@pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
 def test_scores_of_samples_are_higher_near_the_support(learner, table):
     classifier = learner.adapt(table.X_new, table.y_new)
     near = classifier.score_samples(table.X_new)

@@ -13,8 +13,10 @@ import sklearn
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -224,6 +226,7 @@ def test_at_rate_zero_nobody_seen_in_calibration_is_rejected(make_any, table, mo
         assert (size.logits.max(axis=1) >= threshold[0] - 1e-9).all()
 
 
+@pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
 @pytest.mark.parametrize("rate", [0.05, 0.2])
 def test_about_as_many_known_queries_are_rejected_as_stated(make_learner, rate):
     rng = np.random.default_rng(0)
@@ -258,6 +261,7 @@ def test_examples_of_the_task_move_the_threshold(learner, table):
         assert (loose < tight - 0.1).all() if moves else (loose == tight).all()
 
 
+@pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
 def test_labels_of_any_length_and_kind_are_returned(learner, table):
     classifier = learner.adapt(table.X_new, table.y_new)
     long = classifier.predict(table.X + 90.0, reject_label="none of all these classes")
@@ -316,6 +320,7 @@ def test_pipelines_reject_too(make_learner, table, routing):
     assert set(found[len(table.X_new) :]) == {NONE}
 
 
+@pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
 def test_learners_reject_what_is_of_no_base_class(learner, table):
     answers = learner.predict(table.X + 60.0, reject_label=NONE)
     assert set(answers) == {NONE}
@@ -424,7 +429,8 @@ def test_only_when_asked_for(learner, half_labelled):
 
 def test_no_unlabelled_rows_change_nothing(learner, table):
     plain = learner.adapt(table.X_new, table.y_new)
-    asked = learner.adapt(table.X_new, table.y_new, unlabelled="?")
+    with pytest.warns(UserWarning, match="unlabelled='\\?' marks no example"):
+        asked = learner.adapt(table.X_new, table.y_new, unlabelled="?")
     np.testing.assert_array_equal(
         asked.decision_function(table.X), plain.decision_function(table.X)
     )
@@ -456,7 +462,7 @@ def test_unlabelled_rows_grow_in_any_order(learner, half_labelled, table):
 def test_only_unlabelled_rows_can_be_added(learner, half_labelled, table):
     X, y = half_labelled
     labelled = y != "?"
-    grown = FewShotClassifier(learner, unlabelled="?").fit(X[labelled], y[labelled])
+    grown = FewShotClassifier(learner, unlabelled="?").partial_fit(X[labelled], y[labelled])
     grown.partial_fit(X[~labelled], y[~labelled])
     same(grown, learner.adapt(X, y, unlabelled="?"), table.X, 1e-6)
 
@@ -493,9 +499,8 @@ def test_bad_unlabelled_support_is_refused(learner, half_labelled):
         learner.adapt(X, y, unlabelled=-1)
     with pytest.raises(ValueError, match="inconsistent"):
         learner.adapt(X, y[:-1], unlabelled="?")
-    for mark in (["?"], np.nan):
-        with pytest.raises(ValueError, match="must be one label"):
-            learner.adapt(X, y, unlabelled=mark)
+    with pytest.raises(ValueError, match="must be one label"):
+        learner.adapt(X, y, unlabelled=["?"])
     classifier = learner.adapt(X, y, unlabelled="?")
     before = dict(vars(classifier))
     with pytest.raises(ValueError, match=r"same type|different types"):
@@ -554,7 +559,8 @@ def test_calibration_is_finite_whatever_the_data_allow(make_any, sizes, params):
 def test_with_a_single_class_to_draw_nothing_is_measured(make_any):
     rng = np.random.default_rng(0)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(training classes|validation classes)")
+        expected = ".*(training classes|validation classes|one class alone|false_accept_rate)"
+        warnings.filterwarnings("ignore", message=expected)
         learner = make_any(max_epochs=1).fit(rng.normal(size=(7, 6)), [0] + [1] * 6)
     assert learner._network.calibration is None
     assert np.isfinite(learner.predict_proba(rng.normal(size=(5, 6)))).all()
@@ -564,7 +570,7 @@ def test_held_out_classes_that_make_no_episode_give_way_to_all(make_learner, tab
     single = np.flatnonzero(table.y == "base-0")[1:]
     X, y = np.delete(table.X, single, axis=0), np.delete(table.y, single)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*too few examples")
+        warnings.filterwarnings("ignore", message=".*(too few examples|from 'base-3' only)")
         learner = make_learner(validation_classes=["base-0", "base-3"], max_epochs=1).fit(X, y)
     assert learner._network.calibration.inliers.n_way.max() == 7
 
@@ -607,3 +613,55 @@ def test_a_plain_pipeline_keeps_unlabelled_for_its_classifier(learner, half_labe
     X, y = half_labelled
     pipe = make_pipeline(StandardScaler(), FewShotClassifier(learner, unlabelled="?"))
     assert "?" not in pipe.fit(X, y).classes_
+
+
+@pytest.mark.parametrize("mark", [np.nan, pd.NA], ids=["NaN", "NA"])
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA], ids=["NaN", "None", "NA"])
+def test_missing_values_are_a_mark(learner, half_labelled, mark, missing):
+    X, y = half_labelled
+    expected = learner.adapt(X, y, unlabelled="?")
+    y = np.array([missing if label == "?" else label for label in y], dtype=object)
+    check = learner.adapt(X, y, unlabelled=mark)
+    np.testing.assert_array_equal(check.classes_, expected.classes_)
+    np.testing.assert_array_equal(check.decision_function(X), expected.decision_function(X))
+
+
+def test_missing_numbers_are_a_mark(learner, half_labelled):
+    X, y = half_labelled
+    codes = np.unique(y, return_inverse=True)[1] - 1.0  # "?" is the first
+    expected = learner.adapt(X, codes, unlabelled=-1)
+    codes[codes == -1] = np.nan
+    for given in (codes, pd.Series(codes).astype("Int64")):
+        found = learner.adapt(X, given, unlabelled=np.nan)
+        np.testing.assert_array_equal(found.decision_function(X), expected.decision_function(X))
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        lambda classifier: VotingClassifier([("few", classifier)]),
+        lambda classifier: BaggingClassifier(classifier, n_estimators=2, random_state=0),
+        OneVsRestClassifier,
+    ],
+    ids=["voting", "bagging", "one-vs-rest"],
+)
+def test_a_mark_that_an_ensemble_encoded_warns(learner, half_labelled, ensemble):
+    X, y = half_labelled
+    codes = np.unique(y, return_inverse=True)[1] - 1
+    with pytest.warns(UserWarning, match=r"unlabelled=-1 marks no example: y has .*ensembles"):
+        ensemble(FewShotClassifier(learner, unlabelled=-1)).fit(X, codes)
+
+
+def test_labelled_examples_can_be_added_to_unlabelled_ones(learner, half_labelled):
+    X, y = half_labelled
+    learner.adapt(X, y, unlabelled="?").partial_fit(X[y != "?"][:1], y[y != "?"][:1])
+
+
+def test_a_rejection_rate_without_a_label_warns(learner, table):
+    classifier = learner.adapt(table.X_new, table.y_new)
+    for method in (learner.predict, classifier.predict):
+        with pytest.warns(
+            UserWarning, match=r"reject_rate=0\.2 has no effect without reject_label"
+        ):
+            method(table.X, reject_rate=0.2)
+        method(table.X)

@@ -102,7 +102,27 @@ def test_what_a_classifier_was_built_with_survives_clone(learner, table):
         clone(both).fit(table.X_new, table.y_new),
         adapt(both, table.X_new, table.y_new),
     ]
+    calibrated = CalibratedClassifierCV(both, cv=2, ensemble=False)
+    again += calibrated.fit(
+        np.r_[table.X_new, table.X], np.r_[table.y_new, table.y]
+    ).calibrated_classifiers_
     assert all(len(it.classes_) == len(every) for it in again)
+
+
+@pytest.mark.parametrize(
+    "make_ensemble",
+    [
+        lambda classifier: VotingClassifier([("one", classifier)]),
+        lambda classifier: CalibratedClassifierCV(classifier, cv=2, ensemble=False),
+    ],
+)
+def test_an_ensemble_that_encodes_labels_does_not_lose_the_base_classes(
+    learner, table, make_ensemble
+):
+    """Codes are no labels of base classes: an error, not the easier task."""
+    both = learner.adapt(table.X_new, table.y_new, include_base=True)
+    with pytest.raises(ValueError, match="of different types"):
+        make_ensemble(both).fit(table.X_new, table.y_new)
 
 
 def test_scores_of_a_classifier_with_base_classes_are_those_of_the_harder_task(learner, table):
@@ -121,11 +141,7 @@ def test_scores_of_a_classifier_with_base_classes_are_those_of_the_harder_task(l
 @pytest.mark.parametrize("wrap", [lambda it: it, lambda it: make_pipeline(StandardScaler(), it)])
 def test_a_search_over_parameters_of_a_fitted_learner_is_refused(learner, table, wrap):
     classifier = wrap(FewShotClassifier(learner))
-    name = (
-        "fewshotclassifier__learner__n_way"
-        if isinstance(classifier, Pipeline)
-        else "learner__n_way"
-    )
+    prefix = "fewshotclassifier__" if isinstance(classifier, Pipeline) else ""
     search = GridSearchCV(classifier, {f"{prefix}learner__n_way": [2, 3]}, cv=2)
     with pytest.raises(ValueError, match=r"does not set learner__n_way.*is fitted.*EpisodicScorer"):
         search.fit(table.X_new, table.y_new)

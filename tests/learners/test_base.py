@@ -551,25 +551,6 @@ def test_refitting_leaves_adapted_classifiers_alone(make_learner, table):
         np.testing.assert_array_equal(classifier.predict_proba(table.X), before)
 
 
-# ------------------------------------------------------------------ support sets that look raw
-
-
-def test_a_support_set_far_from_the_base_data_warns(learner, table):
-    with pytest.warns(UserWarning, match="10 training standard.*FewShotPipeline") as record:
-        learner.predict(table.X, X_support=100.0 * table.X_new + 50.0, y_support=table.y_new)
-    assert record[0].filename == __file__
-
-
-def test_support_pictures_that_look_scaled_already_warn(picture_learner, pictures):
-    with pytest.warns(UserWarning, match="no value above 1.* range that fit got"):
-        picture_learner.adapt(pictures.X_new / 255.0, pictures.y_new)
-
-
-def test_a_support_set_like_the_base_data_does_not_warn(learner, picture_learner, table, pictures):
-    learner.adapt(table.X_new * 2, table.y_new)
-    picture_learner.adapt(pictures.X_new, pictures.y_new)
-
-
 def test_a_warm_start_refuses_another_backbone(make_learner, table):
     learner = make_learner(backbone="mlp", warm_start=True).fit(table.X, table.y)
     before = learner.predict_proba(table.X)

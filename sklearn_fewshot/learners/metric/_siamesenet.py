@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import partial
 from numbers import Real
@@ -22,6 +23,7 @@ from ...training._data import TrainingData
 from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike, Metric
 from ...utils._validation import check_X
+from ...utils._warnings import warn_user
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
 from .._parameters import METRIC_CONSTRAINTS, CommonParameters
@@ -230,6 +232,11 @@ class SiameseNetClassifier(BaseFewShotLearner):
         ------
         ValueError
             If labels are not 1 and -1, or no pair is of different classes.
+
+        Warns
+        -----
+        UserWarning
+            If the pairs of different classes are too few for the rate.
         """
         score, y = self.pair_score(pairs), np.asarray(y)
         is_label = y.dtype.kind in "if" and np.isin(y, (-1, 1)).all()
@@ -239,6 +246,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
                 f"{len(score)} pairs, and -1 at least once. Got {np.unique(y)} in shape {y.shape}."
             )
         rate = self.false_accept_rate if false_accept_rate is None else false_accept_rate
+        warn_of_few_pairs(int(np.count_nonzero(y == -1)), rate)
         self.threshold_ = float(np.quantile(score[y == -1], 1.0 - rate))
         return self
 
@@ -252,17 +260,29 @@ class SiameseNetClassifier(BaseFewShotLearner):
             )
         with warnings.catch_warnings():  # pairs have no place for the column names of a frame
             warnings.filterwarnings("ignore", "X does not have valid feature names")
-            sides = [
-                self._network.embed(check_X(self, side, reset=False, input_shape=self.input_shape_))
-                for side in (pairs[:, 0], pairs[:, 1])
-            ]
-        first, second = (torch.from_numpy(side.astype(np.float64)).flatten(1) for side in sides)
+            samples = pairs.reshape(-1, *pairs.shape[2:])  # the sides of a pair follow one another
+            samples = check_X(self, samples, reset=False, input_shape=self.input_shape_)
+        self._network.warn_of_range(samples)
+        embedding = torch.from_numpy(self._network.embed(samples).astype(np.float64)).flatten(1)
+        first, second = embedding[0::2], embedding[1::2]
         head = head_of(self.module_, SiameseHead)
         with torch.no_grad():
             paired = head.log_odds(
                 first.unsqueeze(1).to(head.bias.device), second.unsqueeze(1).to(head.bias.device)
             )
         return paired.flatten().cpu().numpy()
+
+
+def warn_of_few_pairs(n_pairs: int, false_accept_rate: float) -> None:
+    """Warn if a rate is lower than the share that a single pair is."""
+    if n_pairs * false_accept_rate < 1:
+        warn_user(
+            f"{n_pairs} pairs of different classes cannot resolve false_accept_rate="
+            f"{false_accept_rate}: the threshold is near their highest score, and the true rate "
+            f"may be several times {1 / (n_pairs + 1):.2g}. It takes at least "
+            f"{math.ceil(1 / false_accept_rate)} such pairs, and ten times as many for a good "
+            "estimate. Pass more pairs to calibrate_threshold, or raise the rate."
+        )
 
 
 def measure_threshold(
@@ -301,5 +321,6 @@ def measure_threshold(
         log_odds = head.log_odds(embedding, embedding).double().cpu().numpy()
     codes, is_new = codes[rows], is_new[rows]
     different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
+    warn_of_few_pairs(int(np.count_nonzero(different)), false_accept_rate)
     threshold = np.quantile(expit(log_odds[different]), 1.0 - false_accept_rate)
     return {"threshold_": float(threshold)}

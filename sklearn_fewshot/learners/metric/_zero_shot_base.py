@@ -28,6 +28,7 @@ from ...utils._attributes import (
     check_comparable,
     check_described,
 )
+from ...utils._exact_labels import join_labels
 from ...utils._html import range_text
 from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike
@@ -245,7 +246,7 @@ default=None
         if include_base:
             self._check_one_kind(labels)
             others = ~is_known(self.classes_, labels)
-            labels = np.concatenate([labels, self.classes_[others]])
+            labels = join_labels(labels, self.classes_[others])
             attributes = np.concatenate([attributes, self._base_attributes()[others]])
             order = np.argsort(labels, kind="stable")
             labels, attributes = labels[order], attributes[order]
