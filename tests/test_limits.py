@@ -89,7 +89,6 @@ def test_features_that_never_vary_leave_every_class_as_likely(make_any, table):
         classifier = learner.adapt(*one_each(new, table.y_new))
     proba = classifier.predict_proba(new)
     np.testing.assert_allclose(proba, 1 / proba.shape[1], rtol=1e-6)
-    assert len(set(classifier.predict(new))) == 1
 
 
 def test_columns_that_never_vary_do_no_harm(make_any, table):

@@ -37,10 +37,12 @@ def answers(classifier, X):
     return {method: getattr(classifier, method)(X) for method in METHODS}
 
 
-def assert_same(got, expected, atol=1e-7):
+def assert_same(got, expected, atol=1e-6):
     for method, values in expected.items():
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(got[method], values, rtol=1e-7, atol=atol)
+            # Learned metrics are in float32: processors differ in how they round.
+            scale = max(1.0, np.abs(values).max())
+            np.testing.assert_allclose(got[method], values, rtol=1e-7, atol=atol * scale)
         else:
             np.testing.assert_array_equal(got[method], values)
 

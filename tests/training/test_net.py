@@ -401,5 +401,5 @@ def test_fused_steps_are_the_same_steps(make_learner, table, optimizer):
     plain = make_learner(net_params={"optimizer__fused": False}, **params).fit(table.X, table.y)
     assert not plain.net_.optimizer_.defaults["fused"]
     np.testing.assert_allclose(
-        fused.transform(table.X), plain.transform(table.X), rtol=1e-4, atol=1e-5
+        fused.transform(table.X), plain.transform(table.X), rtol=1e-3, atol=1e-3
     )

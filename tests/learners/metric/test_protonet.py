@@ -57,7 +57,7 @@ def test_the_score_of_a_sample_does_not_depend_on_how_many_classes_there_are(lea
         np.testing.assert_allclose(
             alone.score_samples(table.X)[nearest == label],
             all_classes.score_samples(table.X)[nearest == label],
-            rtol=1e-12,
+            rtol=1e-6,  # the embeddings are float32
         )
 
 
