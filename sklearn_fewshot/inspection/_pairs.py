@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import auc, roc_curve
+from sklearn.pipeline import Pipeline
 
+from ..adapted import FewShotPipeline, walk
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ._axes import axes_or_new, is_in_legend, label_of, next_look
@@ -112,7 +114,7 @@ class PairRocDisplay:
 
         Parameters
         ----------
-        estimator : fitted SiameseNetClassifier
+        estimator : fitted SiameseNetClassifier, or pipeline that ends in one
             Scores pairs by ``pair_score``; its ``threshold_`` is marked.
         pairs : array-like of shape (n_pairs, 2, n_features) or (n_pairs, 2, *input_shape)
             Pairs of samples of classes that training has not seen.
@@ -139,17 +141,19 @@ class PairRocDisplay:
             If the arrays are malformed, or there are no pairs of one kind.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        if not hasattr(estimator, "pair_score"):
+        learner = walk(estimator).end
+        if not hasattr(learner, "pair_score"):
             raise TypeError(
                 f"{cls.__name__}.from_estimator takes a fitted SiameseNetClassifier, which has "
                 f"pair_score. Got {estimator!r}. For other scores see {cls.__name__}."
                 "from_predictions."
             )
+        scorer = FewShotPipeline(estimator.steps) if isinstance(estimator, Pipeline) else learner
         return cls.from_predictions(
             y,
-            estimator.pair_score(pairs),
-            threshold=estimator.threshold_,
-            name=type(estimator).__name__ if name is None else name,
+            scorer.pair_score(pairs),
+            threshold=learner.threshold_,
+            name=type(learner).__name__ if name is None else name,
             ax=ax,
             **kwargs,
         )

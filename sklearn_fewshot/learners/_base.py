@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier
@@ -322,6 +323,14 @@ class BaseMetaLearner(
         task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
         watch = Watch(task, self._describe, checkpoint)
         trained = meta_train(config, data, rng, start=start, watch=watch)
+        if trained.best_epoch == 0 and config.max_epochs and data.validation.any():
+            warn_user(
+                f"Training brought {config.owner} nothing: no epoch scored better on the held-out "
+                "classes than the network it started from, which is kept (best_epoch_ is 0). If "
+                "history_ shows that the accuracy falls, lower lr; else the start may be as good "
+                "as it gets.",
+                ConvergenceWarning,
+            )
         self.__dict__.update(self._fitted_attributes(trained))
         task.knowing(dict).end()  # nothing to add: the learner is fitted
 

@@ -18,6 +18,8 @@ def as_column(values: Any, name: str = "y", *, warn: bool = False) -> np.ndarray
     ValueError
         If no type of numpy holds all of them exactly.
     """
+    if hasattr(values, "detach"):  # or scikit-learn's array API dispatch returns tensors
+        values = np.asarray(values.detach().cpu())
     kind = getattr(values, "dtype", None)
     numpy_kind = getattr(kind, "numpy_dtype", None)  # of the nullable types of pandas
     if numpy_kind is not None and np.dtype(numpy_kind).kind in "iub":

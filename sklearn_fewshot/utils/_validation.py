@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ._typing import ArrayLike, Estimator
 from ._warnings import warn_user
 
 MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
 REMEDIES = {
     "string": "Encode strings as numbers first, for example with "
@@ -55,7 +57,7 @@ def check_X(
         If the array is malformed, or has values beyond the range of float32.
     """
     if not reset and hasattr(X, "shape"):
-        _check_like_fitted(estimator, tuple(X.shape[1:]), input_shape or ())
+        _check_like_fitted(estimator, tuple(X.shape), input_shape or ())
     X = _check_numbers(estimator, X, reset)
     for block in blocks_of(X):
         _check_float32_range(block)
@@ -70,7 +72,7 @@ def check_X(
                 "input_shape at None, or flatten X to two dimensions."
             )
     else:
-        _check_like_fitted(estimator, X.shape[1:], input_shape or ())
+        _check_like_fitted(estimator, X.shape, input_shape or ())
     return X
 
 
@@ -80,6 +82,8 @@ def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
     _check_not_text(owner, X)
     options = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": not on_disk}
     try:
+        if hasattr(X, "detach"):  # or scikit-learn's array API dispatch returns tensors
+            X = np.asarray(X)
         X = validate_data(estimator, X, reset=reset, **options)
         for block in blocks_of(X) if on_disk else ():
             assert_all_finite(block, estimator_name=owner, input_name="X")
@@ -104,7 +108,7 @@ def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
 
 
 def _check_not_text(owner: str, X: Any) -> None:
-    """Raise if X is text or a sparse matrix, naming the transformer to put before the learner."""
+    """Raise if X is text, pictures or a sparse matrix, naming what to put before the learner."""
     vectors = "a sentence encoder, or HashingVectorizer and its toarray()"
     if issparse(X):
         raise TypeError(
@@ -115,11 +119,24 @@ def _check_not_text(owner: str, X: Any) -> None:
         )
     is_flat = isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1
     first = next(iter(X), None) if is_flat else None
+    if _is_picture(first):
+        raise ValueError(
+            f"X of {owner} must hold rows of numbers. Got pictures, or paths of some: "
+            f"{str(first)[:60]!r} and so on. Read them with datasets.load_images(X, size=...), or "
+            "put a FrozenEncoder before the learner, which takes them as they are."
+        )
     if isinstance(first, str):
         raise ValueError(
             f"X of {owner} must hold rows of numbers. Got texts: {first[:40]!r} and so on. Turn "
             f"them into vectors first, by {vectors}: both know words that were not in fit."
         )
+
+
+def _is_picture(sample: Any) -> bool:
+    """Whether a sample is a picture of Pillow, or a path that seems to lead to one."""
+    is_path = isinstance(sample, os.PathLike)
+    has_suffix = isinstance(sample, str) and sample.lower().endswith(IMAGE_SUFFIXES)
+    return is_path or has_suffix or hasattr(sample, "getbands")
 
 
 def _check_float32_range(X: np.ndarray) -> None:
@@ -145,9 +162,10 @@ def _reshape_rows(
 
 
 def _check_like_fitted(
-    estimator: Estimator, shape: tuple[int, ...], input_shape: tuple[int, ...]
+    estimator: Estimator, shape_of_X: tuple[int, ...], input_shape: tuple[int, ...]
 ) -> None:
     """Compare the shape of a sample with what was fitted; tables are left to scikit-learn."""
+    shape = shape_of_X[1:]
     owner, n_values = type(estimator).__name__, math.prod(input_shape)
     is_row, fitted_on_rows = len(shape) < 2, estimator.n_features_in_ == n_values
     is_same = shape == tuple(input_shape)
@@ -159,7 +177,9 @@ def _check_like_fitted(
             f"reshaped to input_shape={shape}. Pass X.reshape(len(X), -1)."
         )
     hint = ""
-    if sorted(shape) == sorted(input_shape):
+    if shape_of_X == tuple(input_shape):
+        hint = " It seems to be a single sample: pass X[None]."
+    elif sorted(shape) == sorted(input_shape):
         hint = " The axes seem to be in another order: see np.moveaxis."
     elif math.prod(shape) == n_values:
         hint = f" Pass X.reshape(len(X), {', '.join(map(str, input_shape))})."

@@ -7,9 +7,9 @@ import warnings
 from types import FrameType
 
 
-def warn_user(message: str) -> None:
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called the public method, however deep the check is."""
-    warnings.warn(message, UserWarning, stacklevel=_depth_of_caller())
+    warnings.warn(message, category, stacklevel=_depth_of_caller())
 
 
 def _depth_of_caller() -> int:

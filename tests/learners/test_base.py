@@ -1,10 +1,13 @@
 """Meta-training and prediction, as every learner inherits them."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_fewshot.training import _meta_train
@@ -557,3 +560,13 @@ def test_a_warm_start_refuses_another_backbone(make_learner, table):
     with pytest.raises(ValueError, match=r"fitted with backbone='mlp'\. Got backbone='identity'"):
         learner.set_params(backbone="identity").fit(table.X, table.y)
     np.testing.assert_array_equal(learner.predict_proba(table.X), before)
+
+
+def test_training_that_brings_nothing_says_so(make_learner, table):
+    with pytest.warns(ConvergenceWarning, match=r"brought ProtoNetClassifier nothing.*lower lr"):
+        learner = make_learner(lr=1e-30).fit(table.X, table.y)
+    assert learner.best_epoch_ == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_learner(max_epochs=0).fit(table.X, table.y)  # wanted
+        make_learner(lr=1e-30, validation_fraction=0.0).fit(table.X, table.y)  # not measured

@@ -1,11 +1,13 @@
 """Bad input: an error that says of what, what was got and what to do; nothing is lost by it."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -573,6 +575,57 @@ def test_columns_in_another_order_are_refused(make_learner, table):
 def test_texts_are_refused_with_what_to_put_in_front(container):
     with pytest.raises(ValueError, match=r"rows of numbers. Got texts: 'ab c' .*HashingVectorizer"):
         FewShotClassifier().fit(container(["ab c", "de"]), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        ["a/b.png", "c.JPG"],
+        np.array(["a.jpeg", "b.jpeg"]),
+        pd.Series(["x.tiff", "y.tiff"]),
+        [Path("x"), Path("y")],
+        [Image.new("RGB", (2, 2)), Image.new("RGB", (2, 2))],
+    ],
+    ids=["names", "array", "column", "paths", "Pillow"],
+)
+def test_pictures_are_refused_with_what_reads_them(pictures):
+    with pytest.raises(ValueError, match=r"Got pictures, or paths.*load_images.*FrozenEncoder"):
+        FewShotClassifier().fit(pictures, [0, 1])
+
+
+def test_a_single_sample_is_told_from_a_wrong_shape(make_learner, pictures, series):
+    for data in (pictures, series):
+        learner = make_learner(max_epochs=0).fit(data.X, data.y)
+        message = r"single sample: pass X\[None\]"
+        for call in (learner.predict, learner.transform):
+            with pytest.raises(ValueError, match=message):
+                call(data.X[0])
+        with pytest.raises(ValueError, match=message):
+            learner.adapt(data.X[0], [0])
+
+
+class Embeds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(5, 3)
+
+    def forward(self, x):
+        return self.table(x).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "remedy"),
+    [
+        (nn.Linear(6, 3).double(), r"weights are float64: pass module.float\(\)"),
+        (nn.Linear(6, 3).half(), r"weights are float16: pass module.float\(\)"),
+        (Embeds(), "convert them to integers in its forward"),
+        (nn.Linear(7, 3), "Check its input size"),
+    ],
+    ids=["double", "half", "integers", "size"],
+)
+def test_a_network_that_fails_is_given_the_remedy_that_fits(make_learner, table, backbone, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        make_learner(backbone=backbone).fit(table.X, table.y)
 
 
 def test_sparse_matrices_are_refused_with_what_to_put_in_front():

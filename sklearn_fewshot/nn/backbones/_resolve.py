@@ -192,6 +192,17 @@ def distances_mean_something(module: nn.Module) -> bool:
     )
 
 
+def _remedy(module: nn.Module) -> str:
+    """Return what to do about a network that fails on float32 samples."""
+    floats = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if floats - {torch.float32}:
+        kind = str(floats.pop()).removeprefix("torch.") if len(floats) == 1 else "several dtypes"
+        return f"Samples reach it in float32, and its weights are {kind}: pass module.float()."
+    if any(isinstance(part, nn.Embedding) for part in module.modules()):
+        return "Samples reach it in float32: convert them to integers in its forward."
+    return "Check its input size, or set input_shape."
+
+
 def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     if not isinstance(module, nn.Module):
         raise TypeError(
@@ -203,7 +214,7 @@ def _check_output(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     except RuntimeError as error:
         raise ValueError(
             f"The backbone {type(module).__name__} failed on samples of shape {input_shape}: "
-            f"{error}. Check its input size, or set input_shape."
+            f"{error}. {_remedy(module)}"
         ) from error
     if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != 2:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
