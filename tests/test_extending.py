@@ -119,7 +119,7 @@ def test_the_signature_shows_all_parameters():
     assert clone(RidgeNetClassifier(penalty=2.0)).penalty == 2.0
     assert "random_state : int" in RidgeNetClassifier.__doc__
     assert "{" not in RidgeNetClassifier.__doc__.replace('{"', "")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'penalyt'"):
+    with pytest.raises(TypeError, match=r"no parameter 'penalyt'. Did you mean 'penalty'"):
         RidgeNetClassifier(penalyt=1.0)
 
 

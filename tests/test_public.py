@@ -189,7 +189,7 @@ def test_learners_show_every_parameter_of_the_family(cls):
 
 @pytest.mark.parametrize("cls", LEARNERS)
 def test_learners_refuse_unknown_parameters(cls):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'n_wya'"):
+    with pytest.raises(TypeError, match=r"no parameter 'n_wya'. Did you mean 'n_way'"):
         cls(n_wya=5)
     with pytest.raises(TypeError, match="positional"):
         cls(5)

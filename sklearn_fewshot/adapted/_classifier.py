@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..network import FittedNetwork, Representation, State, identity_network
@@ -19,7 +19,7 @@ from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, Label
 from ..utils._validation import check_labels, check_X, encode_labels, is_known, label_text
-from ._learner import check_can_be_set, check_learner, check_same_network, share_or_clone
+from ._learner import SharesLearner, check_learner, check_same_network, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known, check_support_labels, warn_of_conflicts
 from ._support_state import SupportState, refine
@@ -31,7 +31,7 @@ WRITING = threading.Lock()
 BOOLEAN: dict[str, list[Any]] = {"include_base": ["boolean"]}
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):
+class FewShotClassifier(ClassifierMixin, SharesLearner):
     r"""Classify by comparing with a few labelled examples, through a frozen learner.
 
     ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
@@ -477,21 +477,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Whether a support set has been given."""
         return hasattr(self, "_support")
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; those of a fitted learner are refused, since they would change nothing.
-
-        Parameters
-        ----------
-        **params : dict
-            By name. Searches clone a ``learner``: pass ``sklearn.frozen.FrozenEstimator(learner)``.
-
-        Returns
-        -------
-        self
-        """
-        check_can_be_set(params, self.learner, type(self).__name__)
-        return super().set_params(**params)
 
     def __sklearn_clone__(self) -> Self:
         """Clone without the support; a fitted learner is shared, since nothing here changes it."""

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from ..utils._typing import ArrayLike, Estimator, Label, PathLike
 from ._adapt import adapt, adapt_end
+from ._learner import is_fitted
 from ._support import check_support_pair
 from ._walk import Path, walk
 
@@ -20,9 +21,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _if_end_has(name: str) -> Callable[[F], F]:
-    """Decorate methods that are there only if the last step has the method."""
-    decorator = available_if(lambda pipeline: hasattr(walk(pipeline).end, name))
-    return cast(Callable[[F], F], decorator)
+    """Decorate methods that are there only if the last step is fitted and has the method."""
+
+    def has(pipeline: Any) -> bool:
+        end = walk(pipeline).end
+        return hasattr(end, name) and is_fitted(end)
+
+    return cast(Callable[[F], F], available_if(has))
 
 
 class FewShotPipeline(Pipeline):

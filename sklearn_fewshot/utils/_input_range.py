@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._memory_map import blocks_of
+from ._memory_map import blocks_of, rows_from_disk, stays_on_disk
 from ._validation import column_moments
 from ._warnings import warn_user
 
@@ -80,7 +80,8 @@ class InputRange(NamedTuple):
         X : ndarray of shape (n_samples, *input_shape)
             Samples, of which evenly spaced ones are compared.
         """
-        X = X[:: row_step(len(X), self.mean.size)]
+        step = row_step(len(X), self.mean.size)
+        X = rows_from_disk(X, np.arange(0, len(X), step)) if stays_on_disk(X) else X[::step]
         lows, highs = _extremes(X)
         peaks = np.maximum(-lows, highs)
         if _most(peaks[peaks > 0] < SMALL_SAMPLE * self.low_peak):  # a blank sample says nothing

@@ -91,7 +91,7 @@ def test_errors_of_two_classes_are_those_of_predict(learner, task):
 def test_a_query_that_scores_the_threshold_is_accepted(clf, task):
     *_, X_known, X_unknown = task
     scores = np.sort(np.concatenate([clf.score_samples(X) for X in (X_known, X_unknown)]))
-    clf.rejection_threshold = lambda rate: np.full(3, scores[int(rate * len(scores))])
+    clf._threshold = lambda support, rate: np.full(3, scores[int(rate * len(scores))])
     display = RejectionDisplay.from_estimator(clf, X_known, X_unknown, reject_rates=RATES)
     assert_counts(display, counted(clf.predict, X_known, X_unknown))
     assert (display.false_rejections[0], display.false_acceptances[0]) == (0.0, 1.0)

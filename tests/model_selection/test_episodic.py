@@ -359,7 +359,7 @@ def test_what_is_no_classifier_is_refused(estimator):
     [
         (pipe, None, "ProtoNetClassifier"),
         (adapt(pipe, X[:20], y[:20]), None, "ProtoNetClassifier"),
-        (NearestCentroid(), pipe, "Pipeline"),
+        (NearestCentroid(), pipe, "ProtoNetClassifier"),
         (NearestCentroid(), base_class_lda(X_base, y_base), "LinearDiscriminantAnalysis"),
     ],
 )

@@ -264,7 +264,7 @@ def test_a_learner_of_flattened_samples_says_how_to_flatten(make_learner, table)
 
 def test_series_of_length_one_are_series(make_learner, table):
     X = table.X[:, :, None]
-    learner = make_learner(max_epochs=0).fit(X, table.y)
+    learner = make_learner(max_epochs=0, input_shape=X.shape[1:]).fit(X, table.y)
     assert learner.predict(X).shape == table.y.shape
 
 

@@ -120,7 +120,7 @@ def n_parameters(backbone: str, input_shape: tuple[int, ...], **kwargs: Any) -> 
     --------
     >>> from sklearn_fewshot.nn.backbones import n_parameters
     >>> n_parameters("conv4", (1, 28, 28))
-    111936
+    111680
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         module = _named_backbone(backbone, input_shape, **kwargs)

@@ -146,7 +146,7 @@ def test_a_random_perceptron_in_front_does_not_silence_the_relation_module():
     assert losses[-1] < 0.6 * 0.1  # 1 / n_way: what scores of zero for every pair would cost
 
 
-@pytest.mark.filterwarnings("ignore:.*(too few examples|no validation classes)")
+@pytest.mark.filterwarnings("ignore:.*(too few examples|no validation classes|one class alone)")
 def test_one_pair_of_the_smallest_maps_can_be_trained_on():
     """Of three pictures in two classes, one class alone has two: an episode is a single pair."""
     X = np.random.default_rng(0).random((3, 1, 16, 16))
