@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from joblib import Memory
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 
@@ -24,8 +25,12 @@ def _if_end_has(name: str) -> Callable[[F], F]:
     """Decorate methods that are there only if the last step is fitted and has the method."""
 
     def has(pipeline: Any) -> bool:
-        end = walk(pipeline).end
-        return hasattr(end, name) and is_fitted(end)
+        path = walk(pipeline)
+        if not (hasattr(path.end, name) and is_fitted(path.end)):
+            return False
+        # More examples come to an adapted pipeline; another would have to fit its transformers.
+        is_adapted = all(isinstance(part, FrozenEstimator) for part in path.transformers)
+        return is_adapted or name != "partial_fit"
 
     return cast(Callable[[F], F], available_if(has))
 

@@ -323,7 +323,7 @@ class BaseMetaLearner(
         task = FitTask.of_fit(self, X, y, max_subtasks=1 + may_refit(config, data, start))
         watch = Watch(task, self._describe, checkpoint)
         trained = meta_train(config, data, rng, start=start, watch=watch)
-        if trained.best_epoch == 0 and config.max_epochs and data.validation.any():
+        if trained.best_epoch == 0 and trained.history and data.validation.any():
             warn_user(
                 f"Training brought {config.owner} nothing: no epoch scored better on the held-out "
                 "classes than the network it started from, which is kept (best_epoch_ is 0). If "
