@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 import torch
 
@@ -179,9 +180,14 @@ def _may_set_malloc() -> bool:
     )
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL("libc.so.6")
+
+
 def _set_malloc(*, mmap_max: int, trim_threshold: int) -> None:
     with suppress(OSError, AttributeError):  # not glibc
-        libc = ctypes.CDLL("libc.so.6")
+        libc = _libc()
         libc.mallopt(_MMAP_MAX, mmap_max)
         libc.mallopt(_MMAP_THRESHOLD, _GREATEST_MMAP_THRESHOLD)
         libc.mallopt(_TRIM_THRESHOLD, trim_threshold)
@@ -189,4 +195,4 @@ def _set_malloc(*, mmap_max: int, trim_threshold: int) -> None:
 
 def _trim() -> None:
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _libc().malloc_trim(0)

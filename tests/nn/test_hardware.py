@@ -193,11 +193,11 @@ def test_what_was_set_is_restored_although_it_was_switched_off_meanwhile(setting
 
 @pytest.mark.parametrize("library", [OSError("no libc.so.6"), SimpleNamespace()])
 def test_without_glibc_nothing_happens(monkeypatch, library):
-    def load(name):
+    def load():
         if isinstance(library, Exception):
             raise library
         return library  # a C library without mallopt
 
-    monkeypatch.setattr(_hardware.ctypes, "CDLL", load)
+    monkeypatch.setattr(_hardware, "_libc", load)
     with kept_memory():
         pass
