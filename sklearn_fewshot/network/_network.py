@@ -366,8 +366,9 @@ class FittedNetwork:
 
     def _correct(self, logits: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Correct logits for shot bias, where classes have unequal numbers of examples."""
-        correction = self.shot_correction(count)
-        return logits + correction if correction.any() else logits
+        if count.min() == count.max():
+            return logits
+        return logits + self.shot_correction(count)
 
     def shot_correction(self, count: np.ndarray) -> np.ndarray:
         """Return the correction of the logits of classes with unequal numbers of examples."""
@@ -444,10 +445,11 @@ class FittedNetwork:
 
     def _rows(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as the module takes them."""
+        device = self._device()
         if isinstance(self.module, EmbedsRows):
             dtype = np.float64 if self.is_exact else np.float32
-            return _writeable(rows.astype(dtype, copy=False)).to(self._device())
-        return as_input(as_tensor(rows).to(self._device()), self.input_scale)
+            return _writeable(rows.astype(dtype, copy=False)).to(device)
+        return as_input(as_tensor(rows).to(device), self.input_scale)
 
     def _support(self, items: Representation) -> Support:
         inputs = self._rows(items.embedding)

@@ -142,8 +142,9 @@ def _is_ours(part: Any) -> bool:
 
 def check_embedding(embedding: np.ndarray) -> None:
     """Raise if embeddings are not finite: every comparison with them would be meaningless."""
-    finite = np.isfinite(embedding).reshape(len(embedding), -1).all(axis=1)
-    if not finite.all():
+    is_finite = np.isfinite(embedding)
+    if not is_finite.all():
+        finite = is_finite.reshape(len(embedding), -1).all(axis=1)
         raise ValueError(
             f"The network returned NaN or infinity for {int((~finite).sum())} of "
             f"{len(embedding)} samples, first for row {int(np.argmin(finite))}. Check the scale of "

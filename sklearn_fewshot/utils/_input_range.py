@@ -81,10 +81,12 @@ class InputRange(NamedTuple):
             Samples, of which evenly spaced ones are compared.
         """
         step = row_step(len(X), self.mean.size)
-        X = rows_from_disk(X, np.arange(0, len(X), step)) if stays_on_disk(X) else X[::step]
+        if step > 1:
+            X = rows_from_disk(X, np.arange(0, len(X), step)) if stays_on_disk(X) else X[::step]
         lows, highs = _extremes(X)
         peaks = np.maximum(-lows, highs)
-        if _most(peaks[peaks > 0] < SMALL_SAMPLE * self.low_peak):  # a blank sample says nothing
+        is_small = peaks < SMALL_SAMPLE * self.low_peak
+        if is_small.any() and _most(is_small[peaks > 0]):  # a blank sample says nothing
             return self._other_range(lows, highs)
         if self.is_image:
             low, high = self._allowed()
@@ -102,6 +104,8 @@ class InputRange(NamedTuple):
     def _is_far(self, X: np.ndarray) -> bool:
         n_values = self.mean.size
         is_far = np.abs(X.reshape(len(X), n_values) - self.mean) > self.far  # (n_samples, n_values)
+        if not is_far.any():
+            return False
         n_varying = np.count_nonzero(self.far < np.inf)
         return _most(np.count_nonzero(is_far, axis=1) > SHARE_OF_COLUMNS * n_varying)
 
@@ -135,10 +139,10 @@ def row_step(n_rows: int, n_values: int) -> int:
     return -(-n_rows // n_most) | 1
 
 
-def _extremes(X: np.ndarray) -> np.ndarray:
-    """Return the smallest and the largest value of each sample, shape (2, n_samples)."""
+def _extremes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest value of each sample, float64 of shape (n_samples,)."""
     rows = X.reshape(len(X), -1)
-    return np.array([rows.min(axis=1), rows.max(axis=1)], dtype=np.float64)
+    return rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
 
 
 def _most(holds: np.ndarray) -> bool:
