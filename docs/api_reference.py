@@ -90,9 +90,8 @@ PAGES = (
         "sklearn_fewshot.datasets",
         "Data sets of many classes with few examples each.",
         (
-            Group(
-                "Data sets", ("make_glyphs", "fetch_omniglot", "load_image_folder", "load_images")
-            ),
+            Group("Data sets", ("make_glyphs", "fetch_omniglot")),
+            Group("Your data", ("load_image_folder", "load_images", "pad_series")),
         ),
     ),
     Page(
@@ -196,6 +195,7 @@ PAGES = (
                     "KochConv",
                     "Identity",
                     "Frozen",
+                    "mask_padding",
                 ),
             ),
             Group(
@@ -208,6 +208,7 @@ PAGES = (
                     "embedding_shape",
                     "starts_from_features",
                     "has_linear_start",
+                    "takes_any_length",
                     "distances_mean_something",
                 ),
             ),

@@ -37,6 +37,8 @@ def test_tensors_are_samples_under_array_api_dispatch():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FIT], env=environment, capture_output=True, text=True
     )
+    if "array_api_compat is required" in done.stderr:
+        pytest.skip("this scikit-learn needs another package for the dispatch")
     assert done.returncode == 0, done.stderr
 
 

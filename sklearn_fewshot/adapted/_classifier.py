@@ -18,12 +18,19 @@ from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, Label
-from ..utils._validation import check_labels, check_X, encode_labels, is_known, label_text
+from ..utils._validation import (
+    check_labels,
+    check_like_fitted,
+    check_X,
+    encode_labels,
+    is_known,
+    label_text,
+)
 from ._learner import SharesLearner, check_learner, check_same_network, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known, check_support_labels, warn_of_conflicts
-from ._support_state import SupportState, refine
-from ._unlabelled import warn_if_unmarked
+from ._support_state import SupportState
+from ._unlabelled import refine, warn_if_unmarked
 
 # Held while a state is made of the last one, so that no thread's examples are lost. One for all:
 # it takes milliseconds, and a lock of each could not be pickled.
@@ -436,7 +443,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
     def _add(self, X: ArrayLike, y: ArrayLike, allowed: ArrayLike | None = None) -> None:
         """Join labelled examples to the representation, or leave everything as it is and raise."""
         self._network.check_takes_examples()
-        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        X = check_like_fitted(self, X)
         is_first = not hasattr(self, "_support")
         y, is_unlabelled = check_support_labels(X, y, self.unlabelled, needs_label=is_first)
         classes, codes = encode_labels(y if len(y) or is_first else self.classes_[:0])
@@ -468,7 +475,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
     ) -> Iterator[np.ndarray]:
         """Check queries and score them, a block at a time."""
         support = support or self._current()
-        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        X = check_like_fitted(self, X)
         self._network.warn_of_range(X)
         yield from support.score_blocks(self._network, X)
 

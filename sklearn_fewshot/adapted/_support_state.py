@@ -11,6 +11,7 @@ from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation, State
 from ..utils._blocks import blocks
 from ._support import join_classes
+from ._unlabelled import refine
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
@@ -108,10 +109,3 @@ class SupportState(NamedTuple):
             parts = [slice(len(X))]
         for part in parts:
             yield network.predict(self.state, network.encode(X[part]), self.weight)
-
-
-def refine(
-    network: FittedNetwork, representation: Representation, unlabelled: np.ndarray
-) -> Representation:
-    """Let unlabelled examples take part in class means."""
-    return network.refine(representation, unlabelled) if len(unlabelled) else representation

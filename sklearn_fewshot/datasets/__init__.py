@@ -4,5 +4,6 @@ from ._folder import load_image_folder
 from ._glyphs import make_glyphs
 from ._images import load_images
 from ._omniglot import fetch_omniglot
+from ._series import pad_series
 
-__all__ = ["fetch_omniglot", "load_image_folder", "load_images", "make_glyphs"]
+__all__ = ["fetch_omniglot", "load_image_folder", "load_images", "make_glyphs", "pad_series"]

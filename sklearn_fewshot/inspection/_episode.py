@@ -11,7 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 from ..adapted import FewShotClassifier, Path, adapt, walk
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator, Label
-from ..utils._validation import check_aligned, check_labels, check_layout, check_X, label_text
+from ..utils._validation import (
+    check_aligned,
+    check_labels,
+    check_layout,
+    check_like_fitted,
+    label_text,
+)
 from ._points import draw_points, plane_names, principal_plane
 from ._tiles import PLAIN, RIGHT, WRONG, Headings, Row, Tile, draw_rows
 
@@ -364,7 +370,7 @@ def _showable(classifier: Estimator, X: ArrayLike) -> np.ndarray:
 def embed_after(path: Path, X: ArrayLike) -> np.ndarray:
     """Return the embedding of samples that pass through the transformers of a path first."""
     last = path.end
-    X = check_X(last, path.transform(X), reset=False, input_shape=last.input_shape_)
+    X = check_like_fitted(last, path.transform(X))
     return last._network.embed(X)
 
 

@@ -24,7 +24,6 @@ from ..nn import (
     resolve_device,
     says_what_to_lower,
 )
-from ..nn.backbones import n_parameters
 from ..nn.heads import Head
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
@@ -41,6 +40,7 @@ from ..utils._typing import ArrayLike, Backbone
 from ..utils._validation import (
     check_aligned,
     check_labels,
+    check_like_fitted,
     check_X,
     encode_labels,
     input_scale,
@@ -48,6 +48,7 @@ from ..utils._validation import (
     warn_of_layout,
 )
 from ..utils._warnings import warn_user
+from ._limits import check_padding, warn_of_size
 from ._parameters import SCHEDULES, LearnerParameters
 
 # Parameters that no result depends on.
@@ -61,7 +62,6 @@ TRAINING_MEMORY = (
 ANY_LAYOUT = ("identity", "mlp", "residual_mlp")
 # Of a network whose training is hopeless, and takes gigabytes: both at once. ResNet12, with 12
 # million, has 300 a sample on the data set it was made for.
-MANY_PARAMETERS, MANY_A_SAMPLE = 10_000_000, 10_000
 FEW_CLASSES = 100  # with fewer, held-out classes are a relevant loss: train again on all
 
 
@@ -172,6 +172,7 @@ class BaseMetaLearner(
                     seed = checkpoint.seed  # drawn by the fit that was interrupted
                     data = check(seed)
                 config = fresh._config(data)
+                check_padding(config.owner, data.X, config.recipe)
                 fresh._warn_of_limits(config, data)
                 with seeded_torch(seed, resolve_device(self.device)):
                     rng = np.random.default_rng(seed)
@@ -198,7 +199,7 @@ class BaseMetaLearner(
         """Validate everything that ``fit`` takes and hold out the validation classes."""
         owner = type(self).__name__
         shape = None if self.input_shape is None else tuple(self.input_shape)
-        X = check_X(self, X, reset=True, input_shape=shape)
+        X = check_X(self, X, reset=True, input_shape=shape, any_length=True)
         classes, codes = encode_labels(check_labels(X, y))
         if len(classes) < 2:
             raise ValueError(
@@ -263,7 +264,7 @@ class BaseMetaLearner(
         if self.input_shape is None and backbone not in ANY_LAYOUT:
             warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
         if isinstance(backbone, str) and not self.freeze_backbone:
-            _warn_of_size(name, backbone, config.recipe, len(data.X))
+            warn_of_size(name, backbone, config.recipe, len(data.X))
         self._warn_of_unusable(data)
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
@@ -430,7 +431,7 @@ class BaseMetaLearner(
             If X has another range than the data of ``fit``, or lies far from them.
         """
         check_is_fitted(self)
-        X = check_X(self, X, reset=False, input_shape=self.input_shape_)
+        X = check_like_fitted(self, X)
         self._network.warn_of_range(X)
         return self._network.embed(X).reshape(len(X), -1).astype(np.float32, copy=False)
 
@@ -476,19 +477,6 @@ class BaseMetaLearner(
         """Restore the learner."""
         super().__setstate__(state)
         self._kept_classifier = KeptClassifier()
-
-
-def _warn_of_size(owner: str, backbone: str, recipe: Recipe, n_samples: int) -> None:
-    """Warn before a network is built that is absurdly large for its data."""
-    options = recipe.options.get("backbone_options") or {}
-    size = n_parameters(backbone, recipe.input_shape, **options)
-    if size > max(MANY_PARAMETERS, MANY_A_SAMPLE * n_samples):
-        warn_user(
-            f"The backbone {backbone!r} of {owner} has {size / 1e6:.1f} million parameters for "
-            f"samples of shape {recipe.input_shape}, but there are only {n_samples} samples to "
-            "train it. Check the order of the axes (channels come first), reduce the samples "
-            "(TruncatedSVD for tables, resizing for images), or choose a smaller backbone."
-        )
 
 
 def _start_scale_if(

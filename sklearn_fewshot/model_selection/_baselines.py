@@ -89,10 +89,12 @@ class FlatAfter:
         self.transformers = transformers
 
     def transform(self, X: Any) -> Any:
-        """Return rows of shape (n_samples, n_features)."""
+        """Return rows of shape (n_samples, n_features); the padding of series becomes zero."""
         for transformer in self.transformers:
             X = transformer.transform(X)
         X = X if hasattr(X, "ndim") else np.asarray(X)
+        if X.ndim == 3 and X.dtype.kind == "f":
+            X = np.where(np.isnan(X), 0, X)
         return X.reshape(len(X), -1) if X.ndim > 2 else X
 
 

@@ -23,7 +23,7 @@ from ..utils._input_range import row_step
 from ..utils._memory_map import some_rows
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing
-from ..utils._validation import check_X, label_text
+from ..utils._validation import check_like_fitted, label_text
 from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
 from ._split import episode_rows
@@ -372,7 +372,7 @@ def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np
         len(rows), 8 * n_values, max_items=MAX_ROWS, multiple_of=network.batch_size
     ):
         some = _transform(before, some_rows(X, rows[block]))
-        some = check_X(classifier, some, reset=False, input_shape=classifier.input_shape_)
+        some = check_like_fitted(classifier, some)
         seen.append(some[::step].copy())
         encoded.append(network.encode(some))
     network.warn_of_range(np.concatenate(seen))

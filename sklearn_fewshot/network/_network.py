@@ -28,14 +28,21 @@ from ..nn import (
     take_rows,
 )
 from ..nn._data import as_input, as_tensor
-from ..nn.backbones import Identity, embedding_shape
+from ..nn.backbones import Identity, embedding_shape, takes_any_length
 from ..nn.heads import PrototypicalHead
-from ..utils._blocks import block_size, blocks
+from ..utils._blocks import blocks
 from ..utils._input_range import InputRange
 from ._device import on_cpu, on_wanted_device
-from ._values import Recipe, Representation, ScoreModel, State, build_around, check_embedding
+from ._values import (
+    Recipe,
+    Representation,
+    ScoreModel,
+    State,
+    as_writeable_tensor,
+    build_around,
+    check_embedding,
+)
 
-OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
 NO_SCORES = np.empty(0)
 
 
@@ -123,6 +130,11 @@ class FittedNetwork:
         if not isinstance(self.module, EmbeddingModule):
             return tuple(self.embed(np.zeros((1, *self.recipe.input_shape), np.float32)).shape[1:])
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
+
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether series may have any length, and padding."""
+        return isinstance(self.module, EmbeddingModule) and takes_any_length(self.module.backbone)
 
     def check_takes_examples(self) -> None:
         """Raise if classes are not represented by examples."""
@@ -258,7 +270,7 @@ class FittedNetwork:
         logits : float64 ndarray of shape (n_queries, n_classes)
         """
         device = self._device()
-        tensors = {name: _writeable(value).to(device) for name, value in state.items()}
+        tensors = {name: as_writeable_tensor(value).to(device) for name, value in state.items()}
         module = self.module
         verb = module.predict_embedded if isinstance(module, EmbedsRows) else module.predict
         parts: Any = [(0, len(rows), len(rows))]
@@ -315,52 +327,6 @@ class FittedNetwork:
             count = (plan.support[done : done + len(logits)] >= 0).sum(axis=2)[:, None]
             done += len(logits)
             yield self._correct(logits, count), found[1].cpu().numpy()
-
-    # ------------------------------------------------------------------ unlabelled examples
-
-    def refine(self, representation: Representation, unlabelled: np.ndarray) -> Representation:
-        """Refine class means by unlabelled samples, weighted by their class probabilities.
-
-        A step of soft k-means with one more cluster for outliers (Ren et al., 2018, section 3.1):
-        with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities ``w_jk`` of the
-        classes for the unlabelled samples ``x_j``, ::
-
-            refined c_k = (n_k c_k + sum_j w_jk f(x_j)) / (n_k + sum_j w_jk)
-
-        The score of the outlier cluster is the 0.1 quantile of the scores of inliers; at it, a
-        single class is as likely as an outlier.
-
-        Parameters
-        ----------
-        representation : Representation
-            Means of the labelled examples.
-        unlabelled : ndarray of shape (n_samples, *embedding_shape)
-            Embedded samples without labels.
-
-        Returns
-        -------
-        refined : Representation
-            Weights grow by the class probabilities of the samples.
-        """
-        count = representation.weight
-        outlier = self.inlier_quantile(count, OUTLIER_QUANTILE).mean(keepdims=True)
-        inverse_temperature = self.inverse_temperature(count)
-        state = self.adapt(representation)
-        every = np.arange(len(unlabelled))
-        one_by_one = Representation.of_examples(unlabelled, every, len(every))
-        mapped = self.condense(one_by_one).embedding.reshape(len(every), -1)
-        share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-        step = block_size(8 * len(count)) if self.module.independent_queries else len(every)
-        for start in range(0, len(every), max(1, step)):
-            logits = self.predict_uncorrected(state, unlabelled[start : start + step], len(count))
-            logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
-            proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
-            share += proba.sum(axis=0)
-            total += proba.T @ mapped[start : start + step]
-        mean = representation.embedding.reshape(len(count), -1)
-        mean = (count[:, None] * mean + total) / (count + share)[:, None]
-        mean = mean.reshape(representation.embedding.shape)
-        return representation._replace(embedding=mean, weight=count + share)
 
     # ------------------------------------------------------------------ what scores mean
 
@@ -448,13 +414,13 @@ class FittedNetwork:
         device = self._device()
         if isinstance(self.module, EmbedsRows):
             dtype = np.float64 if self.is_exact else np.float32
-            return _writeable(rows.astype(dtype, copy=False)).to(device)
+            return as_writeable_tensor(rows.astype(dtype, copy=False)).to(device)
         return as_input(as_tensor(rows).to(device), self.input_scale)
 
     def _support(self, items: Representation) -> Support:
         inputs = self._rows(items.embedding)
-        code = _writeable(items.code.astype(np.int64, copy=False)).to(inputs.device)
-        weight = _writeable(items.weight).to(inputs)  # in their dtype, as in training
+        code = as_writeable_tensor(items.code.astype(np.int64, copy=False)).to(inputs.device)
+        weight = as_writeable_tensor(items.weight).to(inputs)  # in their dtype, as in training
         return Support(inputs.unsqueeze(0), code.unsqueeze(0), weight.unsqueeze(0), items.n_classes)
 
     def _device(self) -> torch.device:
@@ -485,11 +451,6 @@ class FittedNetwork:
         self.__dict__.update(state)
         module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
-
-
-def _writeable(values: np.ndarray) -> torch.Tensor:
-    # Writeable, since torch warns of arrays that are not: joblib loads memory maps.
-    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def identity_network(n_features: int) -> FittedNetwork:

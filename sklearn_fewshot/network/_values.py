@@ -150,3 +150,8 @@ def check_embedding(embedding: np.ndarray) -> None:
             f"{len(embedding)} samples, first for row {int(np.argmin(finite))}. Check the scale of "
             "X and the weights of the backbone."
         )
+
+
+def as_writeable_tensor(values: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor; torch warns of arrays that are not writeable, as memory maps."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))

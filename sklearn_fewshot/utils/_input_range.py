@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._memory_map import blocks_of, rows_from_disk, stays_on_disk
-from ._validation import column_moments
+from ._blocks import blocks
+from ._memory_map import blocks_of, release_pages, rows_from_disk, stays_on_disk
 from ._warnings import warn_user
 
 LEAST_SPREAD = 1e-9  # of the widest column: below it is what rounding leaves of a constant
@@ -18,6 +18,7 @@ SMALL_SAMPLE = 0.1  # of the peak that nearly all training samples exceed
 LARGE_SAMPLE = 4.0  # times the highest peak of the training samples
 FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)  # of images: floats, 8, 12 and 16 bits
 ABOVE_FULL_SCALE = 1.5  # resampling may overshoot, though not by as much
+MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 MOST_ROWS = 1000  # that are compared, however many come
 MOST_VALUES = 2**18  # of these rows, likewise
 
@@ -28,7 +29,7 @@ class InputRange(NamedTuple):
     Parameters
     ----------
     mean : float64 ndarray of shape (n_values,)
-        Of each value of a sample.
+        Of each value of a sample; of series, whose length may vary, of each channel.
     far : float64 ndarray of shape (n_values,)
         Distance from the mean that is far; infinity for constant values.
     lowest, highest : float
@@ -80,7 +81,7 @@ class InputRange(NamedTuple):
         X : ndarray of shape (n_samples, *input_shape)
             Samples, of which evenly spaced ones are compared.
         """
-        step = row_step(len(X), self.mean.size)
+        step = row_step(len(X), X[0].size)
         if step > 1:
             X = rows_from_disk(X, np.arange(0, len(X), step)) if stays_on_disk(X) else X[::step]
         lows, highs = _extremes(X)
@@ -102,12 +103,15 @@ class InputRange(NamedTuple):
         return None
 
     def _is_far(self, X: np.ndarray) -> bool:
-        n_values = self.mean.size
-        is_far = np.abs(X.reshape(len(X), n_values) - self.mean) > self.far  # (n_samples, n_values)
+        if X.ndim == 3:
+            X = np.moveaxis(X, 1, 2)  # (n_samples, length, n_channels)
+        values = X.reshape(len(X), -1, self.mean.size)
+        is_far = np.abs(values - self.mean) > self.far  # False for padding
         if not is_far.any():
             return False
+        n_steps = np.count_nonzero(~np.isnan(values[..., 0]), axis=1)
         n_varying = np.count_nonzero(self.far < np.inf)
-        return _most(np.count_nonzero(is_far, axis=1) > SHARE_OF_COLUMNS * n_varying)
+        return _most(is_far.sum(axis=(1, 2)) > SHARE_OF_COLUMNS * n_steps * n_varying)
 
     def _allowed(self) -> tuple[float, float]:
         """Return the values between which images have the range of those of ``fit``."""
@@ -139,10 +143,51 @@ def row_step(n_rows: int, n_values: int) -> int:
     return -(-n_rows // n_most) | 1
 
 
+def column_moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each value of a sample, in bounded memory.
+
+    Series, which may differ in length, have one mean per channel.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, *input_shape)
+        Samples.
+
+    Returns
+    -------
+    mean, std : float64 ndarray of shape (n_values,) or (n_channels,)
+        Of the flattened samples, or of the channels of series.
+    """
+    shift = _columns(X[:1])[:1].astype(np.float64)
+    total, squares = np.zeros((2, shift.size))
+    n_rows = 0
+    for part in blocks(len(X), 8 * X[0].size, max_bytes=MOMENTS_BYTES, max_items=4096):
+        block = _columns(X[part]) - shift
+        total += block.sum(axis=0)
+        squares += np.einsum("ij,ij->j", block, block)
+        n_rows += len(block)
+        release_pages(X)
+    mean = total / n_rows
+    variance = np.maximum(squares / n_rows - mean**2, 0.0)
+    return mean + shift[0], np.sqrt(variance)
+
+
+def _columns(X: np.ndarray) -> np.ndarray:
+    """Return flattened samples; of series the steps, without padding, one column per channel."""
+    if X.ndim != 3:
+        return X.reshape(len(X), -1)
+    steps = np.moveaxis(X, 1, -1).reshape(-1, X.shape[1])
+    return steps[~np.isnan(steps[:, 0])] if steps.dtype.kind == "f" else steps
+
+
 def _extremes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest and the largest value of each sample, float64 of shape (n_samples,)."""
     rows = X.reshape(len(X), -1)
-    return rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
+    if X.ndim == 3:  # which may be padded with NaN
+        lows, highs = np.fmin.reduce(rows, axis=1), np.fmax.reduce(rows, axis=1)
+    else:
+        lows, highs = rows.min(axis=1), rows.max(axis=1)
+    return lows.astype(np.float64), highs.astype(np.float64)
 
 
 def _most(holds: np.ndarray) -> bool:

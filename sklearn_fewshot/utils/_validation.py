@@ -12,14 +12,12 @@ from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from ._blocks import blocks
 from ._exact_labels import are_rounded_together, as_column
-from ._memory_map import blocks_of, release_pages, stays_on_disk
+from ._memory_map import blocks_of, stays_on_disk
 from ._sklearn import _num_samples
 from ._typing import ArrayLike, Estimator
 from ._warnings import warn_user
 
-MOMENTS_BYTES = 2**23  # of rows in float64 that moments are added up of at a time
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What scikit-learn says of X where it does not say what to do: a word of it, and the remedy.
 REMEDIES = {
@@ -30,7 +28,12 @@ REMEDIES = {
 
 
 def check_X(
-    estimator: Estimator, X: ArrayLike, *, reset: bool, input_shape: tuple[int, ...] | None
+    estimator: Estimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    input_shape: tuple[int, ...] | None,
+    any_length: bool = False,
 ) -> np.ndarray:
     """Validate samples and bring them into the shape that a network takes.
 
@@ -45,20 +48,23 @@ def check_X(
         Whether this is the call that fits.
     input_shape : tuple of int or None
         Shape of one sample. On ``reset`` the ``input_shape`` parameter, else what was fitted.
+    any_length : bool
+        Whether series may have another length than the fitted one, and be padded with NaN.
 
     Returns
     -------
     X : ndarray of shape (n_samples, *input_shape)
-        In the dtype it came in.
+        In the dtype it came in. On ``reset`` without steps that are padding of all series.
 
     Raises
     ------
     ValueError
         If the array is malformed, or has values beyond the range of float32.
     """
+    _check_not_ragged(estimator, X)
     if not reset and hasattr(X, "shape"):
-        _check_like_fitted(estimator, tuple(X.shape), input_shape or ())
-    X = _check_numbers(estimator, X, reset)
+        _check_shape(estimator, tuple(X.shape), input_shape or (), any_length)
+    X = _check_numbers(estimator, X, reset, any_length and np.ndim(X) == 3)
     for block in blocks_of(X):
         _check_float32_range(block)
     if X.ndim == 2:
@@ -72,21 +78,83 @@ def check_X(
                 "input_shape at None, or flatten X to two dimensions."
             )
     else:
-        _check_like_fitted(estimator, X.shape, input_shape or ())
+        _check_shape(estimator, X.shape, input_shape or (), any_length)
+    if any_length and X.ndim == 3 and len(X):
+        n_steps = max(int(series_lengths(block).max()) for block in blocks_of(X))
+        return X[..., :n_steps] if reset else X
     return X
 
 
-def _check_numbers(estimator: Estimator, X: Any, reset: bool) -> np.ndarray:
+def check_like_fitted(estimator: Estimator, X: ArrayLike) -> np.ndarray:
+    """Validate samples as :func:`check_X` does, against those that an estimator was fitted on."""
+    return check_X(
+        estimator,
+        X,
+        reset=False,
+        input_shape=estimator.input_shape_,
+        any_length=estimator._network.takes_any_length,
+    )
+
+
+def series_lengths(X: np.ndarray) -> np.ndarray:
+    """Return the number of steps of each series before its padding with NaN.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, channels, length)
+        Series.
+
+    Raises
+    ------
+    ValueError
+        If NaN is not padding: not in all channels, not at the end, or nothing comes before it.
+    """
+    if X.dtype.kind != "f" or not np.isnan(X).any():
+        return np.full(len(X), X.shape[2])
+    is_missing_value = np.isnan(X)
+    length = (~is_missing_value[:, 0]).sum(axis=1)
+    is_padding = np.arange(X.shape[2]) >= length[:, None]  # (n_samples, length)
+    is_wrong = (is_missing_value != is_padding[:, None]).any(axis=(1, 2)) | (length == 0)
+    if is_wrong.any():
+        raise ValueError(
+            "NaN in series must be padding: in all channels, at the end, after at least one step. "
+            f"{int(is_wrong.sum())} of {len(X)} series have NaN elsewhere, first the one at "
+            f"position {int(np.argmax(is_wrong))}. Impute missing values or drop those series; "
+            "datasets.pad_series pads series of unequal length."
+        )
+    return length
+
+
+def _check_not_ragged(estimator: Estimator, X: Any) -> None:
+    """Raise if X holds series of unequal length one by one, naming what makes an array of them."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if kind != "O" or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__iter__"):
+        return
+    shapes = {getattr(sample, "shape", ()) for sample in X}
+    if len(shapes) > 1 and all(len(shape) in (1, 2) for shape in shapes):
+        raise ValueError(
+            f"X of {type(estimator).__name__} must be an array. Got {len(X)} samples of unequal "
+            f"shape, such as {' and '.join(map(str, sorted(shapes)[:2]))}. If these are series of "
+            "unequal length, pass datasets.pad_series(X)."
+        )
+
+
+def _check_numbers(estimator: Estimator, X: Any, reset: bool, may_be_padded: bool) -> np.ndarray:
     """Validate as scikit-learn does, and say what to do where it does not."""
     owner, on_disk = type(estimator).__name__, stays_on_disk(X)
     _check_not_text(owner, X)
-    options = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": not on_disk}
+    allowed: bool | str = "allow-nan" if may_be_padded else True
+    options = {
+        "dtype": "numeric",
+        "allow_nd": True,
+        "ensure_all_finite": False if on_disk else allowed,
+    }
     try:
         if hasattr(X, "detach"):  # or scikit-learn's array API dispatch returns tensors
             X = np.asarray(X)
         X = validate_data(estimator, X, reset=reset, **options)
         for block in blocks_of(X) if on_disk else ():
-            assert_all_finite(block, estimator_name=owner, input_name="X")
+            assert_all_finite(block, allow_nan=may_be_padded, estimator_name=owner, input_name="X")
     except ValueError as error:
         remedy = next((text for word, text in REMEDIES.items() if word in str(error)), None)
         if remedy is None:
@@ -140,10 +208,11 @@ def _is_picture(sample: Any) -> bool:
 
 
 def _check_float32_range(X: np.ndarray) -> None:
-    if X.dtype == np.float64 and max(-X.min(), X.max()) > np.finfo(np.float32).max:
+    most = np.finfo(np.float32).max
+    if X.dtype == np.float64 and max(-np.fmin.reduce(X, None), np.fmax.reduce(X, None)) > most:
         raise ValueError(
             f"X has values beyond the range of float32, in which networks compute (largest "
-            f"{np.abs(X).max():.3g}). Scale X first, for example with StandardScaler."
+            f"{np.nanmax(np.abs(X)):.3g}). Scale X first, for example with StandardScaler."
         )
 
 
@@ -161,14 +230,19 @@ def _reshape_rows(
     return X.reshape(len(X), *input_shape)
 
 
-def _check_like_fitted(
-    estimator: Estimator, shape_of_X: tuple[int, ...], input_shape: tuple[int, ...]
+def _check_shape(
+    estimator: Estimator,
+    shape_of_X: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    any_length: bool,
 ) -> None:
     """Compare the shape of a sample with what was fitted; tables are left to scikit-learn."""
     shape = shape_of_X[1:]
     owner, n_values = type(estimator).__name__, math.prod(input_shape)
     is_row, fitted_on_rows = len(shape) < 2, estimator.n_features_in_ == n_values
     is_same = shape == tuple(input_shape)
+    if any_length and len(shape) == 2 and shape[1]:
+        is_same = shape[:1] == tuple(input_shape)[:1]
     if (is_row and fitted_on_rows) or (is_same and shape[0] == estimator.n_features_in_):
         return
     if is_same:
@@ -388,28 +462,3 @@ def label_text(labels: Sequence[Any] | np.ndarray, limit: int = 5) -> str:
     """Return a readable list of a few labels."""
     shown = ", ".join(repr(getattr(label, "item", lambda v=label: v)()) for label in labels[:limit])
     return shown + (f" and {len(labels) - limit} more" if len(labels) > limit else "")
-
-
-def column_moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each value of a sample, in bounded memory.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, *input_shape)
-        Samples.
-
-    Returns
-    -------
-    mean, std : float64 ndarray of shape (n_values,)
-        Of the flattened samples.
-    """
-    shift = X[:1].reshape(1, -1).astype(np.float64)
-    total, squares = np.zeros((2, shift.size))
-    for part in blocks(len(X), 8 * shift.size, max_bytes=MOMENTS_BYTES, max_items=4096):
-        block = X[part].reshape(-1, shift.size) - shift
-        total += block.sum(axis=0)
-        squares += np.einsum("ij,ij->j", block, block)
-        release_pages(X)
-    mean = total / len(X)
-    variance = np.maximum(squares / len(X) - mean**2, 0.0)
-    return mean + shift[0], np.sqrt(variance)

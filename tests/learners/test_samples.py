@@ -201,7 +201,8 @@ def test_without_fit_columns_are_named_as_with_it(paths, output):
 
 def test_an_index_stays_with_its_rows(paths):
     encoder = FrozenEncoder(size=2).set_output(transform="pandas")
-    assert encoder.transform(pd.Series(paths, index=[5, 3, 8])).index.tolist() == [5, 3, 8]
+    frame = pd.DataFrame({"path": paths}, index=[5, 3, 8])
+    assert encoder.transform(frame).index.tolist() == [5, 3, 8]
 
 
 def test_data_frames_go_to_new_classes(make_learner, table):

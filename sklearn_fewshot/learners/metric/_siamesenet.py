@@ -22,7 +22,7 @@ from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
 from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike, Metric
-from ...utils._validation import check_X
+from ...utils._validation import check_like_fitted
 from ...utils._warnings import warn_user
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
@@ -261,7 +261,7 @@ class SiameseNetClassifier(BaseFewShotLearner):
         with warnings.catch_warnings():  # pairs have no place for the column names of a frame
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             samples = pairs.reshape(-1, *pairs.shape[2:])  # the sides of a pair follow one another
-            samples = check_X(self, samples, reset=False, input_shape=self.input_shape_)
+            samples = check_like_fitted(self, samples)
         self._network.warn_of_range(samples)
         embedding = torch.from_numpy(self._network.embed(samples).astype(np.float64)).flatten(1)
         first, second = embedding[0::2], embedding[1::2]

@@ -2,7 +2,7 @@
 
 from ._conv import Conv4, Conv4Maps, ResNet12
 from ._koch import KochConv
-from ._linear_start import Conv1d, ResidualMLP
+from ._linear_start import ResidualMLP
 from ._plain import MLP, Identity
 from ._resolve import (
     BACKBONES,
@@ -14,7 +14,9 @@ from ._resolve import (
     make_backbone,
     n_parameters,
     starts_from_features,
+    takes_any_length,
 )
+from ._series import Conv1d, mask_padding
 
 __all__ = [
     "BACKBONES",
@@ -32,6 +34,8 @@ __all__ = [
     "embedding_shape",
     "has_linear_start",
     "make_backbone",
+    "mask_padding",
     "n_parameters",
     "starts_from_features",
+    "takes_any_length",
 ]

@@ -95,77 +95,12 @@ class ResidualMLP(LinearStart):
             nn.Linear(hidden_dim, hidden_dim),
             nn.ReLU(),
             QuickDropout(dropout),
-            _zero_linear(hidden_dim, self.embedding_dim),
+            zero_linear(hidden_dim, self.embedding_dim),
         )
 
 
-class Conv1d(LinearStart):
-    """Linear map of the series plus a convolutional branch: the default for series.
-
-    Series longer than ``max_length`` are averaged down to it for the linear path.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        (channels, length).
-    embedding_dim : int or None
-        Dimension of the embedding; None for as many as the linear path's input has.
-    n_filters : int
-        Filters of the three convolutional blocks.
-    max_length : int
-        Steps of the linear path's input.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_fewshot.nn.backbones import Conv1d
-    >>> backbone = Conv1d((3, 50), embedding_dim=16)
-    >>> backbone(torch.zeros(2, 3, 50)).shape
-    torch.Size([2, 16])
-    """
-
-    def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        embedding_dim: int | None = None,
-        n_filters: int = 64,
-        max_length: int = 128,
-    ) -> None:
-        if len(input_shape) != 2:
-            raise ValueError(
-                "The backbone 'conv1d' takes series of shape (channels, length). Got samples of "
-                f"shape {tuple(input_shape)}. Set input_shape if X holds flattened series, or "
-                "choose another backbone."
-            )
-        channels, length = input_shape
-        super().__init__(channels * min(length, max_length), embedding_dim)
-        self.max_length = max_length
-        self.branch = nn.Sequential(
-            _series_block(channels, n_filters),
-            _series_block(n_filters, n_filters),
-            _series_block(n_filters, n_filters),
-            nn.AdaptiveAvgPool1d(4),
-            nn.Flatten(),
-            _zero_linear(4 * n_filters, self.embedding_dim),
-        )
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the flattened series, shortened if it is long."""
-        if x.shape[-1] > self.max_length:
-            x = nn.functional.adaptive_avg_pool1d(x, self.max_length)
-        return x.flatten(1)
-
-
-def _series_block(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv1d(n_in, n_out, 5, padding=2, bias=False),
-        nn.BatchNorm1d(n_out),
-        nn.ReLU(inplace=True),
-        nn.MaxPool1d(2, ceil_mode=True),
-    )
-
-
-def _zero_linear(n_in: int, n_out: int) -> nn.Linear:
+def zero_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a layer whose output is zero at first."""
     layer = nn.Linear(n_in, n_out)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from .._modes import evaluating
 from ._conv import Conv4, Conv4Maps, ResNet12
 from ._koch import KochConv
-from ._linear_start import Conv1d, LinearStart, ResidualMLP
+from ._linear_start import LinearStart, ResidualMLP
 from ._plain import MLP, Identity
+from ._series import Conv1d
 
 Backbone = str | nn.Module | Callable[..., nn.Module]
 
@@ -172,6 +173,25 @@ def starts_from_features(module: nn.Module) -> bool:
     (True, False)
     """
     return isinstance(module, LinearStart | Identity)
+
+
+def takes_any_length(backbone: Backbone) -> bool:
+    """Whether a backbone takes series of any length, and padded with NaN.
+
+    A network of one's own says so by an attribute ``takes_any_length = True``; it may use
+    :func:`mask_padding`.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import takes_any_length
+    >>> takes_any_length("auto"), takes_any_length("mlp")  # "auto" is "conv1d" for series
+    (True, False)
+    """
+    if isinstance(backbone, str):
+        return BACKBONES.get(backbone, Conv1d) is Conv1d
+    if isinstance(backbone, nn.Sequential) and isinstance(backbone[0], Frozen):
+        backbone = backbone[0].module  # below the network that is trained
+    return bool(getattr(backbone, "takes_any_length", False))
 
 
 def distances_mean_something(module: nn.Module) -> bool:
