@@ -141,7 +141,12 @@ PAGES = (
             ),
             Group(
                 "Losses",
-                ("EpisodicCrossEntropy", "BalancedPairCrossEntropy", "PairSquaredError"),
+                (
+                    "EpisodicCrossEntropy",
+                    "BalancedPairCrossEntropy",
+                    "PairSquaredError",
+                    "log_loss_factor",
+                ),
             ),
             Group("Distances", ("METRICS", "get_metric")),
             Group(
@@ -227,6 +232,7 @@ PAGES = (
                     "FullContextHead",
                     "RelationHead",
                     "SiameseHead",
+                    "AnchoredHead",
                     "CentroidHead",
                     "LogisticHead",
                 ),

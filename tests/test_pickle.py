@@ -137,8 +137,9 @@ def test_a_warm_start_continues_from_what_was_loaded(make_learner, table):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_a_projected_start_survives(make_learner, table, monkeypatch, frozen):
-    monkeypatch.setattr(_start, "_prefers_projection", lambda *args: True)
+@pytest.mark.parametrize("unit_length", [False, True])
+def test_a_projected_start_survives(make_learner, table, monkeypatch, unit_length, frozen):
+    monkeypatch.setattr(_start, "_choose", lambda *args: _start.Start(0.5, unit_length))
     learner = make_learner(backbone="residual_mlp", freeze_backbone=frozen).fit(table.X, table.y)
     assert learner.transform(table.X).shape[1] < 6  # fewer axes than six training classes
     check_equal_predictions(through_pickle(learner), learner, table.X)

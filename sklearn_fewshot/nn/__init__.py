@@ -9,7 +9,12 @@ from ._embed import chunk_sizes, chunks, embed
 from ._embedding_module import ClassifierModule, CosineClassifier, EmbeddingModule
 from ._hardware import kept_memory, resolve_device, resolve_precision, says_what_to_lower
 from ._loader import EpisodeLoader, SampleLoader
-from ._losses import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
+from ._losses import (
+    BalancedPairCrossEntropy,
+    EpisodicCrossEntropy,
+    PairSquaredError,
+    log_loss_factor,
+)
 from ._modes import autocast, evaluating, evaluation_view
 from ._module import EmbedsRows, FewShotModule, Joins, episode_loss, predict_episodes
 from ._scoring import ValidationEpisodes, evaluate, score_plan
@@ -63,6 +68,7 @@ __all__ = [
     "get_metric",
     "is_padding",
     "kept_memory",
+    "log_loss_factor",
     "over_stored_rows",
     "predict_episodes",
     "resolve_augmentation",

@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
+from ..nn.backbones._linear_start import LinearStart
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
@@ -33,8 +34,9 @@ from ._config import Task, TrainingConfig
 from ._data import TrainingData
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
-from ._start import Projection, Untrained, start_training
+from ._start import Start, Untrained, start_training
 
+LR, LR_OF_LINEAR_START = 1e-3, 3e-4
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
 
@@ -56,8 +58,8 @@ class Trained(NamedTuple):
         The epoch whose weights are kept; 0 is the start.
     n_way : int or tuple of int
         Classes in a training episode.
-    projection : {"yes", "no"}
-        Whether training started from the discriminant projection.
+    start : Start
+        The linear method that training started from.
     measured : dict
         What held-out classes say, by the name of the learner's attribute.
     """
@@ -68,7 +70,7 @@ class Trained(NamedTuple):
     history: list[dict[str, Any]]
     best_epoch: int
     n_way: Any
-    projection: Projection
+    start: Start
     measured: dict[str, Any]
 
 
@@ -160,7 +162,7 @@ def _should_refit(
     config: TrainingConfig, data: TrainingData, first: Trained, start: FittedNetwork | None
 ) -> bool:
     # An untrained network that starts from no data would be unchanged by a refit.
-    is_fitted = first.best_epoch > 0 or first.projection == "yes" or config.refits_start
+    is_fitted = first.best_epoch > 0 or first.start.is_fitted or config.refits_start
     return may_refit(config, data, start) and is_fitted
 
 
@@ -197,11 +199,11 @@ def train_once(
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
-    projection: Projection = "no"
+    method = Start()
     if start is None:
-        wanted = "auto" if first is None else first.projection
-        network, projection = start_training(config, network, task, wanted)
-    finish = partial(_finish, config, task, projection=projection, is_refit=first is not None)
+        wanted = None if first is None else first.start
+        network, method = start_training(config, network, task, wanted)
+    finish = partial(_finish, config, task, start=method, is_refit=first is not None)
     fit_task = watch.task.knowing(
         lambda net: watch.describe(finish(copy.deepcopy(network), net, epoch=len(net.history)))
     )
@@ -279,6 +281,14 @@ def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisod
     return task.episodes(int(n_episodes), sampler)
 
 
+def _learning_rate(config: TrainingConfig, module: FewShotModule) -> float:
+    """Return the learning rate; "auto" trains what starts as a linear method more gently."""
+    if config.lr != "auto":
+        return float(config.lr)
+    is_linear = isinstance(module, EmbeddingModule) and isinstance(module.backbone, LinearStart)
+    return LR_OF_LINEAR_START if is_linear and config.wrap is None else LR
+
+
 def _cap_ways(config: TrainingConfig, n_outputs: int | None) -> TrainingConfig:
     """Return the config with no more classes in an episode than the module has outputs."""
     if n_outputs is None:
@@ -297,6 +307,7 @@ def _train(
     first: Trained | None,
 ) -> tuple[Any, int]:
     """Train in place; returns the skorch net and the epoch whose weights were kept."""
+    lr = _learning_rate(config, module)
     if config.compile:
         module = _compile(config, module)
     if config.wrap is not None:
@@ -314,7 +325,7 @@ def _train(
         config.criterion,
         episodes,
         optimizer=config.optimizer,
-        lr=config.lr,
+        lr=lr,
         weight_decay=config.weight_decay,
         lr_factor=config.lr_factor,
         max_epochs=n_epochs,
@@ -363,7 +374,7 @@ def _finish(
     net: Any,
     *,
     epoch: int,
-    projection: Projection,
+    start: Start,
     is_refit: bool,
     verbose: int = 0,
 ) -> Trained:
@@ -391,7 +402,7 @@ def _finish(
     else:
         representation = represent_attributes(fitted, data.attributes)
     history, n_way = history_rows(net), task.sampler.n_way_
-    return Trained(fitted, representation, net, history, epoch, n_way, projection, measured)
+    return Trained(fitted, representation, net, history, epoch, n_way, start, measured)
 
 
 def _encode_again(

@@ -1,29 +1,61 @@
-"""Where training starts: linear projections of the base classes, scales measured on episodes."""
+"""Where training starts: a linear method of the base classes, the scale that fits its distances."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..episodes import drawable_classes, thinned
 from ..network import Recipe
-from ..nn import DataTensor, EmbeddingModule, FewShotModule, ValidationEpisodes, evaluate
+from ..nn import (
+    DataTensor,
+    EmbeddingModule,
+    EpisodicCrossEntropy,
+    FewShotModule,
+    Support,
+    ValidationEpisodes,
+    evaluating,
+    log_loss_factor,
+)
 from ..nn._embedding_module import frozen_and_top
-from ..nn.backbones import has_linear_start
+from ..nn.backbones import Identity, has_linear_start
 from ..nn.backbones._linear_start import LinearStart
-from ..nn.heads import PrototypicalHead
+from ..nn.heads import MetricHead, PrototypicalHead
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
 
 MAX_ROWS = 50_000  # that a projection is computed from; of more, equal shares per class
-N_START_EPISODES = 20  # episodes that a start is chosen by, and its scale measured on
+MAX_START_ROWS = 5000  # that a classifier starts from
+N_START_EPISODES = 20  # episodes of each number of shots that a start is chosen by
 N_FOLDS = 5  # of the training classes, each recognised through the projection of the others
+LEAST_CLASSES = 6  # to choose by: fewer leave folds of a single class
+SHRINKAGES = (0.1, 0.5, 0.9)  # of the within-class covariance, towards a multiple of the identity
 
-Projection = Literal["auto", "yes", "no"]
-"""Whether a linear path starts as the discriminant projection; "auto" chooses."""
+
+class Start(NamedTuple):
+    """The linear method that an embedding starts as.
+
+    Parameters
+    ----------
+    shrinkage : float or None
+        Of the discriminant projection; None for the identity.
+    unit_length : bool
+        Whether embeddings are centred by the mean of the training classes and scaled to unit
+        length.
+    """
+
+    shrinkage: float | None = None
+    unit_length: bool = False
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the untrained network depends on the training classes."""
+        return self.shrinkage is not None or self.unit_length
 
 
 class Untrained(NamedTuple):
@@ -33,91 +65,132 @@ class Untrained(NamedTuple):
     module: FewShotModule
     trained: FewShotModule
 
-    def with_projection(self, store: DataTensor, rows: np.ndarray, codes: np.ndarray) -> Untrained:
-        """Return a copy whose linear path is the discriminant projection of some rows."""
+    def starting_as(self, start: Start, features: np.ndarray, codes: np.ndarray) -> Untrained:
+        """Return a copy whose linear path is a linear method, fitted to features of classes."""
         assert isinstance(self.module, EmbeddingModule)
         assert isinstance(self.trained, EmbeddingModule)
-        rows = thinned(rows, codes, MAX_ROWS)
-        features = linear_features(self.trained.backbone, store, rows)
-        projection = discriminant_projection(features, codes[rows])
-        options = {"embedding_dim": projection.shape[1]}
+        linear, mean = _fit(start, features, codes)
+        options: dict[str, object] = {"unit_length": start.unit_length}
+        if linear is not None:
+            options["embedding_dim"] = linear.shape[1]
         is_frozen = self.recipe.options.get("top_options") is not None
         part = "top_options" if is_frozen else "backbone_options"
         recipe = self.recipe.with_option(**{part: options})
-        module = recipe.build().to(store.data.device)
+        module = recipe.build().to(next(self.module.parameters()).device)
         assert isinstance(module, EmbeddingModule)
         module.autocast_dtype = self.trained.autocast_dtype
         top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
         assert isinstance(top, LinearStart)
-        top.start_from(torch.from_numpy(projection).float())
+        top.start_from(_tensor(linear), _tensor(mean) if start.unit_length else None)
         if not is_frozen:
             return Untrained(recipe, module, module)
         frozen, _ = frozen_and_top(self.module.backbone)
-        module.backbone = torch.nn.Sequential(frozen, top)
+        module.backbone = nn.Sequential(frozen, top)
         return Untrained(recipe, module, EmbeddingModule(top, module.head))
 
 
 def start_training(
-    config: TrainingConfig, network: Untrained, task: Task, projection: Projection
-) -> tuple[Untrained, Projection]:
-    """Return the network as training starts, and whether it starts as a projection."""
-    if projection == "auto":
-        projection = "yes" if _prefers_projection(config, network, task) else "no"
-    if projection == "yes":
-        rows = np.flatnonzero(task.data.training[task.data.codes])
-        network = network.with_projection(task.store, rows, task.data.codes)
+    config: TrainingConfig, network: Untrained, task: Task, start: Start | None
+) -> tuple[Untrained, Start]:
+    """Return the network as training starts, and what it starts as: chosen, unless given."""
+    if start is None:
+        start = _choose(config, network, task)
+    if start.is_fitted:
+        data = task.data
+        rows = np.flatnonzero(data.training[data.codes])
+        rows = thinned(rows, data.codes, MAX_ROWS)
+        features = _features(network, task.store, rows)
+        network = network.starting_as(start, features, data.codes[rows])
     config.start(network.trained, task)
-    return network, projection
+    return network, start
 
 
-def _prefers_projection(config: TrainingConfig, network: Untrained, task: Task) -> bool:
-    """Whether the linear discriminant projection is a better start than the identity.
+def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
+    """Return the start with the lowest log-loss in cross-validation over the training classes.
 
-    Decided by cross-validation over the training classes: each fold's classes are recognised
-    through the projection of the others. Nothing is trained, so this is inexpensive.
+    Each fold's classes are recognised through the linear method of the others, from the fewest and
+    from the most examples of the training episodes, at the best temperature of each. Nothing is
+    trained, so this is inexpensive.
     """
     data, trained = task.data, network.trained
     if not config.may_project or not isinstance(trained, EmbeddingModule):
-        return False
+        return Start()
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
-    if not has_linear_start(trained.backbone) or len(classes) < 6:
-        return False
+    if not isinstance(trained.backbone, LinearStart) or len(classes) < LEAST_CLASSES:
+        return Start()
+    head = trained.head if isinstance(trained.head, MetricHead) else PrototypicalHead()
+    shrinkages = SHRINKAGES if has_linear_start(trained.backbone) else ()
     rows = np.flatnonzero(data.training[data.codes])
-    gain = []
+    losses: dict[Start, float] = {}
     folds = np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
     for fold in follow(folds, "fold", config.verbose, desc="choosing the start"):
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
-        episodes = task.episodes(N_START_EPISODES, config.sampler(data, inside))
-        others = rows[~inside[data.codes[rows]]]
-        projected = network.with_projection(task.store, others, data.codes)
-        gain.append(_accuracy(config, projected, episodes) - _accuracy(config, network, episodes))
-    return float(np.mean(gain)) > 0
-
-
-def _accuracy(config: TrainingConfig, network: Untrained, episodes: ValidationEpisodes) -> float:
-    """Score an untrained embedding, by distances if the head has to learn how to compare."""
-    assert isinstance(network.trained, EmbeddingModule)
-    head = network.trained.head if network.trained.head.exact else PrototypicalHead()
-    accuracy, _ = evaluate(
-        EmbeddingModule(network.trained.backbone, head), config.criterion, episodes
-    )
-    assert accuracy is not None
-    return accuracy
+        others = thinned(rows[~inside[data.codes[rows]]], data.codes, MAX_ROWS)
+        methods = list(
+            _methods(_features(network, task.store, others), data.codes[others], shrinkages)
+        )
+        for n_shot in np.unique(config.n_shot):
+            sampler = config.replace(n_shot=int(n_shot)).sampler(data, inside)
+            plan = sampler.plan(N_START_EPISODES, task.rng)
+            held_out = plan.rows()
+            unseen = _features(network, task.store, held_out)
+            for start, linear, mean in methods:
+                embedding = _embed(unseen, linear, mean if start.unit_length else None)
+                store = DataTensor(embedding.numpy(), torch.device("cpu"))
+                episodes = ValidationEpisodes(store, plan.in_terms_of(held_out))
+                module = EmbeddingModule(Identity(embedding.shape[1:]), head)
+                loss = _least_log_loss(module, episodes)
+                losses[start] = losses.get(start, 0.0) + loss
+    return min(losses, key=lambda start: losses[start])
 
 
 def start_scale(module: EmbeddingModule, task: Task) -> None:
     """Let the head start from the distances that the untrained backbone gives."""
     episodes = task.episodes(N_START_EPISODES)
     for _ in range(3):  # the first measurement may be of saturated scores
-        module.head.start_from(episodes.score(module)[0])
+        module.head.start_from(*episodes.score(module))
 
 
-def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the linear discriminant projection of the base classes.
+def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task) -> None:
+    """Let a linear classifier of the training classes start as the prototypical one.
 
-    The within-class covariance is shrunk (Ledoit and Wolf, 2004) and whitened; then the principal
-    axes of the class means are kept.
+    The logits ``-s |f - c_k|^2`` are linear in the embedding ``f`` but for a term that all classes
+    share: weights ``2 s c_k`` and biases ``-s |c_k|^2``. The scale ``s`` has the least log-loss.
+
+    Parameters
+    ----------
+    classifier : nn.Linear
+        Classifies embeddings. Its bias, if it has one, starts with the weights.
+    module : EmbeddingModule
+        The untrained network.
+    task : Task
+        Its data.
+    """
+    data = task.data
+    rows = thinned(data.rows_of(data.training), data.codes, MAX_START_ROWS)
+    codes = torch.from_numpy(np.unique(data.codes[rows], return_inverse=True)[1])
+    with evaluating(module):
+        parts = np.array_split(rows, max(1, len(rows) // 1024))
+        embedding = torch.cat([module.embed(task.store.take(part)).cpu() for part in parts])
+    embedding = embedding.flatten(1)
+    support = Support(embedding[None], codes[None], torch.ones(1, len(rows)), int(codes.max()) + 1)
+    head = PrototypicalHead()
+    means = head.context(head.represent(support))
+    with torch.no_grad():
+        scale = log_loss_factor(head.score(means, embedding[None]), codes[None])
+        prototype = means["prototype"][0]
+        classifier.weight.copy_(2.0 * scale * prototype)
+        if classifier.bias is not None:
+            classifier.bias.copy_(-scale * prototype.square().sum(dim=1))
+
+
+class Discriminant:
+    """Linear discriminant analysis of classes, for any shrinkage.
+
+    The pooled within-class covariance, of features scaled by their standard deviations within
+    classes, is shrunk towards a multiple of the identity and whitened; then the principal axes of
+    the class means are kept.
 
     Parameters
     ----------
@@ -125,35 +198,93 @@ def discriminant_projection(features: np.ndarray, codes: np.ndarray) -> np.ndarr
         Samples.
     codes : int ndarray of shape (n_samples,)
         Classes.
-
-    Returns
-    -------
-    projection : ndarray of shape (n_features, n_components)
-        At most one component fewer than there are classes.
     """
-    codes = np.unique(codes, return_inverse=True)[1]
-    count = np.bincount(codes)
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
-    means = np.add.reduceat(features[order], starts) / count[:, None]
-    deviation = features - means[codes]
-    spread = np.sqrt(np.mean(deviation**2, axis=0))
-    widest, total = spread.max(), features.std(axis=0).max()
-    if widest <= 1e-6 * total:  # each class is one point: there is nothing to whiten
-        widest = total or 1.0
-    spread[spread <= 1e-6 * widest] = widest
-    covariance, _ = ledoit_wolf(deviation / spread, assume_centered=True)
-    variance, axes = np.linalg.eigh(covariance)
-    variance = np.maximum(variance, 1e-6 * max(variance[-1], 1.0))
-    whitening = axes / np.sqrt(variance) / spread[:, None]
-    between = (means - means.mean(axis=0)) @ whitening
-    _, strength, directions = np.linalg.svd(between, full_matrices=False)
-    n_components = max(1, int((strength > 1e-6 * strength[0]).sum()))
-    return whitening @ directions[:n_components].T
+
+    def __init__(self, features: np.ndarray, codes: np.ndarray) -> None:
+        codes = np.unique(codes, return_inverse=True)[1]
+        count = np.bincount(codes)
+        order = np.argsort(codes, kind="stable")
+        first = np.concatenate([[0], np.cumsum(count)[:-1]])
+        means = np.add.reduceat(features[order], first) / count[:, None]
+        deviation = features - means[codes]
+        spread = np.sqrt(np.mean(deviation**2, axis=0))
+        widest, total = spread.max(), features.std(axis=0).max()
+        if widest <= 1e-6 * total:  # each class is one point: there is nothing to whiten
+            widest = total or 1.0
+        spread[spread <= 1e-6 * widest] = widest
+        deviation /= spread
+        self.spread = spread
+        self.means = means - means.mean(axis=0)
+        # The axes are those of every shrunk covariance.
+        self.variance, self.axes = np.linalg.eigh(deviation.T @ deviation / len(deviation))
+
+    def projection(self, shrinkage: float) -> np.ndarray:
+        """Return the projection.
+
+        Parameters
+        ----------
+        shrinkage : float
+            Weight of the identity, times the mean variance, in the covariance; in [0, 1].
+
+        Returns
+        -------
+        projection : ndarray of shape (n_features, n_components)
+            At most one component fewer than there are classes.
+        """
+        variance = (1.0 - shrinkage) * self.variance + shrinkage * self.variance.mean()
+        variance = np.maximum(variance, 1e-6 * max(variance[-1], 1.0))
+        whitening = self.axes / np.sqrt(variance) / self.spread[:, None]
+        _, strength, directions = np.linalg.svd(self.means @ whitening, full_matrices=False)
+        n_components = max(1, int((strength > 1e-6 * strength[0]).sum()))
+        return whitening @ directions[:n_components].T
 
 
-def linear_features(backbone: torch.nn.Module, store: DataTensor, rows: np.ndarray) -> np.ndarray:
-    """Return what a backbone's linear path sees of the rows."""
+def _methods(
+    features: np.ndarray, codes: np.ndarray, shrinkages: tuple[float, ...]
+) -> Iterator[tuple[Start, np.ndarray | None, np.ndarray]]:
+    """Yield each start, its projection (None: the identity) and the mean of what is projected."""
+    mean = features.mean(axis=0)
+    linears: dict[float | None, np.ndarray | None] = {None: None}
+    if shrinkages:
+        discriminant = Discriminant(features, codes)
+        linears |= {shrinkage: discriminant.projection(shrinkage) for shrinkage in shrinkages}
+    for shrinkage, linear in linears.items():
+        for unit_length in (False, True):
+            centre = mean if linear is None else mean @ linear
+            yield Start(shrinkage, unit_length), linear, centre
+
+
+def _fit(
+    start: Start, features: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return projection (None: the identity) and mean of one start."""
+    shrinkages = () if start.shrinkage is None else (start.shrinkage,)
+    every = {it: (linear, mean) for it, linear, mean in _methods(features, codes, shrinkages)}
+    return every[start]
+
+
+def _embed(features: np.ndarray, linear: np.ndarray | None, mean: np.ndarray | None) -> Tensor:
+    """Embed as the untrained network would."""
+    embedding = torch.from_numpy(features if linear is None else features @ linear)
+    if mean is not None:
+        embedding = normalize(embedding - torch.from_numpy(mean), dim=-1)
+    return embedding.float()
+
+
+def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> float:
+    """Return the log-loss of episodes at the temperature that is best for them."""
+    logits, target = episodes.score(module)
+    return float(EpisodicCrossEntropy()(logits * log_loss_factor(logits, target), target))
+
+
+def _features(network: Untrained, store: DataTensor, rows: np.ndarray) -> np.ndarray:
+    """Return what the linear path of a backbone sees of the rows, in float64."""
+    assert isinstance(network.trained, EmbeddingModule)
+    backbone = network.trained.backbone
     assert isinstance(backbone, LinearStart)
     with torch.no_grad():
         return backbone.features(store.take(rows)).double().cpu().numpy()
+
+
+def _tensor(values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values).float()

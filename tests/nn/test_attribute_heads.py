@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 
 from sklearn_fewshot.nn import METRICS as ALL_METRICS
-from sklearn_fewshot.nn import EpisodicCrossEntropy, PairSquaredError
+from sklearn_fewshot.nn import EpisodicCrossEntropy, PairSquaredError, log_loss_factor
 from sklearn_fewshot.nn.heads import AttributePrototypeHead, AttributeRelationHead
 
 DIM, N_ATTRIBUTES = 6, 4
@@ -218,13 +218,16 @@ def test_untrained_heads_choose_the_nearest_attributes(kind, classes):
     assert torch.equal(scores.argmax(dim=-1), classes.target)
 
 
-def test_the_scale_starts_at_sixteen_over_the_median_distance(classes, make_query):
+def test_the_scale_starts_where_the_log_loss_is_least(classes, make_query):
     head, query = make_head(learn_scale=True), make_query()
     classes.inputs[..., -1] = 0.0
-    for _ in range(3):
-        head.start_from(scored(head, classes, query))
-        distance = -scored(head, classes, query)  # times the scale
-        assert distance.median().item() == pytest.approx(16.0, rel=1e-5)
+    logits = scored(head, classes, query)
+    target = torch.from_numpy(np.random.default_rng(0).integers(0, 2, logits.shape[:2]))
+    head.start_from(logits, torch.where(target == 0, logits.argmax(dim=-1), 0))
+    again = scored(head, classes, query)
+    assert log_loss_factor(again, torch.where(target == 0, again.argmax(dim=-1), 0)) == (
+        pytest.approx(1.0, rel=1e-3)
+    )
 
 
 @HEADS

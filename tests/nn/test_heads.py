@@ -22,6 +22,7 @@ LAWS = {"duplicates", "weights"}
 TOLERANCE = {LogisticHead: 1e-5}
 # An option of each head that is not its default.
 OPTIONS = {
+    "AnchoredHead": {"n_steps": 3},
     "AttributePrototypeHead": {"n_attributes": 3},
     "AttributeRelationHead": {"n_attributes": 3},
     "CentroidHead": {"metric": METRICS["cityblock"]},
@@ -296,7 +297,8 @@ def test_gradients_are_right(cls, make_support, make_query):
 
 
 def test_scores_stay_finite_after_the_start_was_adjusted_to_them(head, support, query):
-    head.start_from(torch.from_numpy(scored(head, support, query)))
+    logits = torch.from_numpy(scored(head, support, query))
+    head.start_from(logits, logits.argmax(dim=-1))
     assert np.isfinite(scored(head, support, query)).all()
 
 
@@ -357,14 +359,20 @@ def test_the_scale_is_positive_and_learned_only_on_request():
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-def test_the_starting_scale_makes_the_median_distance_one(size):
+def test_the_starting_scale_has_the_least_log_loss(size):
     head = PrototypicalHead(scale=5.0).double()
-    distance = size * torch.tensor([[[1.0, 2.0, 4.0, torch.inf]]], dtype=torch.float64)
-    head.start_from(-5.0 * distance)
-    assert float(head.scale) == pytest.approx(0.5 / size)
+    distance = torch.tensor([[[1.0, 2.0, 4.0, torch.inf]] * 3 + [[2.0, 1.0, 4.0, torch.inf]]])
+    target = torch.tensor([[0, 0, 0, 0]])
+    head.start_from(-5.0 * size * distance.double(), target)
+    found = float(head.scale) * size
+
+    def loss(scale):
+        return float(EpisodicCrossEntropy()(-scale * distance, target))
+
+    assert loss(found) < min(loss(0.8 * found), loss(1.25 * found))
 
 
 def test_the_starting_scale_stays_where_all_distances_vanish():
     head = PrototypicalHead(scale=5.0)
-    head.start_from(torch.zeros(2, 3, 4))
+    head.start_from(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
     assert float(head.scale) == pytest.approx(5.0)

@@ -5,7 +5,12 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax
 
-from sklearn_fewshot.nn import BalancedPairCrossEntropy, EpisodicCrossEntropy, PairSquaredError
+from sklearn_fewshot.nn import (
+    BalancedPairCrossEntropy,
+    EpisodicCrossEntropy,
+    PairSquaredError,
+    log_loss_factor,
+)
 
 PADDING = -1
 LOSSES = pytest.mark.parametrize(
@@ -147,3 +152,46 @@ def test_perfect_scores_cost_nothing(target):
     assert PairSquaredError("log")(perfect.log().clamp_min(-1e3), target) == 0
     for loss in (EpisodicCrossEntropy(), PairSquaredError(), BalancedPairCrossEntropy()):
         assert loss(1e3 * (perfect - 0.5), target) < 1e-12
+
+
+# ------------------------------------------------------------------ temperature
+
+
+def smoothed_loss(factor, scores, target):
+    """Cross-entropy of scores times a factor with a hundredth of each target spread."""
+    losses = []
+    for row, code in zip(scores.flatten(0, 1).numpy(), target.flatten().tolist(), strict=True):
+        if code == PADDING:
+            continue
+        present = row[np.isfinite(row)]
+        wanted = np.full(len(present), 0.01 / len(present))
+        wanted[code] += 0.99
+        losses.append(-wanted @ log_softmax(factor * present))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e5])
+@pytest.mark.parametrize("gain", [0.5, 3.0])
+def test_the_factor_of_the_logits_has_the_least_log_loss(scores, target, size, gain):
+    own = torch.nn.functional.one_hot(target.clamp_min(0), 3)
+    scores = size * (scores + gain * own)
+    factor = log_loss_factor(scores, target)
+    best = smoothed_loss(factor, scores, target)
+    assert best < smoothed_loss(1.02 * factor, scores, target)
+    assert best < smoothed_loss(factor / 1.02, scores, target)
+
+
+def test_classes_without_an_error_have_a_finite_factor(target):
+    scores = 2.0 * torch.nn.functional.one_hot(target.clamp_min(0), 3).double()
+    factor = log_loss_factor(scores, target)
+    probability = (factor * scores).softmax(dim=-1).amax(dim=-1)
+    np.testing.assert_allclose(probability, 1.0 - 0.02 / 3, rtol=1e-4)
+
+
+def test_logits_that_are_worse_than_chance_become_nearly_flat(target):
+    scores = -torch.nn.functional.one_hot(target.clamp_min(0), 3).double()
+    assert 0.0 < log_loss_factor(scores, target) < 0.2
+
+
+def test_equal_logits_keep_their_factor(target):
+    assert log_loss_factor(torch.full((2, 4, 3), 7.0), target) == 1.0

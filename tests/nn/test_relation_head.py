@@ -260,11 +260,14 @@ def test_untrained_vectors_are_related_by_their_distance(make_support, make_quer
     assert np.corrcoef(distance.flatten(), scores.flatten())[0, 1] < -0.5
 
 
+TARGET = torch.zeros(2, 3, dtype=torch.int64)  # the start does not look at it
+
+
 @pytest.mark.parametrize(("shape", "log_odds"), [((CHANNELS, 5, 4), -4.6), ((DIM,), 4.6)])
 def test_the_start_leaves_maps_alone_and_vectors_whose_pairs_are_near(shape, log_odds):
     head = RelationHead(shape)
     before = {name: value.clone() for name, value in head.state_dict().items()}
-    head.start_from(torch.full((2, 3, 4), log_odds))
+    head.start_from(torch.full((2, 3, 4), log_odds), TARGET)
     for name, value in head.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -276,7 +279,7 @@ def test_the_start_fits_vectors_of_any_size(size, make_support, make_query):
     support = support._replace(inputs=size * support.inputs)
     support, query = support._replace(inputs=support.inputs.float()), query.float()
     for _ in range(4):
-        head.start_from(scored(head, support, query))
+        head.start_from(scored(head, support, query), TARGET)
     log_odds = scored(head, support, query)
     assert log_odds.median().item() == pytest.approx(-2.0, abs=0.05)
 

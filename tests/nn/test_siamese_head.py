@@ -30,7 +30,8 @@ def query(make_query):
 def make_head(metric="cityblock", signs="both", aggregate="max"):
     head = SiameseHead(DIM, metric, aggregate).double()
     with torch.no_grad():
-        head.weight.copy_(torch.tensor(SIGNS[signs])[: len(head.weight)])
+        head.unit.fill_(1.0)
+        head.relative_weight.copy_(torch.tensor(SIGNS[signs])[: len(head.weight)])
         head.bias.fill_(0.7)
     return head.requires_grad_(False)
 
@@ -144,7 +145,7 @@ def test_equal_samples_and_lost_dimensions_have_finite_gradients(metric, query):
     head = make_head(metric, "some zero").requires_grad_()
     head.log_odds(query.requires_grad_(), query).sum().backward()
     assert query.grad.isfinite().all()
-    assert head.weight.grad.isfinite().all()
+    assert head.relative_weight.grad.isfinite().all()
 
 
 # ------------------------------------------------------------------ start
@@ -171,7 +172,8 @@ def test_the_start_puts_the_median_pair_at_negative_log_odds(metric, size, make_
     support = support._replace(inputs=size * support.inputs, weight=weight)
     with torch.no_grad():
         state = to_state(support)
-        head.start_from(head.score(state, size * query))
+        scores = head.score(state, size * query)
+        head.start_from(scores, scores.argmax(dim=-1))
         scores = head.score(state, size * query)
     assert scores[scores.isfinite()].median().item() == pytest.approx(-2.0)
     assert (head.weight < 0).all()
@@ -180,5 +182,5 @@ def test_the_start_puts_the_median_pair_at_negative_log_odds(metric, size, make_
 def test_the_start_stays_where_all_pairs_are_equal():
     head = SiameseHead(DIM)
     before = head.weight.clone()
-    head.start_from(head.bias.detach().expand(2, 3, 4))
+    head.start_from(head.bias.detach().expand(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
     assert torch.equal(head.weight, before)

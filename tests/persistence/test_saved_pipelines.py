@@ -254,11 +254,12 @@ def test_trust_is_a_collection_of_names(small, path):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("unit_length", [False, True])
 @pytest.mark.parametrize("backbone", ["auto", "residual_mlp"])
 def test_a_start_as_a_projection_of_other_width(
-    make_learner, table, through_file, monkeypatch, backbone, frozen
+    make_learner, table, through_file, monkeypatch, backbone, unit_length, frozen
 ):
-    monkeypatch.setattr(_start, "_prefers_projection", lambda *args: True)
+    monkeypatch.setattr(_start, "_choose", lambda *args: _start.Start(0.5, unit_length))
     learner = make_learner(backbone=backbone, freeze_backbone=frozen).fit(table.X, table.y)
     assert learner.transform(table.X).shape[1] < table.X.shape[1]
     loaded = through_file(learner)

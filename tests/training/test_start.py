@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import pdist
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
 
 from sklearn_fewshot.network import Recipe
-from sklearn_fewshot.nn import DataTensor, EmbeddingModule
+from sklearn_fewshot.nn import EmbeddingModule
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.training import _start
-from sklearn_fewshot.training._start import Untrained, discriminant_projection
+from sklearn_fewshot.training._start import Discriminant, Start, Untrained
 
 
 def correlated(n_classes=5, n_each=200, n_features=8, seed=0):
@@ -26,6 +26,10 @@ def correlated(n_classes=5, n_each=200, n_features=8, seed=0):
 def within(X, codes):
     means = np.array([X[codes == code].mean(axis=0) for code in np.unique(codes)])
     return X - means[codes]
+
+
+def discriminant_projection(X, codes, shrinkage=1e-3):
+    return Discriminant(X, codes).projection(shrinkage)
 
 
 def test_the_projection_whitens_classes_and_keeps_the_axes_of_their_means():
@@ -55,15 +59,26 @@ def test_units_and_class_names_do_not_matter():
     )
 
 
-def test_fewer_rows_than_features_are_shrunk():
-    X, codes = correlated(n_classes=3, n_each=3, n_features=20)
-    projection = discriminant_projection(X, codes)
+@pytest.mark.parametrize("shrinkage", [0.1, 0.5, 0.9, 1.0])
+def test_what_is_whitened_is_the_shrunk_covariance(shrinkage):
+    X, codes = correlated(n_classes=3, n_each=3, n_features=20)  # fewer rows than features
+    projection = discriminant_projection(X, codes, shrinkage)
     assert projection.shape == (20, 2)
     assert np.isfinite(projection).all()
-    spread = within(X, codes).std(axis=0)
-    covariance, _ = ledoit_wolf(within(X, codes) / spread, assume_centered=True)
+    deviation = within(X, codes)
+    spread = np.sqrt(np.mean(deviation**2, axis=0))
+    covariance = shrunk_covariance((deviation / spread).T @ (deviation / spread) / 9, shrinkage)
     scaled = projection * spread[:, None]
     np.testing.assert_allclose(scaled.T @ covariance @ scaled, np.eye(2), atol=1e-8)
+
+
+def test_shrunk_wholly_it_is_the_principal_plane_of_the_class_means():
+    X, codes = correlated(n_features=4)
+    projection = discriminant_projection(X, codes, shrinkage=1.0)
+    spread = within(X, codes).std(axis=0)
+    means = np.array([X[codes == code].mean(axis=0) for code in range(5)]) / spread
+    distances = pdist(means @ (projection * spread[:, None]))
+    np.testing.assert_allclose(distances, pdist(means), rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0])
@@ -89,25 +104,62 @@ def untrained(n_features):
     return Untrained(recipe, module, module)
 
 
-def test_a_network_with_a_projection_embeds_by_it():
+@pytest.mark.parametrize("unit_length", [False, True])
+@pytest.mark.parametrize("shrinkage", [None, 0.5])
+def test_a_network_starts_as_the_linear_method(shrinkage, unit_length):
     X, codes = correlated()
+    X += 5.0
     network = untrained(8)
-    store = DataTensor(X.astype(np.float32), torch.device("cpu"))
-    rows = np.arange(0, len(X), 2)
-    projected = network.with_projection(store, rows, codes)
-    projection = discriminant_projection(X[rows], codes[rows])
-    with torch.no_grad():
-        embedding = projected.module.eval().backbone(store.take(np.arange(len(X)))).numpy()
-    np.testing.assert_allclose(np.abs(embedding), np.abs(X @ projection), rtol=1e-3, atol=1e-3)
-    assert projected.recipe.build().backbone.embedding_dim == 4
+    started = network.starting_as(Start(shrinkage, unit_length), X[::2], codes[::2])
+    expected = X
+    if shrinkage is not None:
+        expected = X @ Discriminant(X[::2], codes[::2]).projection(shrinkage)
+    if unit_length:
+        expected = expected - expected[::2].mean(axis=0)
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    for module in (started.module, started.trained):
+        with torch.no_grad():
+            embedding = module.eval().backbone(torch.from_numpy(X).float()).numpy()
+        np.testing.assert_allclose(embedding, expected, rtol=1e-3, atol=1e-3)
+    again = started.recipe.build()
+    again.load_state_dict(started.module.state_dict())
     assert network.module.backbone.embedding_dim == 8  # a copy was changed
+    assert network.module.backbone.bias is None
 
 
-def test_many_rows_are_thinned_with_their_classes(monkeypatch):
-    X, codes = correlated()
-    store = DataTensor(X.astype(np.float32), torch.device("cpu"))
-    monkeypatch.setattr(_start, "MAX_ROWS", 300)
-    projected = untrained(8).with_projection(store, np.arange(len(X)), codes)
-    expected = discriminant_projection(X[::4], codes[::4])
-    weight = projected.module.backbone.linear.weight.detach().numpy().T
-    np.testing.assert_allclose(np.abs(weight), np.abs(expected), rtol=1e-3, atol=1e-3)
+def test_the_start_that_is_chosen_is_measured_on_other_classes(make_learner):
+    """Classes whose direction matters and length does not; noise features that shrinkage hides."""
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(30), 8)
+    direction = rng.normal(size=(30, 10))[codes] + 0.3 * rng.normal(size=(240, 10))
+    X = direction * rng.lognormal(sigma=1.0, size=(240, 1))
+    learner = make_learner(max_epochs=0, n_shot=(1, 3)).fit(X, codes)
+    np.testing.assert_allclose(np.linalg.norm(learner.transform(X), axis=1), 1.0, rtol=1e-5)
+    flat = rng.normal(size=(30, 10))[codes] + 0.1 * rng.normal(size=(240, 10))
+    flat[:, 0] += 20.0 * rng.normal(size=240)  # a direction without meaning, wide
+    length = np.linalg.norm(make_learner(max_epochs=0).fit(flat, codes).transform(flat), axis=1)
+    assert length.std() > 0.01 or length.mean() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_few_classes_start_as_the_identity(make_learner, table):
+    kept = np.isin(table.y, np.unique(table.y)[:5])
+    learner = make_learner(max_epochs=0, validation_fraction=0.0).fit(table.X[kept], table.y[kept])
+    np.testing.assert_allclose(learner.transform(table.X), table.X, rtol=1e-5, atol=1e-6)
+
+
+def test_many_rows_are_thinned_with_their_classes(monkeypatch, make_learner):
+    X, codes = correlated(n_classes=8)
+    seen = []
+    monkeypatch.setattr(_start, "MAX_ROWS", 400)
+
+    class Spy(Discriminant):
+        def __init__(self, features, codes):
+            seen.append(np.bincount(codes, minlength=8))
+            super().__init__(features, codes)
+
+    monkeypatch.setattr(_start, "Discriminant", Spy)
+    make_learner(max_epochs=0, validation_fraction=0.0).fit(X.astype(np.float32), codes)
+    assert seen
+    for count in seen:
+        assert count.sum() <= 400
+        assert np.ptp(count[count > 0]) <= 1

@@ -15,10 +15,11 @@ from ...nn import (
     SampleLoader,
     resolve_augmentation,
 )
-from ...nn.backbones import embedding_shape
+from ...nn.backbones import embedding_shape, starts_from_features
 from ...nn.heads import CentroidHead, LogisticHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
+from ...training._start import start_classifier
 from ...utils._sklearn import Interval, StrOptions
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
@@ -135,9 +136,11 @@ class BaselineClassifier(BaseFewShotLearner):
         shape = embedding_shape(module.backbone, tuple(task.store.data.shape[1:]))
         n_features, n_classes = int(np.prod(shape)), int(task.data.training.sum())
         if self.classifier == "cosine":
-            classifier: torch.nn.Module = CosineClassifier(n_features, n_classes, self.scale)
+            classifier: torch.nn.Linear = CosineClassifier(n_features, n_classes, self.scale)
         else:
             classifier = torch.nn.Linear(n_features, n_classes)
+        if starts_from_features(module.backbone):
+            start_classifier(classifier, module, task)
         return ClassifierModule(module.backbone, module.head, classifier, module.autocast_dtype)
 
     def _load_samples(self, task: Task) -> SampleLoader:

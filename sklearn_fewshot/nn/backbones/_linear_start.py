@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ._dropout import QuickDropout
 
@@ -26,12 +27,16 @@ class LinearStart(nn.Module):
         Features of the linear path's input.
     embedding_dim : int or None
         Outputs; None for ``n_features``, where the path starts as the identity.
+    unit_length : bool
+        Whether a bias is added to the sum, which is then scaled to unit length.
     """
 
     branch: nn.Module
     branch_factor = 0.1
 
-    def __init__(self, n_features: int, embedding_dim: int | None = None) -> None:
+    def __init__(
+        self, n_features: int, embedding_dim: int | None = None, unit_length: bool = False
+    ) -> None:
         super().__init__()
         self.n_features = n_features
         self.embedding_dim = embedding_dim or n_features
@@ -40,12 +45,25 @@ class LinearStart(nn.Module):
             self.linear = nn.Identity()
         else:
             self.linear = nn.Linear(n_features, self.embedding_dim, bias=False)
-            nn.init.eye_(self.linear.weight)
+            if not self.linear.weight.is_meta:  # without values; torch would load for seconds
+                nn.init.eye_(self.linear.weight)
+        self.bias = nn.Parameter(torch.zeros(self.embedding_dim)) if unit_length else None
 
-    def start_from(self, projection: Tensor) -> None:
-        """Set ``W``, of shape (n_features, embedding_dim)."""
+    def start_from(self, projection: Tensor | None, mean: Tensor | None = None) -> None:
+        """Set where training starts.
+
+        Parameters
+        ----------
+        projection : tensor of shape (n_features, embedding_dim) or None
+            ``W``; None leaves the identity.
+        mean : tensor of shape (embedding_dim,) or None
+            Where embeddings of unit length are centred.
+        """
         with torch.no_grad():
-            self.get_parameter("linear.weight").copy_(projection.mT)
+            if projection is not None:
+                self.get_parameter("linear.weight").copy_(projection.mT)
+            if mean is not None:
+                self.get_parameter("bias").copy_(-mean)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the linear path, of shape (n, n_features)."""
@@ -53,7 +71,8 @@ class LinearStart(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, *input_shape) to (n, embedding_dim)."""
-        return self.linear(self.features(x)) + self.branch_factor * self.branch(x)
+        embedding = self.linear(self.features(x)) + self.branch_factor * self.branch(x)
+        return embedding if self.bias is None else normalize(embedding + self.bias, dim=-1)
 
 
 class ResidualMLP(LinearStart):
@@ -69,6 +88,8 @@ class ResidualMLP(LinearStart):
         Units of the two hidden layers.
     dropout : float
         Share of hidden units dropped in training.
+    unit_length : bool
+        Whether the embedding is centred by a learned bias and scaled to unit length.
 
     Examples
     --------
@@ -85,8 +106,9 @@ class ResidualMLP(LinearStart):
         embedding_dim: int | None = None,
         hidden_dim: int = 256,
         dropout: float = 0.5,
+        unit_length: bool = False,
     ) -> None:
-        super().__init__(math.prod(input_shape), embedding_dim)
+        super().__init__(math.prod(input_shape), embedding_dim, unit_length)
         self.branch = nn.Sequential(
             nn.Flatten(),
             nn.Linear(self.n_features, hidden_dim),

@@ -27,6 +27,8 @@ class Conv1d(LinearStart):
         Filters of the three convolutional blocks.
     max_length : int
         Steps of the linear path's input.
+    unit_length : bool
+        Whether the embedding is centred by a learned bias and scaled to unit length.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Conv1d(LinearStart):
         embedding_dim: int | None = None,
         n_filters: int = 64,
         max_length: int = 128,
+        unit_length: bool = False,
     ) -> None:
         if len(input_shape) != 2:
             raise ValueError(
@@ -54,7 +57,7 @@ class Conv1d(LinearStart):
             )
         channels, length = input_shape
         n_steps = min(length, max_length)
-        super().__init__(channels * n_steps, embedding_dim)
+        super().__init__(channels * n_steps, embedding_dim, unit_length)
         self.n_steps = n_steps
         self.branch = _SeriesBranch(channels, n_filters, self.embedding_dim)
 

@@ -1,5 +1,6 @@
 """Heads: from embedded support and queries to scores."""
 
+from ._anchored import AnchoredHead
 from ._attributes import AttributePrototypeHead, AttributeRelationHead
 from ._base import Head
 from ._matching import FullContextHead, MatchingHead
@@ -10,6 +11,7 @@ from ._siamese import SiameseHead
 from ._unit_length import CentroidHead, LogisticHead
 
 __all__ = [
+    "AnchoredHead",
     "AttributePrototypeHead",
     "AttributeRelationHead",
     "CentroidHead",

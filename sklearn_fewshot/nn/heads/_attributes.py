@@ -11,7 +11,6 @@ from ._base import Head
 from ._prototypical import PrototypicalHead
 from ._relation import RelationHead
 
-START_SCALE = 16.0  # of the median distance: the softmax is neither flat nor saturated
 BRANCH_FACTOR = 0.1  # lets a network learn more slowly than the parallel linear path
 
 
@@ -94,9 +93,9 @@ class AttributeHead(Head):
             self.of_query.weight.copy_(weight.mT)
             self.of_query.bias.copy_(offset)
 
-    def start_from(self, logits: Tensor) -> None:
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
         """Set the scale of the inner head from logits within training episodes."""
-        self.inner.start_from(logits)
+        self.inner.start_from(logits, target)
 
 
 class AttributePrototypeHead(AttributeHead):
@@ -146,16 +145,6 @@ class AttributePrototypeHead(AttributeHead):
     def penalty_unit(self) -> Tensor:
         """Penalties are in units of the distance."""
         return self.scale
-
-    def start_from(self, logits: Tensor) -> None:
-        """Set the scale from the median distance.
-
-        Prototypes lie on the unit sphere, so distances to them differ little: their median makes
-        the softmax far too flat, and training would first of all stretch the embedding.
-        """
-        super().start_from(logits)
-        with torch.no_grad():
-            self.inner.log_scale.add_(torch.tensor(START_SCALE).log())
 
 
 class AttributeRelationHead(AttributeHead):
@@ -217,7 +206,7 @@ class AttributeRelationHead(AttributeHead):
         """Return the logarithms of the relation scores."""
         return logsigmoid(self.inner.score(state, query))
 
-    def start_from(self, logits: Tensor) -> None:
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
         """Scale the relation module by the log-odds of the relation scores."""
         log_score = logits.double()
-        super().start_from(log_score - (-torch.expm1(log_score)).log())
+        super().start_from(log_score - (-torch.expm1(log_score)).log(), target)

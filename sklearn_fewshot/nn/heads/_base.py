@@ -94,5 +94,13 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def start_from(self, logits: Tensor) -> None:
-        """Adjust the initial head to its logits before training; no effect unless overridden."""
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
+        """Adjust the initial head to its logits before training; no effect unless overridden.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n_episodes, n_queries, n_classes)
+            What the untrained network gives in training episodes; ``-inf`` for absent classes.
+        target : int64 tensor of shape (n_episodes, n_queries)
+            Classes of the queries, -1 for padding.
+        """

@@ -1,9 +1,12 @@
 """Base of heads by a metric: a scaled distance, turned into a similarity."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from .._distances import Distance, get_metric
+from .._losses import log_loss_factor
 from ._base import Head
 
 
@@ -59,12 +62,7 @@ class MetricHead(Head):
         """
         return -self.scale * self.metric(query.flatten(2), item.flatten(2))
 
-    def start_from(self, logits: Tensor) -> None:
-        """Set the scale to one over the median distance.
-
-        With it the softmax is neither flat nor saturated.
-        """
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
+        """Set the scale to that with the least log-loss: the softmax is not flat, nor saturated."""
         with torch.no_grad():
-            typical = (-logits[logits.isfinite()] / self.scale).median()
-            if typical > 0:
-                self.log_scale.copy_(-typical.log())
+            self.log_scale.add_(math.log(log_loss_factor(logits, target)))

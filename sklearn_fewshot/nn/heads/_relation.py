@@ -110,7 +110,7 @@ class RelationHead(Head):
         absent = (state["count"] == 0).unsqueeze(1)
         return log_odds.masked_fill(absent, -torch.inf)  # (n_episodes, n_queries, n_classes)
 
-    def start_from(self, logits: Tensor) -> None:
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
         """Scale a perceptron's first layer so that the median pair has negative log-odds."""
         with torch.no_grad():
             typical = START_LOG_ODDS - float(logits[logits.isfinite()].double().median())

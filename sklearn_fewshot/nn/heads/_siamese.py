@@ -48,6 +48,8 @@ class SiameseHead(Head):
     tensor([[0]])
     """
 
+    unit: Tensor
+
     def __init__(
         self,
         embedding_dim: int,
@@ -60,8 +62,14 @@ class SiameseHead(Head):
         self.aggregate = aggregate
         n_weights = 1 if self.weighted_metric is None else embedding_dim
         # With differences of about one in each dimension this starts at log-odds of -START_BIAS.
-        self.weight = nn.Parameter(torch.full((n_weights,), -2.0 * START_BIAS / n_weights))
+        self.register_buffer("unit", torch.tensor(2.0 * START_BIAS / n_weights))
+        self.relative_weight = nn.Parameter(torch.full((n_weights,), -1.0))
         self.bias = nn.Parameter(torch.tensor(START_BIAS))
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights ``a``, stored in a unit: embeddings of any size are learned at one rate."""
+        return self.unit * self.relative_weight
 
     @classmethod
     def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: object) -> Self:
@@ -101,9 +109,9 @@ class SiameseHead(Head):
         over_class = class_max if self.aggregate == "max" else class_mean
         return over_class(pairs, from_state(state))  # (n_episodes, n_queries, n_classes)
 
-    def start_from(self, logits: Tensor) -> None:
+    def start_from(self, logits: Tensor, target: Tensor) -> None:
         """Set the weights so that the log-odds at the median distance are negative."""
         with torch.no_grad():
             typical = (self.bias - logits[logits.isfinite()]).median()
             if typical > 0:
-                self.weight.mul_(2.0 * START_BIAS / typical)
+                self.unit.mul_(2.0 * START_BIAS / typical)
