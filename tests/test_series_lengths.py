@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,13 +23,17 @@ from sklearn_fewshot import (
 )
 from sklearn_fewshot.datasets import pad_series
 from sklearn_fewshot.inspection import EmbeddingDisplay
+from sklearn_fewshot.learners._limits import check_padding
 from sklearn_fewshot.model_selection import (
     ClassKFold,
     compare_on_episodes,
     episodic_cross_validate,
     episodic_score,
 )
-from sklearn_fewshot.nn.backbones import mask_padding
+from sklearn_fewshot.network import Recipe
+from sklearn_fewshot.nn import EmbeddingModule
+from sklearn_fewshot.nn.backbones import Conv1d, mask_padding
+from sklearn_fewshot.utils import _memory_map
 
 TOLERANCE = 1e-5
 
@@ -277,6 +282,90 @@ def test_baselines_see_zeros_in_the_padding(fitted, gestures):
         assert (result.mean == filled.results[name].mean) or name == "ours"
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-17, 1e18, 1e30])
+def test_padded_series_may_have_any_unit(make_learner, factor):
+    many = Gestures(n_classes=30)
+    X, y = many.padded(many.is_base), base_labels(many)
+    learner = make_learner(max_epochs=3, lr=1e-3).fit(factor * X, y)
+    X, y = new_data(many)
+    plain = make_learner(max_epochs=3, lr=1e-3).fit(many.padded(many.is_base), base_labels(many))
+    accuracy = learner.adapt(factor * X, y).score(factor * X, y)
+    assert accuracy >= plain.adapt(X, y).score(X, y) - 0.05
+
+
+FACTORIES = {
+    "partial": partial(Conv1d, n_filters=8),
+    "function": lambda input_shape: Conv1d(input_shape, n_filters=8),
+    "sequence": lambda input_shape: nn.Sequential(Conv1d(input_shape, n_filters=8), nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("backbone", FACTORIES.values(), ids=FACTORIES)
+def test_what_a_factory_builds_decides(make_learner, gestures, backbone):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    learner = make_learner(backbone=backbone).fit(X, y)
+    assert_same(learner.transform(padded_to(X, 31)), learner.transform(X))
+
+
+def test_padding_of_all_series_is_refused_too(make_learner, gestures):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    alike = padded_to(X[..., :12], 20)
+    with pytest.raises(ValueError, match="backbone does not mask"):
+        make_learner(backbone="mlp").fit(alike, y)
+    assert make_learner().fit(alike, y).predict(alike).shape == y.shape
+
+
+def test_a_network_without_a_backbone_refuses_padding(gestures):
+    X = gestures.padded(gestures.is_base)
+    with pytest.raises(ValueError, match="without a backbone"):
+        check_padding("Own", X, Recipe(EmbeddingModule, X.shape[1:], {}))
+    check_padding("Own", X[..., :12], Recipe(EmbeddingModule, X.shape[1:], {}))
+
+
+def test_a_warm_start_continues_at_another_length(make_learner, gestures):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    learner = make_learner(warm_start=True).fit(X, y)
+    learner.fit(X[..., :12], y)
+    assert learner.input_shape_ == X.shape[1:]
+    assert learner.predict(X).shape == y.shape
+    with pytest.raises(ValueError, match="warm_start=True and was fitted on samples of shape"):
+        learner.fit(X[:, :1], y)
+
+
+def test_padded_series_are_no_images(make_learner, gestures):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    square = np.concatenate([X] * 10, axis=1)[..., :20]  # as many channels as steps
+    assert square.shape[1:] == (20, 20)
+    assert make_learner().fit(square, y).predict(square).shape == y.shape
+
+
+@pytest.mark.parametrize("augment", [lambda x: x.flip(2), lambda x: x.roll(1, 2)])
+def test_augmentation_must_not_move_the_padding(make_learner, gestures, augment):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    with pytest.raises(ValueError, match="augment moved the padding"):
+        make_learner(augment=augment).fit(X, y)
+    make_learner(augment=lambda x: 1.1 * x).fit(X, y)
+    make_learner(augment=augment).fit(X[..., :12], y)
+
+
+def test_rows_are_told_their_own_shape(make_learner, series):
+    rows = series.X.reshape(len(series.X), -1)
+    learner = make_learner(input_shape=(2, 20)).fit(rows, series.y)
+    with pytest.raises(ValueError, match=r"shape \(2, 12\), but .* samples of shape \(2, 20\)"):
+        learner.predict(series.X[..., :12])
+
+
+def test_nan_in_a_memory_map_is_found_where_it_is(fitted, series, tmp_path, monkeypatch):
+    X = spoil(np.concatenate([series.X] * 3), "inside")
+    X = np.concatenate([X[4:40], X[:4]])  # at position 39
+    np.save(tmp_path / "X.npy", X)
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    monkeypatch.setattr(_memory_map, "LOADED_BELOW", 0)
+    monkeypatch.setattr(_memory_map, "READ_BYTES", 5 * X[0].nbytes)
+    with pytest.raises(ValueError, match=r"1 of 40 series.*position 39"):
+        fitted.predict(on_disk)
+
+
 # ------------------------------------------------------------------ pad_series
 
 
@@ -296,7 +385,8 @@ def test_pad_series_loses_no_digit(dtype):
     assert pad_series([np.array([value])])[0, 0, 0] == value
 
 
-def test_pad_series_takes_tensors():
+def test_pad_series_takes_tensors_and_generators():
+    assert pad_series(np.ones(n) for n in (3, 5)).shape == (2, 1, 5)
     assert pad_series([torch.ones(2, 3), torch.ones(2, 4)]).shape == (2, 2, 4)
 
 
@@ -307,6 +397,7 @@ REFUSED = {
     "time first": ([np.ones((9, 2)), np.ones((7, 2))], r"one\.T for one in series"),
     "three axes": ([np.ones((2, 3, 4))], r"Got dtype float64 and shape \(2, 3, 4\)"),
     "text": ([["a", "b"]], "arrays of numbers"),
+    "ragged channels": ([[[1.0, 2.0], [3.0]]], "channels of one length.*position 0"),
     "NaN": ([[1.0, np.nan]], "finite numbers.*position 0.*Impute"),
 }
 

@@ -173,13 +173,14 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
             If the arrays are malformed or do not fit the learner, or if the learner was fitted
             again since: old and new examples would go through different networks.
         """
-        if self.__sklearn_is_fitted__():
-            check_same_network(self.learner, self._network, type(self).__name__)
-            self._add(X, y, allowed=classes)
-            return self
-        fresh = unfitted_copy(self)._start(X)
-        fresh._add(X, y, allowed=classes)
-        self.__dict__ = fresh.__dict__
+        with WRITING:  # or two threads might both begin
+            if not self.__sklearn_is_fitted__():
+                fresh = unfitted_copy(self)._start(X)
+                fresh._add(X, y, allowed=classes)
+                self.__dict__ = fresh.__dict__
+                return self
+        check_same_network(self.learner, self._network, type(self).__name__)
+        self._add(X, y, allowed=classes)
         return self
 
     def drop_classes(self, labels: ArrayLike) -> Self:
@@ -436,6 +437,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         other = copy.copy(self)
         other.__dict__.pop("_support", None)
         if other.include_base:
+            check_same_network(self.learner, self._network, type(self).__name__)
             other._start_from_base()
         other._add(X, y)
         return other

@@ -76,7 +76,7 @@ def find_unlabelled(X: Any, y: np.ndarray, mark: Any) -> np.ndarray:
             "the same type."
         )
     check_labels(X, np.zeros(len(y)))  # their number: of the labels, the mark may be of any type
-    return np.array([label == mark for label in y.tolist()], dtype=bool)
+    return np.array([not is_missing(it) and it == mark for it in y.tolist()], dtype=bool)
 
 
 def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:

@@ -54,7 +54,8 @@ def pad_series(
            [[ 4., nan, nan]]])
     """
     validate_parameter_constraints(CONSTRAINTS, {"length": length}, OWNER)
-    if not len(series):
+    series = list(series)
+    if not series:
         raise ValueError(f"{OWNER} got no series. Pass a list of at least one.")
     arrays = [_as_series(one, place) for place, one in enumerate(series)]
     n_channels = len(arrays[0])
@@ -80,7 +81,13 @@ def pad_series(
 
 
 def _as_series(series: ArrayLike, place: int) -> np.ndarray:
-    array = np.asarray(series)
+    try:
+        array = np.asarray(series)
+    except ValueError as error:
+        raise ValueError(
+            f"Series must have channels of one length. Those at position {place} differ. Cut or "
+            f"pad them first. Got: {error}"
+        ) from error
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or not array.size:
         raise ValueError(
             f"Series must be arrays of numbers of shape (channels, length) or (length,), with at "

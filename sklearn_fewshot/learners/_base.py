@@ -48,7 +48,7 @@ from ..utils._validation import (
     warn_of_layout,
 )
 from ..utils._warnings import warn_user
-from ._limits import check_padding, warn_of_size
+from ._limits import check_padding, warn_of_size, without_common_padding
 from ._parameters import SCHEDULES, LearnerParameters
 
 # Parameters that no result depends on.
@@ -60,8 +60,6 @@ TRAINING_MEMORY = (
 )
 # Backbones of the kinds that take samples of any shape as vectors.
 ANY_LAYOUT = ("identity", "mlp", "residual_mlp")
-# Of a network whose training is hopeless, and takes gigabytes: both at once. ResNet12, with 12
-# million, has 300 a sample on the data set it was made for.
 FEW_CLASSES = 100  # with fewer, held-out classes are a relevant loss: train again on all
 
 
@@ -138,6 +136,7 @@ class BaseMetaLearner(
             "history_": trained.history,
             "best_epoch_": trained.best_epoch,
             "n_way_": trained.n_way,
+            "input_shape_": trained.network.recipe.input_shape,
             "net_": trained.net,
             "_kept_classifier": KeptClassifier(),
             **trained.measured,
@@ -200,6 +199,7 @@ class BaseMetaLearner(
         owner = type(self).__name__
         shape = None if self.input_shape is None else tuple(self.input_shape)
         X = check_X(self, X, reset=True, input_shape=shape, any_length=True)
+        X = without_common_padding(owner, X, self.backbone)
         classes, codes = encode_labels(check_labels(X, y))
         if len(classes) < 2:
             raise ValueError(

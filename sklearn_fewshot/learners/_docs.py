@@ -59,7 +59,7 @@ freeze_backbone : bool, default=False
 augment : "affine", callable or None, default=None
     Augmentation of each batch of training inputs. "affine" distorts images by small random
     rotations, shears, scalings and shifts. A callable maps a float32 tensor to one of the same
-    shape.
+    shape; series reach it with their padding, NaN at the end, which has to stay there.
 callbacks : list of skorch callbacks or None, default=None
     Further callbacks of the training; they are copied, but share logs and what else cannot be
     copied. To monitor there are ``"train_loss"``, ``"valid_loss"`` and ``"valid_acc"``, and each

@@ -197,6 +197,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         names, batch = next(fresh._batches(some_of(samples, 0, 1)))
         fresh.input_shape_ = batch.shape[1:]
         fresh.input_scale_ = scale_of(batch)
+        fresh._exceeds_one = batch.ndim == 4 and bool(batch.max() > 1)
         with fresh._encoding() as encode:
             fresh.embedding_dim_ = fresh._embed(encode, batch, names).shape[1]
         self.__dict__ = fresh.__dict__
@@ -339,6 +340,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"{OWNER} was fitted on 8-bit pictures, which reach the network as numbers in "
                 f"[0, 1], but {names[0]} or one that follows has dtype {batch.dtype} and values "
                 "above 1. Pass X.astype(np.uint8), or X / 255."
+            )
+        if scale != 1.0 == getattr(self, "input_scale_", scale) and self._exceeds_one:
+            raise ValueError(
+                f"{OWNER} was fitted on pictures of another dtype, which reach the network as they "
+                f"are, but {names[0]} or one that follows has 8 bits, which would be divided by "
+                "255. Pass X.astype(np.float32)."
             )
         rows, parts = rows_of(batch), []
         for start, stop, size in chunks(len(rows), chunk_sizes(rows.ndim, self.batch_size)):

@@ -3,26 +3,53 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ..network import Recipe
-from ..nn.backbones import n_parameters, takes_any_length
-from ..utils._memory_map import blocks_of
+from ..nn.backbones import make_backbone, n_parameters, takes_any_length
+from ..utils._typing import Backbone
 from ..utils._validation import series_lengths
 from ..utils._warnings import warn_user
 
+# Of a network whose training is hopeless, and takes gigabytes: both at once. ResNet12, with 12
+# million, has 300 a sample on the data set it was made for.
 MANY_PARAMETERS, MANY_A_SAMPLE = 10_000_000, 10_000
 
 
+def without_common_padding(owner: str, X: np.ndarray, backbone: Backbone) -> np.ndarray:
+    """Return series without the steps that are padding in all of them.
+
+    Raises
+    ------
+    ValueError
+        If series are padded and the backbone would take the padding for values.
+    """
+    if X.ndim != 3:
+        return X
+    length = series_lengths(X)
+    if (length == X.shape[2]).all():
+        return X
+    X = X[..., : length.max()]
+    if not takes_any_length(backbone):
+        with torch.random.fork_rng(devices=[]):
+            module = make_backbone(backbone, X.shape[1:])
+        if not takes_any_length(module):
+            raise ValueError(
+                f"X of {owner} has series padded with NaN, which its backbone does not mask. Set "
+                "backbone='conv1d', or cut or resample the series to one length. A network of your "
+                "own that masks them (nn.backbones.mask_padding) has takes_any_length = True."
+            )
+    return X
+
+
 def check_padding(owner: str, X: np.ndarray, recipe: Recipe) -> None:
-    """Raise if series are padded and the network would take the padding for values."""
-    if X.ndim != 3 or takes_any_length(recipe.options.get("backbone", "mlp")):
+    """Raise if series are padded and the network has no backbone that could mask it."""
+    if X.ndim != 3 or "backbone" in recipe.options or not np.isnan(X[..., -1]).any():
         return
-    if any((series_lengths(block) < X.shape[2]).any() for block in blocks_of(X)):
-        raise ValueError(
-            f"X of {owner} has series padded with NaN, which its backbone does not mask. Set "
-            "backbone='conv1d', or cut or resample the series to one length. A network of your "
-            "own that masks them (nn.backbones.mask_padding) has takes_any_length = True."
-        )
+    raise ValueError(
+        f"X of {owner} has series padded with NaN, which its network, without a backbone, does not "
+        "mask. Cut or resample the series to one length."
+    )
 
 
 def warn_of_size(owner: str, backbone: str, recipe: Recipe, n_samples: int) -> None:

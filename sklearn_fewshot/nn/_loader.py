@@ -104,7 +104,7 @@ class EpisodeLoader:
                 batch = with_values(batch, part, self.values)
             inputs = self.data.take(rows)
             if self.augment is not None:
-                inputs = self.augment(inputs)
+                inputs = _augmented(inputs, self.augment)
             yield batch._replace(inputs=inputs)
 
     def _lay_out(self, part: EpisodePlan, is_full: bool) -> tuple[NDArray[np.intp], EpisodeBatch]:
@@ -198,6 +198,21 @@ class SampleLoader:
             drawn, self._order = np.split(self._order, [self.batch_size])
             inputs = self.data.take(self.rows[drawn])
             if self.augment is not None:
-                inputs = self.augment(inputs)
+                inputs = _augmented(inputs, self.augment)
             target = torch.from_numpy(self.codes[drawn].astype(np.int64))
             yield SampleBatch(inputs, move(target, inputs.device))
+
+
+def _augmented(inputs: Tensor, augment: Augment) -> Tensor:
+    """Augment a batch; raise if the padding of series is not at the end any more."""
+    inputs = augment(inputs)
+    if inputs.ndim == 3:
+        is_nan = inputs.isnan()
+        # NaN of the first channel that goes on to the end of the series.
+        is_padding = is_nan[:, :1].flip(2).int().cummin(dim=2).values.flip(2).bool()
+        if (is_nan != is_padding).any():
+            raise ValueError(
+                "augment moved the padding of series, NaN at the end, or left NaN elsewhere. They "
+                "reach it padded: change the steps before the padding only."
+            )
+    return inputs

@@ -34,7 +34,7 @@ from ._config import Task, TrainingConfig
 from ._data import TrainingData
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
-from ._start import Start, Untrained, start_training
+from ._start import AS_BUILT, Start, Untrained, start_training
 
 LR, LR_OF_LINEAR_START = 1e-3, 3e-4
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
@@ -199,7 +199,7 @@ def train_once(
     task = Task(data, store, config.sampler(data, data.training), rng, device)
     valid = _validation_episodes(config, task)
     network = network._replace(trained=trained)
-    method = Start()
+    method = AS_BUILT
     if start is None:
         wanted = None if first is None else first.start
         network, method = start_training(config, network, task, wanted)
@@ -230,7 +230,10 @@ def _build(config: TrainingConfig, start: FittedNetwork | None, device: torch.de
 
 def _check_continues(config: TrainingConfig, start: FittedNetwork) -> None:
     owner, recipe = config.owner, config.recipe
-    if start.recipe.input_shape != recipe.input_shape:
+    before_shape, now_shape = start.recipe.input_shape, recipe.input_shape
+    if start.takes_any_length and len(now_shape) == 2:  # of a series the channels have to agree
+        before_shape, now_shape = before_shape[:1], now_shape[:1]
+    if before_shape != now_shape:
         raise ValueError(
             f"{owner} has warm_start=True and was fitted on samples of shape "
             f"{start.recipe.input_shape}. Got samples of shape {recipe.input_shape}."

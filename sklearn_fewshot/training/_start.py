@@ -24,7 +24,7 @@ from ..nn import (
 )
 from ..nn._embedding_module import frozen_and_top
 from ..nn.backbones import Identity, has_linear_start
-from ..nn.backbones._linear_start import LinearStart
+from ..nn.backbones._linear_start import MAX_LINEAR_FEATURES, LinearStart
 from ..nn.heads import MetricHead, PrototypicalHead
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
@@ -38,24 +38,25 @@ SHRINKAGES = (0.1, 0.5, 0.9)  # of the within-class covariance, towards a multip
 
 
 class Start(NamedTuple):
-    """The linear method that an embedding starts as.
+    """The linear method of the training classes that an embedding starts as.
 
     Parameters
     ----------
     shrinkage : float or None
-        Of the discriminant projection; None for the identity.
+        Of the discriminant projection; None for the identity, in units of the features' size.
     unit_length : bool
         Whether embeddings are centred by the mean of the training classes and scaled to unit
         length.
+    is_fitted : bool
+        False for a network that starts as it is built.
     """
 
     shrinkage: float | None = None
     unit_length: bool = False
+    is_fitted: bool = True
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether the untrained network depends on the training classes."""
-        return self.shrinkage is not None or self.unit_length
+
+AS_BUILT = Start(is_fitted=False)
 
 
 class Untrained(NamedTuple):
@@ -69,10 +70,10 @@ class Untrained(NamedTuple):
         """Return a copy whose linear path is a linear method, fitted to features of classes."""
         assert isinstance(self.module, EmbeddingModule)
         assert isinstance(self.trained, EmbeddingModule)
-        linear, mean = _fit(start, features, codes)
+        (method,) = _methods(features, codes, [start])
         options: dict[str, object] = {"unit_length": start.unit_length}
-        if linear is not None:
-            options["embedding_dim"] = linear.shape[1]
+        if method.linear is not None:
+            options["embedding_dim"] = method.linear.shape[1]
         is_frozen = self.recipe.options.get("top_options") is not None
         part = "top_options" if is_frozen else "backbone_options"
         recipe = self.recipe.with_option(**{part: options})
@@ -81,7 +82,7 @@ class Untrained(NamedTuple):
         module.autocast_dtype = self.trained.autocast_dtype
         top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
         assert isinstance(top, LinearStart)
-        top.start_from(_tensor(linear), _tensor(mean) if start.unit_length else None)
+        top.start_from(_tensor(method.linear), _tensor(method.mean) if start.unit_length else None)
         if not is_frozen:
             return Untrained(recipe, module, module)
         frozen, _ = frozen_and_top(self.module.backbone)
@@ -114,12 +115,13 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     """
     data, trained = task.data, network.trained
     if not config.may_project or not isinstance(trained, EmbeddingModule):
-        return Start()
+        return AS_BUILT
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
     if not isinstance(trained.backbone, LinearStart) or len(classes) < LEAST_CLASSES:
-        return Start()
+        return AS_BUILT
     head = trained.head if isinstance(trained.head, MetricHead) else PrototypicalHead()
-    shrinkages = SHRINKAGES if has_linear_start(trained.backbone) else ()
+    shrinkages = (None, *SHRINKAGES) if has_linear_start(trained.backbone) else (None,)
+    starts = [Start(shrinkage, unit) for shrinkage in shrinkages for unit in (False, True)]
     rows = np.flatnonzero(data.training[data.codes])
     losses: dict[Start, float] = {}
     folds = np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
@@ -127,21 +129,20 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
         others = thinned(rows[~inside[data.codes[rows]]], data.codes, MAX_ROWS)
-        methods = list(
-            _methods(_features(network, task.store, others), data.codes[others], shrinkages)
-        )
+        features = _features(network, task.store, others)
+        methods = list(_methods(features, data.codes[others], starts))
         for n_shot in np.unique(config.n_shot):
             sampler = config.replace(n_shot=int(n_shot)).sampler(data, inside)
             plan = sampler.plan(N_START_EPISODES, task.rng)
             held_out = plan.rows()
             unseen = _features(network, task.store, held_out)
-            for start, linear, mean in methods:
-                embedding = _embed(unseen, linear, mean if start.unit_length else None)
+            for method in methods:
+                embedding = method.embed(unseen)
                 store = DataTensor(embedding.numpy(), torch.device("cpu"))
                 episodes = ValidationEpisodes(store, plan.in_terms_of(held_out))
                 module = EmbeddingModule(Identity(embedding.shape[1:]), head)
                 loss = _least_log_loss(module, episodes)
-                losses[start] = losses.get(start, 0.0) + loss
+                losses[method.start] = losses.get(method.start, 0.0) + loss
     return min(losses, key=lambda start: losses[start])
 
 
@@ -239,36 +240,36 @@ class Discriminant:
         return whitening @ directions[:n_components].T
 
 
-def _methods(
-    features: np.ndarray, codes: np.ndarray, shrinkages: tuple[float, ...]
-) -> Iterator[tuple[Start, np.ndarray | None, np.ndarray]]:
-    """Yield each start, its projection (None: the identity) and the mean of what is projected."""
+class _Method(NamedTuple):
+    """A linear method, fitted: the projection (None: the identity) and the mean behind it."""
+
+    start: Start
+    linear: np.ndarray | None
+    mean: np.ndarray
+
+    def embed(self, features: np.ndarray) -> Tensor:
+        """Embed as the untrained network would, but for a factor of what has no unit length."""
+        embedding = torch.from_numpy(features if self.linear is None else features @ self.linear)
+        centred = embedding - torch.from_numpy(self.mean)
+        if self.start.unit_length:
+            return normalize(centred, dim=-1).float()
+        size = centred.square().mean().sqrt()
+        return (centred / size.clamp_min(torch.finfo(size.dtype).tiny)).float()
+
+
+def _methods(features: np.ndarray, codes: np.ndarray, starts: list[Start]) -> Iterator[_Method]:
+    """Fit linear methods to features of classes."""
     mean = features.mean(axis=0)
-    linears: dict[float | None, np.ndarray | None] = {None: None}
-    if shrinkages:
-        discriminant = Discriminant(features, codes)
-        linears |= {shrinkage: discriminant.projection(shrinkage) for shrinkage in shrinkages}
-    for shrinkage, linear in linears.items():
-        for unit_length in (False, True):
-            centre = mean if linear is None else mean @ linear
-            yield Start(shrinkage, unit_length), linear, centre
-
-
-def _fit(
-    start: Start, features: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return projection (None: the identity) and mean of one start."""
-    shrinkages = () if start.shrinkage is None else (start.shrinkage,)
-    every = {it: (linear, mean) for it, linear, mean in _methods(features, codes, shrinkages)}
-    return every[start]
-
-
-def _embed(features: np.ndarray, linear: np.ndarray | None, mean: np.ndarray | None) -> Tensor:
-    """Embed as the untrained network would."""
-    embedding = torch.from_numpy(features if linear is None else features @ linear)
-    if mean is not None:
-        embedding = normalize(embedding - torch.from_numpy(mean), dim=-1)
-    return embedding.float()
+    discriminant = Discriminant(features, codes) if any(it.shrinkage for it in starts) else None
+    for start in starts:
+        linear = None
+        if start.shrinkage is not None and discriminant is not None:
+            linear = discriminant.projection(start.shrinkage)
+        elif len(mean) <= MAX_LINEAR_FEATURES:
+            # Whatever unit the features have, float32 holds the squares of what is compared.
+            size = np.sqrt(np.mean((features - mean) ** 2)) or 1.0
+            linear = np.eye(len(mean)) / size
+        yield _Method(start, linear, mean if linear is None else mean @ linear)
 
 
 def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> float:

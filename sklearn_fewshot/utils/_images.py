@@ -97,7 +97,9 @@ def _opened(source: Any, Image: Any) -> Any:
     """Return a context manager of the picture, which closes only what it opened."""
     if isinstance(source, Mapping):
         content = source.get("bytes")
-        source = source["path"] if content is None else content
+        source = source.get("path") if content is None else content
+        if source is None:
+            raise ValueError("it has neither bytes nor a path")
     if hasattr(source, "getbands"):
         return nullcontext(source)
     return Image.open(io.BytesIO(source) if isinstance(source, BYTES) else os.fspath(source))

@@ -54,7 +54,7 @@ def check_X(
     Returns
     -------
     X : ndarray of shape (n_samples, *input_shape)
-        In the dtype it came in. On ``reset`` without steps that are padding of all series.
+        In the dtype it came in.
 
     Raises
     ------
@@ -69,8 +69,12 @@ def check_X(
         _check_float32_range(block)
     if X.ndim == 2:
         return _reshape_rows(estimator, X, input_shape)
+    is_padded = False
+    if any_length and X.ndim == 3 and len(X):
+        is_padded = bool((series_lengths(X) < X.shape[2]).any())
     if reset:
-        check_layout(X)
+        if not is_padded:  # which images are not
+            check_layout(X)
         if input_shape is not None and X.shape[1:] != tuple(input_shape):
             raise ValueError(
                 f"The 'input_shape' parameter of {type(estimator).__name__} is "
@@ -79,9 +83,6 @@ def check_X(
             )
     else:
         _check_shape(estimator, X.shape, input_shape or (), any_length)
-    if any_length and X.ndim == 3 and len(X):
-        n_steps = max(int(series_lengths(block).max()) for block in blocks_of(X))
-        return X[..., :n_steps] if reset else X
     return X
 
 
@@ -109,12 +110,10 @@ def series_lengths(X: np.ndarray) -> np.ndarray:
     ValueError
         If NaN is not padding: not in all channels, not at the end, or nothing comes before it.
     """
-    if X.dtype.kind != "f" or not np.isnan(X).any():
+    if X.dtype.kind != "f":
         return np.full(len(X), X.shape[2])
-    is_missing_value = np.isnan(X)
-    length = (~is_missing_value[:, 0]).sum(axis=1)
-    is_padding = np.arange(X.shape[2]) >= length[:, None]  # (n_samples, length)
-    is_wrong = (is_missing_value != is_padding[:, None]).any(axis=(1, 2)) | (length == 0)
+    lengths, wrong = zip(*map(_lengths_of_block, blocks_of(X)), strict=True)
+    length, is_wrong = np.concatenate(lengths), np.concatenate(wrong)
     if is_wrong.any():
         raise ValueError(
             "NaN in series must be padding: in all channels, at the end, after at least one step. "
@@ -125,12 +124,25 @@ def series_lengths(X: np.ndarray) -> np.ndarray:
     return length
 
 
+def _lengths_of_block(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps of each series before NaN, and whether there is NaN that is no padding."""
+    is_nan = np.isnan(X)
+    if not is_nan.any():
+        return np.full(len(X), X.shape[2]), np.zeros(len(X), dtype=bool)
+    length = np.count_nonzero(~is_nan[:, 0], axis=1)
+    is_padding = np.arange(X.shape[2]) >= length[:, None]  # (n_samples, length)
+    return length, (is_nan != is_padding[:, None]).any(axis=(1, 2)) | (length == 0)
+
+
 def _check_not_ragged(estimator: Estimator, X: Any) -> None:
     """Raise if X holds series of unequal length one by one, naming what makes an array of them."""
     kind = getattr(getattr(X, "dtype", None), "kind", "O")
     if kind != "O" or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__iter__"):
         return
-    shapes = {getattr(sample, "shape", ()) for sample in X}
+    try:
+        shapes = {tuple(np.shape(sample)) for sample in X}
+    except ValueError:  # channels of unequal length within a sample
+        return
     if len(shapes) > 1 and all(len(shape) in (1, 2) for shape in shapes):
         raise ValueError(
             f"X of {type(estimator).__name__} must be an array. Got {len(X)} samples of unequal "
@@ -241,9 +253,10 @@ def _check_shape(
     owner, n_values = type(estimator).__name__, math.prod(input_shape)
     is_row, fitted_on_rows = len(shape) < 2, estimator.n_features_in_ == n_values
     is_same = shape == tuple(input_shape)
+    fits = is_same
     if any_length and len(shape) == 2 and shape[1]:
-        is_same = shape[:1] == tuple(input_shape)[:1]
-    if (is_row and fitted_on_rows) or (is_same and shape[0] == estimator.n_features_in_):
+        fits = shape[:1] == tuple(input_shape)[:1]
+    if (is_row and fitted_on_rows) or (fits and shape[0] == estimator.n_features_in_):
         return
     if is_same:
         raise ValueError(
@@ -308,7 +321,7 @@ def warn_of_layout(X: np.ndarray, remedy: str) -> None:
     remedy : str
         What to do if the channels come first: the end of a sentence.
     """
-    if X.ndim == 3 and X.shape[1] > X.shape[2]:
+    if X.ndim == 3 and X.shape[1] > X.shape[2] and not np.isnan(X[..., -1]).any():
         seen = f"{X.shape[1]} channels of {X.shape[2]} time steps"
     elif X.ndim == 4 and _has_last_axis_apart(*X.shape[1:]):
         seen = f"{X.shape[1]} channels of {X.shape[2]} x {X.shape[3]} pixels"

@@ -138,8 +138,9 @@ def test_which_networks_take_any_length():
     for backbone in ("auto", "conv1d", Conv1d, conv, Own, Own()):
         assert takes_any_length(backbone)
     assert takes_any_length(nn.Sequential(Frozen(conv), ResidualMLP((40,))))
+    assert takes_any_length(nn.Sequential(conv, nn.ReLU()))
     others = ["mlp", "identity", ResidualMLP, Identity((3,)), lambda: conv]
-    others += [nn.Sequential(Frozen(Identity((3,))), ResidualMLP((3,))), nn.Sequential(conv)]
+    others += [nn.Sequential(Frozen(Identity((3,))), ResidualMLP((3,))), nn.Sequential()]
     for backbone in others:
         assert not takes_any_length(backbone)
 

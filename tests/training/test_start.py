@@ -111,7 +111,7 @@ def test_a_network_starts_as_the_linear_method(shrinkage, unit_length):
     X += 5.0
     network = untrained(8)
     started = network.starting_as(Start(shrinkage, unit_length), X[::2], codes[::2])
-    expected = X
+    expected = X / np.sqrt(np.mean((X[::2] - X[::2].mean(axis=0)) ** 2))
     if shrinkage is not None:
         expected = X @ Discriminant(X[::2], codes[::2]).projection(shrinkage)
     if unit_length:

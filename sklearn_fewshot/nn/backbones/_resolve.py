@@ -189,8 +189,10 @@ def takes_any_length(backbone: Backbone) -> bool:
     """
     if isinstance(backbone, str):
         return BACKBONES.get(backbone, Conv1d) is Conv1d
-    if isinstance(backbone, nn.Sequential) and isinstance(backbone[0], Frozen):
-        backbone = backbone[0].module  # below the network that is trained
+    while isinstance(backbone, Frozen) or (isinstance(backbone, nn.Sequential) and len(backbone)):
+        if getattr(backbone, "takes_any_length", False):
+            break
+        backbone = backbone.module if isinstance(backbone, Frozen) else backbone[0]
     return bool(getattr(backbone, "takes_any_length", False))
 
 

@@ -126,19 +126,21 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         """
         if is_step is None or not self.training:
             return super().forward(input)
-        x, count = input.float(), is_step.sum()
+        # Sums of squares of values of any size: as torch's own, which are of float64 too.
+        x, count = _wide(input), is_step.sum()
         mean = x.masked_fill(~is_step, 0.0).sum(dim=(0, 2)) / count
         x = x - mean.unsqueeze(1)
         variance = x.masked_fill(~is_step, 0.0).square().sum(dim=(0, 2)) / count
         self._update(mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
-        factor = self.weight * (variance + self.eps).rsqrt()
-        return x * factor.unsqueeze(1) + self.bias.unsqueeze(1)
+        x = (x * (variance + self.eps).rsqrt().unsqueeze(1)).to(self.weight.dtype)
+        return x * self.weight.unsqueeze(1) + self.bias.unsqueeze(1)
 
     def _update(self, mean: Tensor, variance: Tensor) -> None:
         """Take a batch into the running statistics."""
         running_mean, running_var = self.get_buffer("running_mean"), self.get_buffer("running_var")
-        running_mean.lerp_(mean, self.momentum or 0.0)
-        running_var.lerp_(variance, self.momentum or 0.0)
+        assert self.momentum is not None
+        for running, value in ((running_mean, mean), (running_var, variance)):
+            running.mul_(1.0 - self.momentum).add_(self.momentum * value.to(running.dtype))
         self.get_buffer("num_batches_tracked").add_(1)
 
 
@@ -206,13 +208,21 @@ def average_steps(x: Tensor, is_step: Tensor | None, n_steps: int) -> Tensor:
     start = (part * length) // n_steps  # (n, 1, n_steps)
     stop = -(-(part + 1) * length // n_steps)
     index = (len(x), x.shape[1], n_steps)
-    # Differences of running sums: float64, where there is one, keeps their digits.
-    total = x if x.device.type == "mps" else x.double()
-    total = nn.functional.pad(total.cumsum(dim=2), (1, 0))
+    total = nn.functional.pad(_wide(x).cumsum(dim=2), (1, 0))  # whose differences keep digits
     sums = total.gather(2, stop.expand(index)) - total.gather(2, start.expand(index))
     return (sums / (stop - start)).to(x.dtype)
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Return values in float64, where the device has it."""
+    return x.float() if x.device.type == "mps" else x.double()
+
+
 def _unless_all(is_step: Tensor) -> Tensor | None:
-    """Return the mask, None if nothing is masked; on a GPU looking would be a synchronisation."""
-    return None if is_step.device.type == "cpu" and bool(is_step.all()) else is_step
+    """Return the mask, None if nothing is masked.
+
+    To look would be a synchronisation on a GPU, and a break of a compiled graph.
+    """
+    if is_step.device.type != "cpu" or torch.compiler.is_compiling():
+        return is_step
+    return None if bool(is_step.all()) else is_step
