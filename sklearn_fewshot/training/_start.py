@@ -24,7 +24,7 @@ from ..nn import (
 )
 from ..nn._embedding_module import frozen_and_top
 from ..nn.backbones import Identity, has_linear_start
-from ..nn.backbones._linear_start import MAX_LINEAR_FEATURES, LinearStart
+from ..nn.backbones._linear_start import LinearStart
 from ..nn.heads import MetricHead, PrototypicalHead
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
@@ -82,7 +82,8 @@ class Untrained(NamedTuple):
         module.autocast_dtype = self.trained.autocast_dtype
         top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
         assert isinstance(top, LinearStart)
-        top.start_from(_tensor(method.linear), _tensor(method.mean) if start.unit_length else None)
+        mean = _tensor(method.mean) if start.unit_length else None
+        top.start_from(_tensor(method.linear), mean, factor=1.0 / method.size)
         if not is_frozen:
             return Untrained(recipe, module, module)
         frozen, _ = frozen_and_top(self.module.backbone)
@@ -119,7 +120,8 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
     if not isinstance(trained.backbone, LinearStart) or len(classes) < LEAST_CLASSES:
         return AS_BUILT
-    head = trained.head if isinstance(trained.head, MetricHead) else PrototypicalHead()
+    fits = isinstance(trained.head, MetricHead) and trained.head.exact
+    head = trained.head if fits else PrototypicalHead()
     shrinkages = (None, *SHRINKAGES) if has_linear_start(trained.backbone) else (None,)
     starts = [Start(shrinkage, unit) for shrinkage in shrinkages for unit in (False, True)]
     rows = np.flatnonzero(data.training[data.codes])
@@ -241,35 +243,45 @@ class Discriminant:
 
 
 class _Method(NamedTuple):
-    """A linear method, fitted: the projection (None: the identity) and the mean behind it."""
+    """A linear method, fitted.
+
+    Parameters
+    ----------
+    start : Start
+        Which.
+    size : float
+        Root mean square of the features, in whose units the rest is.
+    linear : ndarray of shape (n_features, n_components) or None
+        The projection; None for the identity.
+    mean : ndarray of shape (n_components,)
+        Of the projected features.
+    """
 
     start: Start
+    size: float
     linear: np.ndarray | None
     mean: np.ndarray
 
     def embed(self, features: np.ndarray) -> Tensor:
-        """Embed as the untrained network would, but for a factor of what has no unit length."""
+        """Embed as the untrained network would."""
+        features = features / self.size
         embedding = torch.from_numpy(features if self.linear is None else features @ self.linear)
-        centred = embedding - torch.from_numpy(self.mean)
         if self.start.unit_length:
-            return normalize(centred, dim=-1).float()
-        size = centred.square().mean().sqrt()
-        return (centred / size.clamp_min(torch.finfo(size.dtype).tiny)).float()
+            embedding = normalize(embedding - torch.from_numpy(self.mean), dim=-1)
+        return embedding.float()
 
 
 def _methods(features: np.ndarray, codes: np.ndarray, starts: list[Start]) -> Iterator[_Method]:
     """Fit linear methods to features of classes."""
+    size = float(np.sqrt(np.mean((features - features.mean(axis=0)) ** 2))) or 1.0
+    features = features / size
     mean = features.mean(axis=0)
     discriminant = Discriminant(features, codes) if any(it.shrinkage for it in starts) else None
     for start in starts:
         linear = None
         if start.shrinkage is not None and discriminant is not None:
             linear = discriminant.projection(start.shrinkage)
-        elif len(mean) <= MAX_LINEAR_FEATURES:
-            # Whatever unit the features have, float32 holds the squares of what is compared.
-            size = np.sqrt(np.mean((features - mean) ** 2)) or 1.0
-            linear = np.eye(len(mean)) / size
-        yield _Method(start, linear, mean if linear is None else mean @ linear)
+        yield _Method(start, size, linear, mean if linear is None else mean @ linear)
 
 
 def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> float:

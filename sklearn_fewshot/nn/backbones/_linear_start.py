@@ -32,6 +32,7 @@ class LinearStart(nn.Module):
     """
 
     branch: nn.Module
+    factor: Tensor
     branch_factor = 0.1
 
     def __init__(
@@ -47,9 +48,12 @@ class LinearStart(nn.Module):
             self.linear = nn.Linear(n_features, self.embedding_dim, bias=False)
             if not self.linear.weight.is_meta:  # without values; torch would load for seconds
                 nn.init.eye_(self.linear.weight)
+        self.register_buffer("factor", torch.ones(()))
         self.bias = nn.Parameter(torch.zeros(self.embedding_dim)) if unit_length else None
 
-    def start_from(self, projection: Tensor | None, mean: Tensor | None = None) -> None:
+    def start_from(
+        self, projection: Tensor | None, mean: Tensor | None = None, factor: float = 1.0
+    ) -> None:
         """Set where training starts.
 
         Parameters
@@ -58,8 +62,11 @@ class LinearStart(nn.Module):
             ``W``; None leaves the identity.
         mean : tensor of shape (embedding_dim,) or None
             Where embeddings of unit length are centred.
+        factor : float
+            Factor of the input: training then does not depend on its unit.
         """
         with torch.no_grad():
+            self.factor.fill_(factor)
             if projection is not None:
                 self.get_parameter("linear.weight").copy_(projection.mT)
             if mean is not None:
@@ -71,6 +78,7 @@ class LinearStart(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, *input_shape) to (n, embedding_dim)."""
+        x = x * self.factor
         embedding = self.linear(self.features(x)) + self.branch_factor * self.branch(x)
         return embedding if self.bias is None else normalize(embedding + self.bias, dim=-1)
 
