@@ -34,7 +34,7 @@ from ._unlabelled import refine, warn_if_unmarked
 
 # Held while a state is made of the last one, so that no thread's examples are lost. One for all:
 # it takes milliseconds, and a lock of each could not be pickled.
-WRITING = threading.Lock()
+WRITING = threading.RLock()
 BOOLEAN: dict[str, list[Any]] = {"include_base": ["boolean"]}
 
 

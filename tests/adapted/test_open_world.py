@@ -626,6 +626,14 @@ def test_missing_values_are_a_mark(learner, half_labelled, mark, missing):
     np.testing.assert_array_equal(check.decision_function(X), expected.decision_function(X))
 
 
+def test_missing_labels_beside_a_mark_are_an_error(learner, half_labelled):
+    X, y = half_labelled
+    y = y.astype(object)
+    y[0] = pd.NA
+    with pytest.raises(ValueError, match="y lacks 1 labels"):
+        learner.adapt(X, y, unlabelled="?")
+
+
 def test_missing_numbers_are_a_mark(learner, half_labelled):
     X, y = half_labelled
     codes = np.unique(y, return_inverse=True)[1] - 1.0  # "?" is the first

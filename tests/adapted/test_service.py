@@ -265,6 +265,31 @@ def test_examples_that_several_threads_add_are_all_there(learner, table):
     )
 
 
+def test_threads_that_begin_a_classifier_together_lose_nothing(learner, table):
+    for classifier in (FewShotClassifier(learner), FewShotClassifier()):
+        parts = [
+            (table.X_new[row : row + 4], table.y_new[row : row + 4]) for row in range(0, 40, 4)
+        ]
+        Parallel(n_jobs=8, backend="threading")(
+            delayed(classifier.partial_fit)(*part) for part in parts
+        )
+        assert classifier.class_count_.sum() == 40
+        np.testing.assert_array_equal(classifier.classes_, np.unique(table.y_new))
+
+
+def test_base_classes_of_another_network_are_refused(make_learner, table):
+    learner = make_learner().fit(table.X, table.y)
+    classifier = learner.adapt(table.X_new, table.y_new, include_base=True)
+    plain = learner.adapt(table.X_new, table.y_new)
+    learner.fit(2.0 * table.X, table.y)
+    with pytest.raises(ValueError, match="was fitted again or exchanged"):
+        adapt(classifier, table.X_new, table.y_new)
+    again = adapt(plain, table.X_new, table.y_new)  # needs nothing of the learner
+    np.testing.assert_array_equal(
+        again.decision_function(table.X_new), plain.decision_function(table.X_new)
+    )
+
+
 # ------------------------------------------------------------------ other pipelines
 
 

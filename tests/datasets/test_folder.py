@@ -202,6 +202,11 @@ def test_broken_files_are_left_out_with_a_warning_that_names_all(photos, broken)
         load_images(broken, on_error="skip")
     with pytest.raises(FileNotFoundError, match=r"load_images found no image 'nowhere\.png'"):
         load_images(["nowhere.png"])
+    empty = {"bytes": None, "path": None}
+    with pytest.raises(ValueError, match="neither bytes nor a path"):
+        load_images([empty])
+    with pytest.warns(UserWarning, match="left out 2 of 3 images"):
+        assert len(load_images([empty, data.filenames[0], {"bytes": None}], on_error="skip")) == 1
 
 
 def test_what_is_no_sequence_of_images(photos):

@@ -330,6 +330,19 @@ def test_preprocess_must_return_samples(paths):
         FrozenEncoder(preprocess=lambda picture: {"pixels": picture}).fit(paths)
 
 
+def test_pictures_of_8_bits_after_others_of_that_range_are_refused():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 3, 3))
+    encoder = FrozenEncoder(nn.Flatten()).fit(pixels.astype(np.float32))
+    with pytest.raises(ValueError, match=r"has 8 bits.*X\.astype\(np\.float32\)"):
+        encoder.transform(pixels.astype(np.uint8))
+    unit = FrozenEncoder(nn.Flatten()).fit(pixels.astype(np.float32) / 255)
+    np.testing.assert_allclose(
+        unit.transform(pixels.astype(np.uint8)),
+        unit.transform(pixels.astype(np.float32) / 255),
+        rtol=1e-6,
+    )
+
+
 def test_pictures_in_another_range_than_those_of_fit_are_refused(pictures):
     encoder = FrozenEncoder(network()).fit(pictures.X)
     expected = encoder.transform(pictures.X)
