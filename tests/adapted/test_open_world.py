@@ -321,7 +321,8 @@ def test_pipelines_reject_too(make_learner, table, routing):
 
 
 @pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
-def test_learners_reject_what_is_of_no_base_class(learner, table):
+def test_learners_reject_what_is_of_no_base_class(make_learner, table):
+    learner = make_learner(backbone="identity").fit(table.X, table.y)  # where far away is far
     answers = learner.predict(table.X + 60.0, reject_label=NONE)
     assert set(answers) == {NONE}
     assert np.mean(learner.predict(table.X, reject_label=NONE) == NONE) < 0.2
@@ -436,7 +437,8 @@ def test_no_unlabelled_rows_change_nothing(learner, table):
     )
 
 
-def test_far_away_rows_are_of_no_class(learner, half_labelled, table):
+def test_far_away_rows_are_of_no_class(make_learner, half_labelled, table):
+    learner = make_learner(backbone="identity").fit(table.X, table.y)
     X, y = half_labelled
     labelled = y != "?"
     plain = learner.adapt(X[labelled], y[labelled])
