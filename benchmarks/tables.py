@@ -120,12 +120,16 @@ def fit(
 def base_methods(X_base: np.ndarray, y_base: np.ndarray) -> dict[str, Any]:
     """Return transformers, fitted on the base classes, before nearest centroid."""
     behind = base_class_lda(X_base, y_base)
-    unit = [StandardScaler(with_std=False), Normalizer()]
     return {
         "LDA": behind,
-        "LDA, unit": make_pipeline(behind, make_pipeline(*unit).fit(behind.transform(X_base))),
-        "SimpleShot": make_pipeline(*unit).fit(X_base),
+        "LDA, unit": make_pipeline(behind, centred_unit(behind.transform(X_base))),
+        "SimpleShot": centred_unit(X_base),
     }
+
+
+def centred_unit(X_base: np.ndarray) -> Any:
+    """Return a transformer that subtracts the mean of the base classes and scales to length one."""
+    return make_pipeline(StandardScaler(with_std=False), Normalizer()).fit(X_base)
 
 
 def flat(X: np.ndarray, scaler: StandardScaler | None) -> np.ndarray:

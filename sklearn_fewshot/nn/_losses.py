@@ -121,7 +121,7 @@ def log_loss_factor(logits: Tensor, target: Tensor) -> float:
     >>> from sklearn_fewshot.nn import log_loss_factor
     >>> logits = torch.tensor([[[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [2.0, 0.0]]])
     >>> factor = log_loss_factor(logits, torch.tensor([[0, 0, 0, 1]]))  # three in four are right
-    >>> bool((factor * logits).softmax(-1)[0, 0, 0].isclose(torch.tensor(0.745)))
+    >>> bool((factor * logits).softmax(-1)[0, 0, 0].isclose(torch.tensor(0.7475)))
     True
     """
     real = target != PADDING

@@ -64,7 +64,8 @@ def check_X(
     _check_not_ragged(estimator, X)
     if not reset and hasattr(X, "shape"):
         _check_shape(estimator, tuple(X.shape), input_shape or (), any_length)
-    X = _check_numbers(estimator, X, reset, any_length and np.ndim(X) == 3)
+    n_axes = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+    X = _check_numbers(estimator, X, reset, any_length and n_axes == 3)
     for block in blocks_of(X):
         _check_float32_range(block)
     if X.ndim == 2:

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,7 @@ def begun(learner, folder, answer):
     if child:
         return child
     try:
+        warnings.filterwarnings("ignore", "Training brought")  # so small a one may bring nothing
         X, y = data()
         learner.set_params(checkpoint=folder).fit(X, y)
         result = answer.with_suffix(".new")

@@ -92,7 +92,7 @@ def test_patience_ends_training_and_restores_the_best_weights(
 
 def test_the_untrained_network_is_a_candidate(make_learner, table):
     untrained = make_learner(max_epochs=0).fit(table.X, table.y)
-    ruined = make_learner(lr=1.0, lr_schedule="constant").fit(table.X, table.y)
+    ruined = make_learner(lr=30.0, lr_schedule="constant").fit(table.X, table.y)
     assert ruined.history_[-1]["valid_loss"] > np.log(2)  # worse than guessing
     assert ruined.best_epoch_ == untrained.best_epoch_ == 0
     assert equal_states(ruined.module_.state_dict(), untrained.module_.state_dict())

@@ -30,8 +30,12 @@ class AnchoredHead(MetricHead):
 
     Parameters
     ----------
-    metric, scale, learn_scale
-        As in :class:`PrototypicalHead`.
+    metric : str or callable
+        Distance between queries and prototypes.
+    scale : float
+        Factor of the distance.
+    learn_scale : bool
+        Whether the (logarithm of the) scale is trained.
     penalty : float
         :math:`\lambda` at the start of training; its logarithm is learned.
     n_steps : int

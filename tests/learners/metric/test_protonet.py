@@ -85,8 +85,8 @@ def test_networks_that_start_from_the_input_fit_their_scale_to_it(make_learner, 
     learner = make_learner(**params).fit(factor * table.X, table.y)
     unit = make_learner(**params).fit(table.X, table.y)
     assert learner.scale_ == pytest.approx(unit.scale_ / factor**2, rel=1e-4)
-    typical = np.median(-learner.decision_function(factor * table.X))
-    assert 0.2 < typical < 5.0  # neither flat nor saturated
+    typical = np.median(learner.predict_proba(factor * table.X).max(axis=1))
+    assert 0.3 < typical < 0.999  # neither flat nor saturated
     np.testing.assert_allclose(
         learner.predict_proba(factor * table.X), unit.predict_proba(table.X), rtol=1e-3, atol=1e-6
     )
