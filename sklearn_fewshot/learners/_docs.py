@@ -35,9 +35,8 @@ max_epochs : int, default=30
     Maximum number of epochs.
 optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
     Optimizer.
-lr : float or "auto", default="auto"
-    Learning rate at the start. "auto" is 3e-4 for networks that start as a linear method (tables,
-    embeddings, series), else 1e-3.
+lr : float, default=1e-3
+    Learning rate at the start.
 weight_decay : float, default=0.0
     Weight decay of the optimizer.
 lr_schedule : {"cosine", "step", "constant"} or callable, default="cosine"

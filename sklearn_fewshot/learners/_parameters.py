@@ -72,7 +72,7 @@ class CommonParameters(TypedDict, total=False):
     episodes_per_epoch: int
     max_epochs: int
     optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer]
-    lr: float | Literal["auto"]
+    lr: float
     weight_decay: float
     lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float]
     validation_fraction: float
@@ -107,7 +107,7 @@ class LearnerParameters(BaseEstimator):
         "episodes_per_epoch": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -141,7 +141,7 @@ class LearnerParameters(BaseEstimator):
         episodes_per_epoch: int = 50,
         max_epochs: int = 30,
         optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer] = "adam",
-        lr: float | Literal["auto"] = "auto",
+        lr: float = 1e-3,
         weight_decay: float = 0.0,
         lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float] = "cosine",
         validation_fraction: float = 0.2,

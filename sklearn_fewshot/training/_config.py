@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     episodes_per_epoch: int
     max_epochs: int
     optimizer: Any
-    lr: float | Literal["auto"]
+    lr: float
     weight_decay: float
     lr_factor: Callable[[float], float] | None
     patience: int | None

@@ -25,7 +25,6 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn._embedding_module import frozen_and_top
-from ..nn.backbones._linear_start import LinearStart
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
@@ -36,7 +35,6 @@ from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
 from ._start import AS_BUILT, Start, Untrained, start_training
 
-LR, LR_OF_LINEAR_START = 1e-3, 3e-4
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
 
@@ -284,14 +282,6 @@ def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisod
     return task.episodes(int(n_episodes), sampler)
 
 
-def _learning_rate(config: TrainingConfig, module: FewShotModule) -> float:
-    """Return the learning rate; "auto" trains what starts as a linear method more gently."""
-    if config.lr != "auto":
-        return float(config.lr)
-    is_linear = isinstance(module, EmbeddingModule) and isinstance(module.backbone, LinearStart)
-    return LR_OF_LINEAR_START if is_linear and config.wrap is None else LR
-
-
 def _cap_ways(config: TrainingConfig, n_outputs: int | None) -> TrainingConfig:
     """Return the config with no more classes in an episode than the module has outputs."""
     if n_outputs is None:
@@ -310,7 +300,6 @@ def _train(
     first: Trained | None,
 ) -> tuple[Any, int]:
     """Train in place; returns the skorch net and the epoch whose weights were kept."""
-    lr = _learning_rate(config, module)
     if config.compile:
         module = _compile(config, module)
     if config.wrap is not None:
@@ -328,7 +317,7 @@ def _train(
         config.criterion,
         episodes,
         optimizer=config.optimizer,
-        lr=lr,
+        lr=config.lr,
         weight_decay=config.weight_decay,
         lr_factor=config.lr_factor,
         max_epochs=n_epochs,
