@@ -213,6 +213,12 @@ def test_nan_that_is_no_padding_is_an_error(fitted, make_learner, series, kind):
         fitted.predict(X)
 
 
+def test_time_before_channels_is_told_apart(make_learner, gestures):
+    X, y = gestures.padded(gestures.is_base), base_labels(gestures)
+    with pytest.raises(ValueError, match=r"pass np.moveaxis\(X, 1, 2\)"):
+        make_learner().fit(np.moveaxis(X, 1, 2), y)
+
+
 def test_infinity_in_padded_series_is_an_error(fitted, gestures):
     X, y = new_data(gestures)
     X[2, 0, 1] = np.inf

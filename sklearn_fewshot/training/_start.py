@@ -118,7 +118,9 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     if not config.may_project or not isinstance(trained, EmbeddingModule):
         return AS_BUILT
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
-    if not isinstance(trained.backbone, LinearStart) or len(classes) < LEAST_CLASSES:
+    options = network.recipe.options  # networks of one's own are not built again with others
+    is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
+    if not isinstance(trained.backbone, LinearStart) or not is_ours or len(classes) < LEAST_CLASSES:
         return AS_BUILT
     fits = isinstance(trained.head, MetricHead) and trained.head.exact
     head = trained.head if fits else PrototypicalHead()

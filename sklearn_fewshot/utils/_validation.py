@@ -115,6 +115,11 @@ def series_lengths(X: np.ndarray) -> np.ndarray:
         return np.full(len(X), X.shape[2])
     lengths, wrong = zip(*map(_lengths_of_block, blocks_of(X)), strict=True)
     length, is_wrong = np.concatenate(lengths), np.concatenate(wrong)
+    if is_wrong.any() and not _lengths_of_block(np.moveaxis(X, 1, 2))[1].any():
+        raise ValueError(
+            f"NaN in series must be padding at the end of time, the last axis. In X of shape "
+            f"{X.shape} time seems to come before the channels: pass np.moveaxis(X, 1, 2)."
+        )
     if is_wrong.any():
         raise ValueError(
             "NaN in series must be padding: in all channels, at the end, after at least one step. "

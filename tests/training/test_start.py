@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestCentroid
 
 from sklearn_fewshot.network import Recipe
 from sklearn_fewshot.nn import EmbeddingModule
+from sklearn_fewshot.nn.backbones import ResidualMLP
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.training import _start
 from sklearn_fewshot.training._start import Discriminant, Start, Untrained
@@ -163,3 +164,12 @@ def test_many_rows_are_thinned_with_their_classes(monkeypatch, make_learner):
     for count in seen:
         assert count.sum() <= 400
         assert np.ptp(count[count > 0]) <= 1
+
+
+@pytest.mark.parametrize("backbone", [ResidualMLP, ResidualMLP((6,)), ResidualMLP((6,), 3)])
+def test_networks_of_ones_own_start_as_they_are(make_learner, table, backbone):
+    learner = make_learner(backbone=backbone, max_epochs=0).fit(table.X, table.y)
+    n_kept = learner.transform(table.X).shape[1]
+    np.testing.assert_allclose(
+        learner.transform(table.X), table.X[:, :n_kept], rtol=1e-5, atol=1e-6
+    )
