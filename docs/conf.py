@@ -58,7 +58,7 @@ numpydoc_show_class_members = False  # templates/class.rst lists them
 nitpicky = True
 nitpick_ignore_regex = [
     # Other projects: their inventories are not fetched, so that the build needs no network.
-    (r"py:.*", r"(sklearn|torch|skorch|numpy|scipy|joblib|pickle|matplotlib|PIL)\..*"),
+    (r"py:.*", r"(sklearn|torch|skorch|skops|numpy|scipy|joblib|pickle|matplotlib|PIL)\..*"),
     # Inherited from scikit-learn and without a page of their own.
     (r"py:.*", r"(set_output|set_params|get_params|set_fit_request|set_callbacks)"),
 ]
