@@ -341,7 +341,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"[0, 1], but {names[0]} or one that follows has dtype {batch.dtype} and values "
                 "above 1. Pass X.astype(np.uint8), or X / 255."
             )
-        if scale != 1.0 == getattr(self, "input_scale_", scale) and self._exceeds_one:
+        was_scaled = getattr(self, "input_scale_", scale) != 1.0  # without fit nothing was
+        if scale != 1.0 and not was_scaled and self._exceeds_one:
             raise ValueError(
                 f"{OWNER} was fitted on pictures of another dtype, which reach the network as they "
                 f"are, but {names[0]} or one that follows has 8 bits, which would be divided by "
