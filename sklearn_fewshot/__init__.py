@@ -4,6 +4,7 @@ Meta-train on many old classes, then recognise new ones from a handful of exampl
 """
 
 from .adapted import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
+from .learners._auto import AutoFewShotClassifier
 from .learners._encoder import FrozenEncoder
 from .learners.metric import (
     BaselineClassifier,
@@ -21,6 +22,7 @@ from .utils._attributes import ClassAttributes
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoFewShotClassifier",
     "BaselineClassifier",
     "ClassAttributes",
     "FewShotClassifier",

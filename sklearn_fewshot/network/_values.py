@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -114,8 +115,7 @@ def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotMod
     ValueError
         If the weights are not those of such a network.
     """
-    parts = (recipe.options.get(name, "") for name in ("backbone", "head"))
-    is_ours = all(_is_ours(part) for part in (recipe.module, *parts))
+    is_ours = _is_ours(recipe.module) and all(map(_is_ours, _code_in(recipe.options)))
     with torch.random.fork_rng(devices=[]), torch.device("meta") if is_ours else nullcontext():
         module = recipe.build()
     wanted = {k: (v.shape, v.dtype) for k, v in module.state_dict().items()}
@@ -129,6 +129,17 @@ def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotMod
         )
     module.load_state_dict(weights, assign=is_ours)
     return module
+
+
+def _code_in(options: Any) -> Iterator[Any]:
+    """Yield the classes, functions and modules among the options of a recipe."""
+    if isinstance(options, dict):
+        options = list(options.values())
+    if isinstance(options, list | tuple):
+        for option in options:
+            yield from _code_in(option)
+    elif callable(options):
+        yield options
 
 
 def _is_ours(part: Any) -> bool:

@@ -17,6 +17,7 @@ from ._losses import (
 )
 from ._modes import autocast, evaluating, evaluation_view
 from ._module import EmbedsRows, FewShotModule, Joins, episode_loss, predict_episodes
+from ._pooled import Parallel, PooledHead, PooledMember, PooledModule
 from ._scoring import ValidationEpisodes, evaluate, score_plan
 from ._support import (
     State,
@@ -45,6 +46,10 @@ __all__ = [
     "FewShotModule",
     "Joins",
     "PairSquaredError",
+    "Parallel",
+    "PooledHead",
+    "PooledMember",
+    "PooledModule",
     "SampleBatch",
     "SampleLoader",
     "State",

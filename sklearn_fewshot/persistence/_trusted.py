@@ -24,7 +24,7 @@ from .. import nn as package_nn
 from ..adapted._support_state import SupportState
 from ..calibration import Calibration, InlierScores, ShotBias
 from ..network import FittedNetwork, Recipe, Representation
-from ..nn import backbones, heads
+from ..nn import PooledMember, backbones, heads
 from ..utils._attributes import ClassAttributes
 from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
@@ -41,6 +41,7 @@ TUPLES: tuple[type[Any], ...] = (
     Calibration,
     InlierScores,
     InputRange,
+    PooledMember,
     Recipe,
     Representation,
     ShotBias,

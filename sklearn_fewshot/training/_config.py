@@ -95,6 +95,8 @@ class TrainingConfig:
         again on all classes changes it.
     refit : bool
         Whether to train once more on all classes, for as many epochs as scored best.
+    max_seconds : float or None
+        After which the first training ends with the epoch.
     input_scale : float
         Factor applied to samples.
     input_range : InputRange or None
@@ -131,6 +133,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     input_scale: float = 1.0
     input_range: InputRange | None = None
     refit: bool = False
+    max_seconds: float | None = None
     refits_start: bool = False
     may_project: bool = True
     criterion: torch.nn.Module = field(default_factory=EpisodicCrossEntropy)

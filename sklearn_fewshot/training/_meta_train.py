@@ -12,7 +12,7 @@ import torch
 
 from ..calibration import EncodedData, calibrate
 from ..episodes import drawable_classes, thinned
-from ..network import FittedNetwork, Representation
+from ..network import FittedNetwork, Recipe, Representation
 from ..nn import (
     DataTensor,
     EmbeddingModule,
@@ -60,6 +60,9 @@ class Trained(NamedTuple):
         The linear method that training started from.
     measured : dict
         What held-out classes say, by the name of the learner's attribute.
+    first_network : FittedNetwork
+        That of the first training, which has not seen the held-out classes; ``network`` itself if
+        there was no second.
     """
 
     network: FittedNetwork
@@ -70,6 +73,7 @@ class Trained(NamedTuple):
     n_way: Any
     start: Start
     measured: dict[str, Any]
+    first_network: FittedNetwork
 
 
 class Watch(NamedTuple):
@@ -83,11 +87,18 @@ class Watch(NamedTuple):
         From a :class:`Trained` to the attributes of the learner, for callbacks that ask.
     checkpoint : Checkpoint or None
         Where the state is kept after each epoch.
+    owner : str
+        Which of several learners is trained.
     """
 
     task: FitTask = FitTask()
     describe: Callable[[Trained], dict[str, Any]] = lambda trained: {}
     checkpoint: Checkpoint | None = None
+    owner: str = ""
+
+    def of_learner(self, name: str) -> Watch:
+        """Begin the fit of one of several learners."""
+        return self._replace(task=self.task.begin(name, max_subtasks=2), owner=name)
 
     def begin(self, name: str, n_epochs: int) -> Watch:
         """Begin one training within the fit."""
@@ -95,7 +106,8 @@ class Watch(NamedTuple):
 
     def part(self, name: str) -> CheckpointPart | None:
         """Return where the state of one training is kept."""
-        return None if self.checkpoint is None else self.checkpoint.part(name)
+        part = f"{self.owner}, {name}" if self.owner else name
+        return None if self.checkpoint is None else self.checkpoint.part(part)
 
 
 def meta_train(
@@ -323,6 +335,7 @@ def _train(
         max_epochs=n_epochs,
         schedule_epochs=config.max_epochs,
         patience=config.patience,
+        max_seconds=config.max_seconds,
         device=task.device,
         # Some of skorch fail at the end of a training without an epoch.
         callbacks=copy_callbacks(callbacks) if n_epochs > 0 else [],
@@ -375,26 +388,32 @@ def _finish(
     measured = {} if is_refit else config.measure(network.trained, task)
     if isinstance(network.module, EmbeddingModule):
         network.module.autocast_dtype = None
-    fitted = FittedNetwork(
-        network.module,
-        network.recipe,
-        input_scale=config.input_scale,
-        device=str(config.device),
-        batch_size=config.predict_batch_size,
-        autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
-    )
-    fitted.input_range = config.input_range
+    fitted = fitted_network(config, network.module, network.recipe)
     if data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
             rows = _encode_again(config, fitted, task, add)
-        representation = _represent(fitted, rows, data)
+        representation = represent(fitted, rows, data)
         if config.calibrate and not is_refit:
             encoded = EncodedData(rows, data.codes, data.groups)
             fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
     else:
         representation = represent_attributes(fitted, data.attributes)
     history, n_way = history_rows(net), task.sampler.n_way_
-    return Trained(fitted, representation, net, history, epoch, n_way, start, measured)
+    return Trained(fitted, representation, net, history, epoch, n_way, start, measured, fitted)
+
+
+def fitted_network(config: TrainingConfig, module: FewShotModule, recipe: Recipe) -> FittedNetwork:
+    """Return a trained module as a network that can predict, not calibrated."""
+    fitted = FittedNetwork(
+        module,
+        recipe,
+        input_scale=config.input_scale,
+        device=str(config.device),
+        batch_size=config.predict_batch_size,
+        autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
+    )
+    fitted.input_range = config.input_range
+    return fitted
 
 
 def _encode_again(
@@ -409,7 +428,7 @@ def _encode_again(
     return embed(top, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
 
 
-def _represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:
+def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:
     """Return what represents the base classes."""
     codes = data.codes
     if not network.joins:

@@ -195,13 +195,17 @@ class BestWeights(Callback):
     ----------
     patience : int or None
         Epochs without a new best after which training stops; None never stops.
+    max_seconds : float or None
+        After which training stops at the end of the epoch; None never stops.
     """
 
-    def __init__(self, patience: int | None = None) -> None:
+    def __init__(self, patience: int | None = None, max_seconds: float | None = None) -> None:
         self.patience = patience
+        self.max_seconds = max_seconds
 
     def on_train_begin(self, net: EpisodicNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Score the untrained network."""
+        self._began = time.perf_counter()
         self.best_epoch_ = 0
         self.best_score_: tuple[float, float] | None = None
         self.best_state_: dict[str, Any] | None = None
@@ -222,12 +226,13 @@ class BestWeights(Callback):
                 f"epoch began with a learning rate of {self._lr:.4g}. Lower the learning rate "
                 f"(lr={net.lr}), scale the inputs, or use precision='float32'."
             )
-        if dataset_valid is None:
-            return
-        score = (row.get("valid_acc", 0.0), -row["valid_loss"])
-        if self.best_score_ is None or score > self.best_score_:
-            self._keep(net, score, epoch=row["epoch"])
-        elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:
+        if dataset_valid is not None:
+            score = (row.get("valid_acc", 0.0), -row["valid_loss"])
+            if self.best_score_ is None or score > self.best_score_:
+                self._keep(net, score, epoch=row["epoch"])
+            elif self.patience is not None and row["epoch"] - self.best_epoch_ >= self.patience:
+                raise _StopTraining
+        if self.max_seconds is not None and time.perf_counter() - self._began > self.max_seconds:
             raise _StopTraining
 
     def restore(self, net: EpisodicNet) -> None:
@@ -306,6 +311,7 @@ def train(
     max_epochs: int,
     schedule_epochs: int,
     patience: int | None,
+    max_seconds: float | None,
     device: torch.device,
     callbacks: list[Any],
     verbose: int,
@@ -327,6 +333,8 @@ def train(
         Factor of the learning rate as a function of the training's progress in [0, 1).
     max_epochs, patience : int
         Length of training.
+    max_seconds : float or None
+        Another limit of it.
     schedule_epochs : int
         Epochs in which the learning rate goes through its schedule.
     device : torch.device
@@ -345,7 +353,7 @@ def train(
     best_epoch : int
         The epoch they are from; 0 is the untrained network.
     """
-    best = BestWeights(patience)
+    best = BestWeights(patience, max_seconds)
     ours: list[Any] = [("best_weights", best)]
     if lr_factor is not None:
         n_steps = max(1, schedule_epochs * len(task.train))
