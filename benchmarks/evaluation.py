@@ -85,11 +85,6 @@ ENTRIES = {
     "relation": Entry(RelationNetClassifier, easyfsl={64: 300, 640: 100}),
     "siamese": Entry(SiameseNetClassifier),
     "centroid": Entry(BaselineClassifier),
-    "logistic": Entry(
-        partial(BaselineClassifier, readout="logistic"),
-        dict.fromkeys(DIMS, 500),
-        dict.fromkeys(DIMS, 100),
-    ),
 }
 
 

@@ -49,7 +49,7 @@ LEARNERS = {
     "RelationNet": RelationNetClassifier,
     "SiameseNet": SiameseNetClassifier,
     "Baseline": BaselineClassifier,
-    "Baseline, logistic": lambda **kw: BaselineClassifier(readout="logistic", **kw),
+    "Baseline, anchored": lambda **kw: BaselineClassifier(readout="anchored", **kw),
 }
 SETTINGS = ((5, 1), (5, 5), ("all", 1), ("all", 5))
 N_EPISODES = {5: 200, "all": 40}

@@ -223,7 +223,7 @@ PAGES = (
         "sklearn_fewshot.nn.heads",
         "From embedded support and queries to scores.",
         (
-            Group("The contract", ("Head", "MetricHead")),
+            Group("The contract", ("Head", "MetricHead", "UnitLengthHead")),
             Group(
                 "Heads",
                 (
@@ -234,7 +234,7 @@ PAGES = (
                     "SiameseHead",
                     "AnchoredHead",
                     "CentroidHead",
-                    "LogisticHead",
+                    "AnchoredCentroidHead",
                 ),
             ),
             Group("Heads for attributes", ("AttributePrototypeHead", "AttributeRelationHead")),

@@ -164,7 +164,7 @@ LEARNERS |= {
     "BaselineClassifier": (BaselineClassifier, SMALL_BATCHES),
     "BaselineClassifier with regression": (
         BaselineClassifier,
-        {"readout": "logistic", **SMALL_BATCHES},
+        {"readout": "anchored", **SMALL_BATCHES},
     ),
 }
 

@@ -32,7 +32,7 @@ EVERY_LEARNER = [
         if isinstance(cls, type) and issubclass(cls, BaseFewShotLearner)
     ),
     MatchingNetClassifier(fce=True, **BUDGET),
-    BaselineClassifier(readout="logistic", **BUDGET),
+    BaselineClassifier(readout="anchored", **BUDGET),
 ]
 
 # The checks train on a handful of rows, of two or three classes, and transform arrays after frames.

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -138,17 +137,6 @@ def centroid(head: nn.Module) -> Score:
     return score
 
 
-def logistic(head: nn.Module) -> Score:
-    def score(support: Tensor, query: Tensor) -> Tensor:
-        n_way, n_shot, _ = support.shape
-        rows = normalize(support.flatten(0, 1), dim=1).numpy()
-        codes = np.repeat(np.arange(n_way), n_shot)
-        fitted = LogisticRegression(C=head.C, max_iter=1000).fit(rows, codes)
-        return torch.from_numpy(fitted.decision_function(normalize(query, dim=1).numpy()))
-
-    return score
-
-
 HEADS: dict[str, Callable[[Any], Score]] = {
     "prototypical": prototypical,
     "matching": matching,
@@ -156,5 +144,4 @@ HEADS: dict[str, Callable[[Any], Score]] = {
     "relation": relation,
     "siamese": siamese,
     "centroid": centroid,
-    "logistic": logistic,
 }

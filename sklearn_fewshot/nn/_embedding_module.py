@@ -12,7 +12,7 @@ from ._modes import autocast
 from ._module import Criterion, EmbedsRows, FewShotModule, Joins, episode_loss
 from ._support import State, Support
 from .backbones import Frozen, ResidualMLP, embedding_shape, make_backbone
-from .heads import Head
+from .heads import Head, UnitLengthHead
 
 H = TypeVar("H", bound=Head)
 
@@ -96,9 +96,13 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Embed rows of shape (n_rows, *input_shape), in float32."""
+        return self.head.prepare(self.features(inputs))
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return the output of the backbone, in float32."""
         with autocast(inputs.device, self.autocast_dtype):
-            embedding = self.backbone(inputs)
-        return embedding.float()
+            output: Tensor = self.backbone(inputs)
+        return output.float()
 
     def condense(self, support: Support) -> Support:
         """Return class representations of embedded examples."""
@@ -171,7 +175,7 @@ class ClassifierModule(EmbeddingModule):
     ... )
     >>> from sklearn_fewshot.nn.backbones import Identity
     >>> from sklearn_fewshot.nn.heads import CentroidHead
-    >>> module = ClassifierModule(Identity((4,)), CentroidHead(), CosineClassifier(4, 3))
+    >>> module = ClassifierModule(Identity((4,)), CentroidHead(4), CosineClassifier(4, 3))
     >>> batch = SampleBatch(torch.ones(5, 4), torch.zeros(5, dtype=torch.int64))
     >>> module.training_loss(batch, EpisodicCrossEntropy()).shape
     torch.Size([])
@@ -191,7 +195,10 @@ class ClassifierModule(EmbeddingModule):
         self, batch: SampleBatch, criterion: Criterion
     ) -> Tensor:
         """Return the loss of single samples: to the criterion, an episode of all classes."""
-        logits = self.classifier(self.embed(batch.inputs).flatten(1))
+        features = self.features(batch.inputs).flatten(1)
+        if isinstance(self.head, UnitLengthHead):
+            self.head.follow(features)
+        logits = self.classifier(features)
         return criterion(logits.unsqueeze(0), batch.target.unsqueeze(0))
 
 

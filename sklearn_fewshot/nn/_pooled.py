@@ -150,7 +150,8 @@ class PooledHead(Head):
             zip(self.heads, self.columns, self.shapes, strict=True)
         ):
             assert isinstance(head, Head)
-            yield number, head, embedding[..., start:stop].unflatten(-1, shape)
+            rows = embedding[..., start:stop].flatten(0, 1).unflatten(-1, shape)
+            yield number, head, head.prepare(rows).unflatten(0, embedding.shape[:2])
 
 
 class PooledMember(NamedTuple):

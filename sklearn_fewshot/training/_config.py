@@ -57,8 +57,8 @@ class Task(NamedTuple):
         return ValidationEpisodes(self.store, plan, self.attributes, self.values)
 
 
-def no_start(module: Any, task: Task) -> None:
-    """Start as the module is built."""
+def no_change(module: Any, task: Task) -> None:
+    """Leave the module as it is."""
 
 
 def no_measurement(module: Any, task: Task) -> dict[str, Any]:
@@ -87,6 +87,8 @@ class TrainingConfig:
         classifier. None trains the module itself.
     load : callable or None
         Called with the task: returns the batches of an epoch. None draws episodes.
+    finish : callable
+        Called with the trained module and its task: sets what depends on the trained embedding.
     measure : callable
         Called with the trained module and its task: returns what held-out classes say, by the
         name of the learner's attribute, before these classes are trained on too.
@@ -137,9 +139,10 @@ calibrate, compile, predict_batch_size, verbose, net_params
     refits_start: bool = False
     may_project: bool = True
     criterion: torch.nn.Module = field(default_factory=EpisodicCrossEntropy)
-    start: Callable[[Any, Task], None] = no_start
+    start: Callable[[Any, Task], None] = no_change
     wrap: Callable[[Any, Task], FewShotModule] | None = None
     load: Callable[[Task], Any] | None = None
+    finish: Callable[[Any, Task], None] = no_change
     measure: Callable[[Any, Task], dict[str, Any]] = no_measurement
 
     def replace(self, **changes: Any) -> TrainingConfig:

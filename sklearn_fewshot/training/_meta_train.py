@@ -385,6 +385,7 @@ def _finish(
 ) -> Trained:
     """Turn a trained module into a network that can predict."""
     data = task.data
+    config.finish(network.trained, task)
     measured = {} if is_refit else config.measure(network.trained, task)
     if isinstance(network.module, EmbeddingModule):
         network.module.autocast_dtype = None
@@ -425,7 +426,8 @@ def _encode_again(
     assert isinstance(network.module, EmbeddingModule)
     _, top = frozen_and_top(network.module.backbone)
     inputs = task.store.as_array()
-    return embed(top, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
+    trained = EmbeddingModule(top, network.module.head)
+    return embed(trained, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
 
 
 def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:

@@ -23,7 +23,13 @@ from ..nn import (
     log_loss_factor,
     resolve_device,
 )
-from ..nn.heads import AnchoredHead, Head, PrototypicalHead
+from ..nn.heads import (
+    AnchoredCentroidHead,
+    AnchoredHead,
+    CentroidHead,
+    Head,
+    PrototypicalHead,
+)
 from ..utils._random import seeded_torch
 from ._config import TrainingConfig
 from ._data import TrainingData
@@ -34,6 +40,10 @@ N_WAY = 5
 N_EPISODES = 100  # of each number of shots
 N_QUERY = 10
 RIDGE = 0.03  # towards equal weights of calibrated members: few held-out classes say little
+ANCHORED: dict[type[Head], type[Head]] = {
+    PrototypicalHead: AnchoredHead,
+    CentroidHead: AnchoredCentroidHead,
+}
 LEAST_SHARE = 0.02  # of the weights, at some number of shots, for a member to be kept
 
 
@@ -127,17 +137,21 @@ def members_of(name: str, owner: int, trained: Trained) -> list[Member]:
     options = trained.network.recipe.options
     head, head_options = options["head"], options.get("head_options") or {}
     members = [Member(name, owner, first, last, (head, head_options))]
-    if head is PrototypicalHead:
-        metric = head_options.get("metric", "sqeuclidean")
-        how = (AnchoredHead, {"metric": metric})
-        first, last = (_with_anchored_head(module, metric) for module in (first, last))
+    if head in ANCHORED:
+        options = {k: v for k, v in head_options.items() if k == "metric"}
+        how = (ANCHORED[head], options)
+        first, last = (_with_head(trained, module, *how) for module in (first, last))
         members.append(Member(f"{name}, anchored", owner, first, last, how))
     return members
 
 
-def _with_anchored_head(module: EmbeddingModule, metric: Any) -> EmbeddingModule:
-    assert isinstance(module.head, PrototypicalHead)
-    return EmbeddingModule(module.backbone, AnchoredHead(metric, float(module.head.scale)))
+def _with_head(
+    trained: Trained, module: EmbeddingModule, head: type[Head], options: dict[str, Any]
+) -> EmbeddingModule:
+    """Return a network with another head, which takes over what the two have in common."""
+    other = head.for_embeddings(trained.network.embedding_shape, **options)
+    other.load_state_dict(module.head.state_dict(), strict=False)
+    return EmbeddingModule(module.backbone, other)
 
 
 def plan_comparison(data: TrainingData, rng: np.random.Generator) -> dict[int, EpisodePlan]:

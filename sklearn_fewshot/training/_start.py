@@ -25,7 +25,7 @@ from ..nn import (
 from ..nn._embedding_module import frozen_and_top
 from ..nn.backbones import Identity, has_linear_start
 from ..nn.backbones._linear_start import LinearStart
-from ..nn.heads import MetricHead, PrototypicalHead
+from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
 
@@ -122,7 +122,8 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
     if not isinstance(trained.backbone, LinearStart) or not is_ours or len(classes) < LEAST_CLASSES:
         return AS_BUILT
-    fits = isinstance(trained.head, MetricHead) and trained.head.exact
+    is_sized = isinstance(trained.head, UnitLengthHead)  # for the embedding as it is built
+    fits = isinstance(trained.head, MetricHead) and trained.head.exact and not is_sized
     head = trained.head if fits else PrototypicalHead()
     shrinkages = (None, *SHRINKAGES) if has_linear_start(trained.backbone) else (None,)
     starts = [Start(shrinkage, unit) for shrinkage in shrinkages for unit in (False, True)]
@@ -172,13 +173,8 @@ def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task)
     task : Task
         Its data.
     """
-    data = task.data
-    rows = thinned(data.rows_of(data.training), data.codes, MAX_START_ROWS)
-    codes = torch.from_numpy(np.unique(data.codes[rows], return_inverse=True)[1])
-    with evaluating(module):
-        parts = np.array_split(rows, max(1, len(rows) // 1024))
-        embedding = torch.cat([module.embed(task.store.take(part)).cpu() for part in parts])
-    embedding = embedding.flatten(1)
+    rows, embedding = training_features(module, task)
+    codes = torch.from_numpy(np.unique(task.data.codes[rows], return_inverse=True)[1])
     support = Support(embedding[None], codes[None], torch.ones(1, len(rows)), int(codes.max()) + 1)
     head = PrototypicalHead()
     means = head.context(head.represent(support))
@@ -188,6 +184,16 @@ def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task)
         classifier.weight.copy_(2.0 * scale * prototype)
         if classifier.bias is not None:
             classifier.bias.copy_(-scale * prototype.square().sum(dim=1))
+
+
+def training_features(module: EmbeddingModule, task: Task) -> tuple[np.ndarray, Tensor]:
+    """Return rows of the training classes, and the output of the backbone for them."""
+    data = task.data
+    rows = thinned(data.rows_of(data.training), data.codes, MAX_START_ROWS)
+    with evaluating(module):
+        parts = np.array_split(rows, max(1, len(rows) // 1024))
+        output = torch.cat([module.features(task.store.take(part)).cpu() for part in parts])
+    return rows, output.flatten(1)
 
 
 class Discriminant:

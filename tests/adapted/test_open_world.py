@@ -515,7 +515,7 @@ def test_bad_unlabelled_support_is_refused(learner, half_labelled):
     [
         MatchingNetClassifier,
         SiameseNetClassifier,
-        partial(BaselineClassifier, readout="logistic"),
+        partial(BaselineClassifier, readout="anchored"),
     ],
 )
 def test_learners_without_means_take_no_unlabelled_examples(make, half_labelled, table):

@@ -9,7 +9,6 @@ from torch import nn
 
 from sklearn_fewshot import RelationNetClassifier
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
-from sklearn_fewshot.nn.heads import LogisticHead
 
 METHODS = ("predict_proba", "decision_function", "score_samples")
 
@@ -36,9 +35,7 @@ def unequal(toy):
     return toy.X_new[rows], toy.y_new[rows]
 
 
-def tolerance(fitted):
-    """Of the largest score: one float32, summed up; an iterative fit is less exact."""
-    return 1e-4 if isinstance(fitted.module_.head, LogisticHead) else 1e-5
+TOLERANCE = 1e-5  # of the largest score: one float32, summed up
 
 
 def check_same(classifier, expected, X, tolerance, columns=slice(None)):
@@ -149,7 +146,7 @@ def test_the_order_of_the_support_changes_nothing(fitted, toy, unequal):
     X_support, y_support = unequal
     order = np.random.default_rng(1).permutation(len(y_support))
     shuffled = fitted.adapt(X_support[order], y_support[order])
-    check_same(shuffled, fitted.adapt(X_support, y_support), toy.X, tolerance(fitted))
+    check_same(shuffled, fitted.adapt(X_support, y_support), toy.X, TOLERANCE)
 
 
 def test_renaming_the_classes_permutes_the_columns(fitted, toy, unequal):
@@ -164,7 +161,7 @@ def test_renaming_the_classes_permutes_the_columns(fitted, toy, unequal):
         renamed.predict_proba(toy.X)[:, columns],
         expected.predict_proba(toy.X),
         rtol=0,
-        atol=10 * tolerance(fitted),
+        atol=10 * TOLERANCE,
     )
     decided = expected.predict_proba(toy.X)
     decided = np.ptp(np.sort(decided, axis=1)[:, -2:], axis=1) > 1e-3
@@ -224,7 +221,7 @@ def test_partial_fit_equals_fit_on_everything(fitted, toy):
     for row in range(4, 15):
         grown.partial_fit(toy.X_new[[row]], toy.y_new[[row]])
     expected = fitted.adapt(toy.X_new[:15], toy.y_new[:15])
-    check_same(grown, expected, toy.X, tolerance(fitted))
+    check_same(grown, expected, toy.X, TOLERANCE)
     np.testing.assert_array_equal(grown.class_count_, expected.class_count_)
 
 
@@ -233,19 +230,19 @@ def test_classes_that_are_dropped_leave_no_trace(fitted, toy):
     label = classifier.classes_[1]
     others = toy.y_new != label
     expected = fitted.adapt(toy.X_new[others], toy.y_new[others])
-    check_same(classifier.drop_classes([label]), expected, toy.X, tolerance(fitted))
+    check_same(classifier.drop_classes([label]), expected, toy.X, TOLERANCE)
 
 
 def test_base_classes_can_be_kept_beside_new_ones(fitted, toy, unequal):
     both = fitted.adapt(*unequal, include_base=True)
     assert list(both.classes_) == sorted([*fitted.classes_, *np.unique(unequal[1])])
     only_new = both.drop_classes(fitted.classes_)
-    check_same(only_new, fitted.adapt(*unequal), toy.X_new, tolerance(fitted))
+    check_same(only_new, fitted.adapt(*unequal), toy.X_new, TOLERANCE)
 
 
 def test_the_base_classes_are_those_of_their_own_examples(fitted, toy):
     expected = fitted.adapt(toy.X, toy.y)
-    check_same(fitted, expected, toy.X_new, tolerance(fitted))
+    check_same(fitted, expected, toy.X_new, TOLERANCE)
 
 
 # ------------------------------------------------------------------ ways to train
@@ -275,7 +272,7 @@ def test_a_frozen_backbone_stays_as_it_is(make_any, toy):
     assert equal_states(states(frozen.module), states(backbone))
     classifier = learner.adapt(toy.X_new, toy.y_new)
     expected = learner.adapt(toy.X_new[::-1], toy.y_new[::-1])
-    check_same(classifier, expected, toy.X, tolerance(learner))
+    check_same(classifier, expected, toy.X, TOLERANCE)
 
 
 def test_episodes_of_several_sizes_train_in_one_batch(make_any, toy):

@@ -25,7 +25,7 @@ from sklearn_fewshot.nn import (
 from sklearn_fewshot.nn.backbones import Frozen, make_backbone
 from sklearn_fewshot.nn.heads import CentroidHead, PrototypicalHead
 
-ABSTRACT = ("Head", "MetricHead")
+ABSTRACT = ("Head", "MetricHead", "UnitLengthHead")
 HEADS = [getattr(heads, name) for name in heads.__all__ if name not in ABSTRACT]
 OF_EXAMPLES = [head for head in HEADS if head.takes_examples]
 OF_ATTRIBUTES = [head for head in HEADS if not head.takes_examples]
@@ -55,19 +55,24 @@ def query(make_query):
     return make_query().float()
 
 
+def embedded_by_hand(module, inputs):
+    return torch.stack([module.head.prepare(module.backbone(rows)) for rows in inputs])
+
+
 def check_close(got, expected):
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_verbs_are_those_of_the_head_on_embeddings(module, support, query):
-    backbone, head = module.backbone, module.head
+    head = module.head
     state = module.adapt(support)
-    represented = head.represent(support._replace(inputs=backbone(support.inputs)))
+    represented = head.represent(support._replace(inputs=embedded_by_hand(module, support.inputs)))
     expected = head.context(represented)
     assert state.keys() == expected.keys()
     for name, value in state.items():
         torch.testing.assert_close(value, expected[name])
-    check_close(module.predict(state, query), head.score(expected, backbone(query)))
+    queries = embedded_by_hand(module, query)
+    check_close(module.predict(state, query), head.score(expected, queries))
 
 
 def test_embedding_first_changes_nothing(module, support, query):
@@ -84,12 +89,12 @@ def test_embedding_first_changes_nothing(module, support, query):
 def test_condensed_support_sets_can_be_joined_with_more_examples(module, support, query):
     """What modules that join promise."""
     assert isinstance(module, Joins)
-    embedded = support._replace(inputs=module.backbone(support.inputs))
+    embedded = support._replace(inputs=embedded_by_hand(module, support.inputs))
     parts = [Support(*(v[:, part] for v in embedded[:3]), 4) for part in (slice(7), slice(7, 12))]
     old = module.condense(parts[0])
     columns = zip(old[:3], parts[1][:3], strict=True)
     joined = Support(*(torch.cat(column, dim=1) for column in columns), 4)
-    of_query = module.backbone(query)
+    of_query = embedded_by_hand(module, query)
     expected = module.predict(module.adapt(support), query)
     check_close(module.predict_embedded(module.adapt_embedded(joined), of_query), expected)
     condensed = module.condense(embedded)
@@ -230,7 +235,7 @@ def test_attributes_are_not_embedded(cls):
 
 
 def test_a_classifier_trains_on_samples_and_scores_episodes_by_its_head(batch):
-    backbone, head, classifier = nn.Linear(6, 3), CentroidHead(), nn.Linear(3, 4)
+    backbone, head, classifier = nn.Linear(6, 3), CentroidHead(3), nn.Linear(3, 4)
     module = ClassifierModule(backbone, head, classifier)
     target = torch.arange(10) % 4
     loss = module.training_loss(SampleBatch(batch.inputs, target), EpisodicCrossEntropy())
@@ -249,14 +254,14 @@ def test_to_the_criterion_samples_are_one_episode_of_all_classes():
         seen.append((logits.shape, target.tolist()))
         return logits.sum()
 
-    module = ClassifierModule(nn.Linear(6, 3), CentroidHead(), nn.Linear(3, 4))
+    module = ClassifierModule(nn.Linear(6, 3), CentroidHead(3), nn.Linear(3, 4))
     module.training_loss(SampleBatch(torch.randn(5, 6), torch.tensor([3, 0, 1, 1, 2])), criterion)
     assert seen == [((1, 5, 4), [[3, 0, 1, 1, 2]])]
 
 
 def test_maps_are_flattened_before_they_are_classified():
     backbone = nn.Sequential(nn.Linear(6, 12), nn.Unflatten(1, (3, 2, 2)))
-    module = ClassifierModule(backbone, CentroidHead(), nn.Linear(12, 4))
+    module = ClassifierModule(backbone, CentroidHead(12), nn.Linear(12, 4))
     inputs, target = torch.randn(5, 6), torch.arange(5) % 4
     loss = module.training_loss(SampleBatch(inputs, target), EpisodicCrossEntropy())
     logits = module.classifier(backbone[0](inputs))

@@ -11,23 +11,21 @@ from torch import nn
 
 import sklearn_fewshot
 from sklearn_fewshot.nn import METRICS, EpisodicCrossEntropy, Support, from_state, heads, to_state
-from sklearn_fewshot.nn.heads import FullContextHead, Head, LogisticHead, PrototypicalHead
+from sklearn_fewshot.nn.heads import FullContextHead, Head, PrototypicalHead
 from sklearn_fewshot.nn.heads._matching import in_canonical_order
 
 DIM = 6
-ABSTRACT = ("Head", "MetricHead")
+ABSTRACT = ("Head", "MetricHead", "UnitLengthHead")
 HEADS = [getattr(heads, name) for name in heads.__all__ if name not in ABSTRACT]
 LAWS = {"duplicates", "weights"}
-# Of the largest score. The regression is fitted until its slope is flat, not exactly.
-TOLERANCE = {LogisticHead: 1e-5}
 # An option of each head that is not its default.
 OPTIONS = {
+    "AnchoredCentroidHead": {"metric": METRICS["euclidean"]},
     "AnchoredHead": {"n_steps": 3},
     "AttributePrototypeHead": {"n_attributes": 3},
     "AttributeRelationHead": {"n_attributes": 3},
     "CentroidHead": {"metric": METRICS["cityblock"]},
     "FullContextHead": {"n_steps": 2},
-    "LogisticHead": {"C": 3.0},
     "MatchingHead": {"class_balanced": False},
     "PrototypicalHead": {"metric": METRICS["cityblock"]},
     "RelationHead": {"reduction": "sum"},
@@ -40,7 +38,6 @@ DEFAULTS = [
     ("RelationNetClassifier", "RelationHead", "reduction"),
     ("SiameseNetClassifier", "SiameseHead", "aggregate"),
     ("BaselineClassifier", "CentroidHead", "scale"),
-    ("BaselineClassifier", "LogisticHead", "C"),
 ]
 ALL_METRICS = pytest.mark.parametrize("metric", sorted(METRICS))
 
@@ -76,7 +73,7 @@ def relative_difference(scores, expected):
 
 
 def check_equal(head, scores, expected):
-    assert relative_difference(scores, expected) < TOLERANCE.get(type(head), 1e-12)
+    assert relative_difference(scores, expected) < 1e-12
 
 
 def check_law(head, law, scores, expected):
@@ -211,8 +208,6 @@ def test_the_precision_of_the_weights_is_neither_needed_nor_contagious(dtype, he
 
 def test_no_tensor_is_made_on_another_device(head, ragged, query):
     """Tensors of the device "meta" have shapes alone, and go with no others."""
-    if isinstance(head, LogisticHead):  # fits on the CPU
-        return
     head, query = head.to("meta").eval(), query.to("meta", torch.float32)
     support = ragged._replace(inputs=ragged.inputs.float())
     support = Support(*(value.to("meta") for value in support[:3]), support.n_classes)
@@ -284,11 +279,8 @@ def test_gradients_are_right(cls, make_support, make_query):
     for parameter in parameters:
         nn.init.normal_(parameter, std=0.5)
     support, query = make_support(shape=(2,), n_support=6), make_query(shape=(2,))[:, :2]
-    fitted = head.context(support)
 
     def scores(embedding, query, *_):
-        if cls is LogisticHead:  # its context is a fit, which nothing is learned through
-            return head.score(fitted | {"coefficients": embedding[:, :4]}, query)
         given = head.represent(support._replace(inputs=embedding))
         return head.score(head.context(given), query)
 

@@ -31,7 +31,7 @@ LEARNERS = {
     "SiameseNetClassifier": SiameseNetClassifier,
     "BaselineClassifier": partial(BaselineClassifier, batch_size=8),
     "BaselineClassifier with regression": partial(
-        BaselineClassifier, batch_size=8, readout="logistic"
+        BaselineClassifier, batch_size=8, readout="anchored"
     ),
 }
 TINY = {"episodes_per_epoch": 2, "max_epochs": 1, "precision": "float32", "random_state": 0}

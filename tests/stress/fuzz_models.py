@@ -125,7 +125,7 @@ def models():
         described = ZeroShotProtoNetClassifier(**SHORT).fit(
             X, y, class_attributes=dict(zip("abcdef", np.eye(6), strict=True))
         )
-        quick = BaselineClassifier(readout="logistic", batch_size=8, **SHORT)
+        quick = BaselineClassifier(readout="anchored", batch_size=8, **SHORT)
         quick.set_params(validation_fraction=0.0, calibrate=False)
         marked = np.where(np.arange(36) % 3, y, "?")
         return [

@@ -16,10 +16,10 @@ from ...nn import (
     resolve_augmentation,
 )
 from ...nn.backbones import embedding_shape, starts_from_features
-from ...nn.heads import CentroidHead, LogisticHead
+from ...nn.heads import AnchoredCentroidHead, CentroidHead, UnitLengthHead
 from ...training._config import Task, TrainingConfig
 from ...training._data import TrainingData
-from ...training._start import start_classifier
+from ...training._start import start_classifier, training_features
 from ...utils._sklearn import Interval, StrOptions
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
@@ -31,8 +31,8 @@ class BaselineClassifier(BaseFewShotLearner):
     r"""Ordinary classifier of the base classes, whose embedding then serves new ones.
 
     The baseline that every few-shot method has to beat, often a hard one: no episodes, only a
-    network trained to classify the base classes. New classes are compared on its embedding,
-    scaled to unit length.
+    network trained to classify the base classes. New classes are compared on its embedding, centred
+    by the mean of the base classes and scaled to unit length.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class BaselineClassifier(BaseFewShotLearner):
         vector per class ("Baseline++").
     scale : float, default=10.0
         Factor of the cosines, in the cosine classifier and in the probabilities of centroids.
-    readout : {"centroid", "logistic"}, default="centroid"
+    readout : {"centroid", "anchored"}, default="centroid"
         How new classes are recognised: by the cosine to the mean of their examples, or by logistic
-        regression fitted on the support set, which is better the more examples there are.
-    C : float, default=1.0
-        Inverse strength of the penalty of the logistic regression.
+        regression of the support set that is anchored there (see
+        :class:`~sklearn_fewshot.nn.heads.AnchoredHead`), which is better the more examples there
+        are.
     batch_size : int, default=256
         Samples per optimisation step.
     {common_parameters}
@@ -64,23 +64,21 @@ class BaselineClassifier(BaseFewShotLearner):
     Training minimises the cross-entropy of the base classes over single samples; ``n_way``,
     ``n_shot`` and ``n_query`` describe only the episodes of held-out classes that choose the best
     weights, and an epoch has ``episodes_per_epoch`` batches of ``batch_size`` samples. Then, with
-    the normalised embedding :math:`\hat f(x) = f(x) / \lVert f(x) \rVert`,
+    the mean ``m`` of the base classes' embeddings and
+    :math:`\hat f(x) = (f(x) - m) / \lVert f(x) - m \rVert`,
 
     .. math::
 
         c_k = \frac{1}{|S_k|} \sum_{x \in S_k} \hat f(x), \qquad
         P(k \mid q) = \operatorname{softmax}_k \big( s \cos(\hat f(q), c_k) \big)
 
-    or the same by logistic regression. Differences from the paper: centroids in place of a
-    classifier that is trained again, and the normalisation (Wang et al., 2019).
+    or the logits of the anchored regression. Differences from the paper: centroids in place of a
+    classifier that is trained again, and centring and unit length (Wang et al., 2019).
 
     References
     ----------
     W.-Y. Chen, Y.-C. Liu, Z. Kira, Y.-C. F. Wang and J.-B. Huang, "A Closer Look at Few-shot
     Classification", ICLR 2019.
-
-    Y. Tian, Y. Wang, D. Krishnan, J. B. Tenenbaum and P. Isola, "Rethinking Few-Shot Image
-    Classification: a Good Embedding Is All You Need?", ECCV 2020.
 
     Y. Wang, W.-L. Chao, K. Q. Weinberger and L. van der Maaten, "SimpleShot: Revisiting
     Nearest-Neighbor Classification for Few-Shot Learning", 2019.
@@ -101,8 +99,7 @@ class BaselineClassifier(BaseFewShotLearner):
     _parameter_constraints: dict[str, list[Any]] = {
         "classifier": [StrOptions({"softmax", "cosine"})],
         "scale": [Interval(Real, 0, None, closed="neither")],
-        "readout": [StrOptions({"centroid", "logistic"})],
-        "C": [Interval(Real, 0, None, closed="neither")],
+        "readout": [StrOptions({"centroid", "anchored"})],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
 
@@ -111,25 +108,27 @@ class BaselineClassifier(BaseFewShotLearner):
         *,
         classifier: Literal["softmax", "cosine"] = "softmax",
         scale: float = 10.0,
-        readout: Literal["centroid", "logistic"] = "centroid",
-        C: float = 1.0,
+        readout: Literal["centroid", "anchored"] = "centroid",
         batch_size: int = 256,
         **common: Unpack[CommonParameters],
     ) -> None:
         self.classifier = classifier
         self.scale = scale
         self.readout = readout
-        self.C = C
         self.batch_size = batch_size
         super().__init__(**common)
 
     def _head(self) -> tuple[type, dict[str, Any]]:
-        if self.readout == "logistic":
-            return LogisticHead, {"C": self.C}
-        return CentroidHead, {"scale": self.scale}
+        head = AnchoredCentroidHead if self.readout == "anchored" else CentroidHead
+        return head, {"scale": self.scale}
 
     def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
-        return config.replace(wrap=self._with_classifier, load=self._load_samples)
+        return config.replace(
+            wrap=self._with_classifier,
+            load=self._load_samples,
+            finish=_center_embeddings,
+            refits_start=True,  # the center, even of an untrained network
+        )
 
     def _with_classifier(self, module: EmbeddingModule, task: Task) -> ClassifierModule:
         """Return the network with a classifier of the training classes on top."""
@@ -139,6 +138,7 @@ class BaselineClassifier(BaseFewShotLearner):
             classifier: torch.nn.Linear = CosineClassifier(n_features, n_classes, self.scale)
         else:
             classifier = torch.nn.Linear(n_features, n_classes)
+        _center_embeddings(module, task)
         if starts_from_features(module.backbone):
             start_classifier(classifier, module, task)
         return ClassifierModule(module.backbone, module.head, classifier, module.autocast_dtype)
@@ -156,3 +156,9 @@ class BaselineClassifier(BaseFewShotLearner):
             rng=task.rng,
             augment=resolve_augmentation(self.augment),
         )
+
+
+def _center_embeddings(module: EmbeddingModule, task: Task) -> None:
+    """Let embeddings be centred by their mean; in training it is followed from batch to batch."""
+    assert isinstance(module.head, UnitLengthHead)
+    module.head.follow(training_features(module, task)[1], momentum=1.0)

@@ -8,19 +8,20 @@ from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
 from ._relation import RelationHead
 from ._siamese import SiameseHead
-from ._unit_length import CentroidHead, LogisticHead
+from ._unit_length import AnchoredCentroidHead, CentroidHead, UnitLengthHead
 
 __all__ = [
+    "AnchoredCentroidHead",
     "AnchoredHead",
     "AttributePrototypeHead",
     "AttributeRelationHead",
     "CentroidHead",
     "FullContextHead",
     "Head",
-    "LogisticHead",
     "MatchingHead",
     "MetricHead",
     "PrototypicalHead",
     "RelationHead",
     "SiameseHead",
+    "UnitLengthHead",
 ]

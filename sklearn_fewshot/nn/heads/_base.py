@@ -61,6 +61,13 @@ class Head(nn.Module):
         """Build the head for embeddings of one shape; only heads with weights depend on it."""
         return cls(**options)
 
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """Map embeddings, (n_rows, *embedding_shape), to what is compared; each row once.
+
+        Unless overridden, they are unchanged.
+        """
+        return embedding
+
     def represent(self, support: Support) -> Support:
         """Condense support sets to what :meth:`context` needs; unless overridden, keep every item.
 

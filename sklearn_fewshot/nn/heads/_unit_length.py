@@ -1,21 +1,79 @@
-"""Heads of the baseline, on embeddings of unit length: centroids and logistic regression."""
+"""Heads of the baseline, on embeddings that are centred and scaled to unit length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from .._distances import Distance
-from .._logistic import fit_logistic
-from .._support import State, Support
-from ._base import Head
+from ._anchored import AnchoredHead
+from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
 
+MOMENTUM = 0.05  # of the running mean of embeddings
 
-class CentroidHead(PrototypicalHead):
-    """Class means of embeddings that are scaled to unit length.
+
+class UnitLengthHead(MetricHead):
+    """Base of heads that compare centred embeddings of unit length.
 
     Parameters
     ----------
+    embedding_dim : int
+        Dimension of the embeddings.
+    metric : str or callable
+        Distance between queries and centroids.
+    scale : float
+        Factor of the distance in the softmax.
+
+    References
+    ----------
+    Y. Wang, W.-L. Chao, K. Q. Weinberger and L. van der Maaten, "SimpleShot: Revisiting
+    Nearest-Neighbor Classification for Few-Shot Learning", 2019: the transformation CL2N.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.heads import UnitLengthHead
+    >>> head = UnitLengthHead(2)
+    >>> head.center.copy_(torch.tensor([1.0, 1.0]))
+    tensor([1., 1.])
+    >>> head.prepare(torch.tensor([[4.0, 5.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+
+    center: Tensor
+
+    def __init__(
+        self, embedding_dim: int, metric: str | Distance = "cosine", scale: float = 10.0
+    ) -> None:
+        super().__init__(metric, scale)
+        self.register_buffer("center", torch.zeros(embedding_dim))
+
+    @classmethod
+    def for_embeddings(cls, embedding_shape: tuple[int, ...], **options: Any) -> Self:
+        """Build the head for embeddings of one shape, flattened."""
+        return cls(math.prod(embedding_shape), **options)
+
+    def prepare(self, embedding: Tensor) -> Tensor:
+        """Subtract the mean of the base classes and scale to unit length."""
+        return normalize(embedding.flatten(1) - self.center, dim=-1)
+
+    def follow(self, embedding: Tensor, momentum: float = MOMENTUM) -> None:
+        """Move the mean of the base classes towards that of a batch of embeddings."""
+        self.center.lerp_(embedding.detach().flatten(1).mean(dim=0), momentum)
+
+
+class CentroidHead(UnitLengthHead, PrototypicalHead):
+    """Class means of centred embeddings of unit length (see :class:`UnitLengthHead`).
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Dimension of the embeddings.
     metric : str or callable
         Distance between queries and centroids.
     scale : float
@@ -26,80 +84,35 @@ class CentroidHead(PrototypicalHead):
     >>> import torch
     >>> from sklearn_fewshot.nn import Support
     >>> from sklearn_fewshot.nn.heads import CentroidHead
-    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
-    >>> head = CentroidHead()
+    >>> head = CentroidHead(2)
+    >>> rows = head.prepare(torch.tensor([[0.0, 1.0], [0.0, 2.0], [4.0, 0.0]]))
+    >>> support = Support(rows[None], torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head.represent(support).inputs
-    tensor([[[0.0000, 0.5000],
-             [1.0000, 0.0000]]])
+    tensor([[[0., 1.],
+             [1., 0.]]])
     """
 
-    breaks = {"weights": "an item that represents several examples is treated as their mean"}
 
-    def __init__(self, metric: str | Distance = "cosine", scale: float = 10.0) -> None:
-        super().__init__(metric, scale)
-
-    def represent(self, support: Support) -> Support:
-        """Average the normalised examples of each class."""
-        flat = support.inputs.flatten(2)
-        # Items of a weight above 1 are means of normalised examples. Those of weight 1 may have
-        # unit length already: normalising again changes nothing.
-        unit = torch.where(support.weight.unsqueeze(-1) > 1, flat, normalize(flat, dim=-1))
-        return super().represent(support._replace(inputs=unit.view_as(support.inputs)))
-
-    def score(self, state: State, query: Tensor) -> Tensor:
-        """Score by the negative scaled distance of the normalised query to each centroid."""
-        return super().score(state, normalize(query.flatten(2), dim=-1))
-
-
-class LogisticHead(Head):
-    """Multinomial logistic regression of the support, on embeddings of unit length.
+class AnchoredCentroidHead(UnitLengthHead, AnchoredHead):
+    """Logistic regression that is anchored at the class means of a :class:`CentroidHead`.
 
     Parameters
     ----------
-    C : float
-        Inverse strength of the penalty, as in :class:`sklearn.linear_model.LogisticRegression`.
-
-    References
-    ----------
-    Tian et al., "Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?",
-    ECCV 2020.
+    embedding_dim : int
+        Dimension of the embeddings.
+    metric : str or callable
+        Distance between queries and centroids.
+    scale : float
+        Factor of the distance in the softmax.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_fewshot.nn import Support
-    >>> from sklearn_fewshot.nn.heads import LogisticHead
-    >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
-    >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
-    >>> head = LogisticHead(C=10.0)
-    >>> state = head.context(support)
-    >>> state["coefficients"].shape, state["bias"].shape
-    (torch.Size([1, 2, 2]), torch.Size([1, 2]))
-    >>> head.score(state, torch.tensor([[[0.0, 1.0]]])).argmax(dim=-1)
+    >>> from sklearn_fewshot.nn.heads import AnchoredCentroidHead
+    >>> head = AnchoredCentroidHead(2)
+    >>> rows = head.prepare(torch.tensor([[0.0, 1.0], [0.0, 2.0], [4.0, 0.0]]))
+    >>> support = Support(rows[None], torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
+    >>> head.score(head.context(support), rows[None, :1]).argmax(dim=-1)
     tensor([[0]])
     """
-
-    breaks = {"duplicates": "the relative weight of the penalty decreases with more examples"}
-
-    def __init__(self, C: float = 1.0) -> None:
-        super().__init__()
-        self.C = C
-
-    def context(self, representation: Support) -> State:
-        """Fit the regression of each episode: coefficients and a bias for each class.
-
-        The fit is not differentiated.
-        """
-        inputs, code, weight, n_classes = representation
-        count = weight.new_zeros(len(code), n_classes).scatter_add_(1, code, weight)
-        unit = normalize(inputs.detach().flatten(2).double().cpu(), dim=-1)
-        fitted = fit_logistic(unit, code.cpu(), weight.double().cpu(), n_classes, self.C)
-        fitted = fitted.to(inputs)  # (n_episodes, n_classes, embedding_dim + 1)
-        return {"coefficients": fitted[..., :-1], "bias": fitted[..., -1], "count": count}
-
-    def score(self, state: State, query: Tensor) -> Tensor:
-        """Return the linear predictor of each class."""
-        logits = normalize(query.flatten(2), dim=-1) @ state["coefficients"].mT
-        logits = logits + state["bias"].unsqueeze(1)
-        return logits.masked_fill((state["count"] == 0).unsqueeze(1), -torch.inf)

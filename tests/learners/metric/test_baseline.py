@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from sklearn_fewshot import BaselineClassifier
 from sklearn_fewshot.model_selection import episodic_score
-from sklearn_fewshot.nn import ClassifierModule, CosineClassifier, SampleLoader
-from sklearn_fewshot.nn.heads import CentroidHead, LogisticHead
+from sklearn_fewshot.nn import ClassifierModule, CosineClassifier, SampleLoader, Support
+from sklearn_fewshot.nn.heads import AnchoredCentroidHead, AnchoredHead, CentroidHead
 from sklearn_fewshot.training import _meta_train
 
 BUDGET = {
@@ -150,24 +149,42 @@ def test_centroids_equal_plain_loops(kind, request):
     )
 
 
-@pytest.mark.parametrize("C", [0.1, 1.0, 10.0])
-def test_the_regression_is_scikit_learns(C, table):
+def test_the_regression_is_that_of_the_embeddings(table):
     params = {"validation_fraction": 0.0, "calibrate": False}
-    learner = make(readout="logistic", C=C, **params).fit(table.X, table.y)
-    assert isinstance(learner.module_.head, LogisticHead)
+    learner = make(readout="anchored", **params).fit(table.X, table.y)
+    assert isinstance(learner.module_.head, AnchoredCentroidHead)
     X_support, y_support = table.X_new[:17], table.y_new[:17]
-    support, query = unit_embeddings(learner, X_support, table.X)
-    reference = LogisticRegression(C=C, tol=1e-8, max_iter=10_000).fit(support, y_support)
-    classifier = learner.adapt(X_support, y_support)
-    proba = classifier.predict_proba(table.X)
-    np.testing.assert_allclose(proba, reference.predict_proba(query), atol=1e-4)
+    rows, queries = (learner.transform(X).astype(float) for X in (X_support, table.X))
+    codes = np.unique(y_support, return_inverse=True)[1]
+    head = AnchoredHead("cosine", 10.0).double()
+    n_classes = len(np.unique(codes))
+    support = Support(*(torch.from_numpy(v)[None] for v in (rows, codes, np.ones(17))), n_classes)
+    with torch.inference_mode():
+        expected = head.score(head.context(support), torch.from_numpy(queries)[None])[0].numpy()
+    scores = learner.adapt(X_support, y_support).decision_function(table.X)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_regression_needs_nothing_of_the_examples_but_their_embedding(table):
     """It keeps them, since the fit cannot be continued; the base classes', too."""
-    learner = make(readout="logistic", validation_fraction=0.0).fit(table.X, table.y)
+    learner = make(readout="anchored", validation_fraction=0.0).fit(table.X, table.y)
     assert len(learner.representation_.embedding) == len(table.X)
     assert learner.score(table.X, table.y) > 0.7
+
+
+@pytest.mark.parametrize("kind", ["table", "pictures"])
+def test_embeddings_are_centred_by_the_base_classes(kind, request):
+    toy = request.getfixturevalue(kind)
+    learner = make(validation_fraction=0.0).fit(toy.X, toy.y)
+    module = learner.module_
+    scale = 1.0 / 255 if toy.X.dtype == np.uint8 else 1.0
+    with torch.inference_mode():
+        rows = module.features(torch.from_numpy(toy.X.astype(np.float32) * scale)).flatten(1)
+    centred = rows - module.head.center
+    assert centred.mean(dim=0).norm() < 0.2 * rows.std(dim=0).norm()
+    np.testing.assert_allclose(
+        learner.transform(toy.X), centred / centred.norm(dim=1, keepdim=True), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +192,6 @@ def test_regression_needs_nothing_of_the_examples_but_their_embedding(table):
     [
         ("classifier", "linear"),
         ("readout", "knn"),
-        ("C", 0.0),
         ("scale", -1.0),
         ("scale", "auto"),
         ("batch_size", 1),
