@@ -12,7 +12,12 @@ import torch
 from hypothesis import settings
 
 import sklearn_fewshot
-from sklearn_fewshot import BaselineClassifier, MatchingNetClassifier, ProtoNetClassifier
+from sklearn_fewshot import (
+    AutoFewShotClassifier,
+    BaselineClassifier,
+    MatchingNetClassifier,
+    ProtoNetClassifier,
+)
 from sklearn_fewshot.base import BaseFewShotLearner
 from sklearn_fewshot.training import _net
 
@@ -160,6 +165,10 @@ LEARNERS = {
 }
 SMALL_BATCHES = {"batch_size": 32}  # as much as an episode
 LEARNERS |= {
+    "AutoFewShotClassifier": (
+        AutoFewShotClassifier,
+        {"estimators": ["ProtoNet", "MatchingNet"]},
+    ),
     "MatchingNetClassifier with full context": (MatchingNetClassifier, {"fce": True}),
     "BaselineClassifier": (BaselineClassifier, SMALL_BATCHES),
     "BaselineClassifier with regression": (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any, Literal, Unpack
 
@@ -28,6 +29,7 @@ from ..training._pool import (
     pooled_accuracies,
     pooled_network,
     score_members,
+    share_embedding,
     train_candidate,
 )
 from ..training._sklearn_callbacks import FitTask, with_callbacks
@@ -48,6 +50,40 @@ from .metric import (
 MAX_ROWS = 20_000  # of the base classes, that represent them
 
 
+def _untrained(common: dict[str, Any], **options: Any) -> BaseFewShotLearner:
+    return ProtoNetClassifier(**common | {"max_epochs": 0, "callbacks": None} | options)
+
+
+# Learners by name, made with the parameters that all learners share.
+NAMED: dict[str, Callable[[dict[str, Any]], BaseFewShotLearner]] = {
+    "raw": partial(_untrained, backbone="identity"),
+    "linear": _untrained,
+    "ProtoNet": lambda common: ProtoNetClassifier(**common),
+    "MatchingNet": lambda common: MatchingNetClassifier(**common),
+    "RelationNet": lambda common: RelationNetClassifier(**common),
+    "Baseline": lambda common: BaselineClassifier(**common),
+}
+OF_VECTORS = ["raw", "linear", "ProtoNet", "MatchingNet", "RelationNet"]
+OF_IMAGES = ["ProtoNet", "Baseline"]
+
+
+def _name_of(item: Any) -> str:
+    """Return the name of an item of ``estimators``, or raise with what it must be."""
+    if isinstance(item, str) and item in NAMED:
+        return item
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+        name, learner = item
+        if isinstance(learner, BaseFewShotLearner) and not isinstance(
+            learner, AutoFewShotClassifier
+        ):
+            return name
+    raise TypeError(
+        "The 'estimators' parameter of AutoFewShotClassifier must be \"auto\" or a list of names "
+        f"({', '.join(NAMED)}) and of (name, learner), where learners are those of this package "
+        f"that learn from examples, such as ProtoNetClassifier(). Got {item!r} in it."
+    )
+
+
 @with_common_parameters(validation_fraction=0.25)
 class AutoFewShotClassifier(BaseFewShotLearner):
     r"""Several learners in one, weighted by how they recognise held-out classes.
@@ -60,18 +96,14 @@ class AutoFewShotClassifier(BaseFewShotLearner):
 
     Parameters
     ----------
-    estimators : "auto" or list of (name, learner), default="auto"
-        The learners to train: any of this package that embed samples and compare them. They keep
-        their own parameters but for held-out classes, ``refit``, ``device``, ``random_state`` and
-        what else concerns the fit as a whole. "auto" takes, with the parameters of this learner:
-
-        - for vectors and series the nearest class mean of the samples themselves ("raw"), the best
-          linear method of the base classes ("linear": nothing is trained),
-          :class:`ProtoNetClassifier`, :class:`MatchingNetClassifier` and
-          :class:`RelationNetClassifier`;
-        - for images :class:`ProtoNetClassifier` and :class:`BaselineClassifier`.
-
-        What compares with prototypes takes part a second time, with an anchored readout.
+    estimators : "auto" or list of names and (name, learner), default="auto"
+        The learners to train. By name, with the parameters of this learner: "ProtoNet",
+        "MatchingNet", "RelationNet", "Baseline"; without training "linear", the best linear method
+        of the base classes, and "raw", class means of the samples themselves. "auto" takes
+        "ProtoNet" and "Baseline" for images, and all others for vectors and series. Learners that
+        are given as such keep their own parameters but for held-out classes, ``refit``, ``device``,
+        ``random_state`` and what else concerns the fit as a whole. What compares with class means
+        takes part a second time, with an anchored readout.
     max_seconds : float or None, default=None
         Time for ``fit``, about. Each learner may train for an equal part of what is left of it;
         those whose turn would come after it are left out, with a warning. What is learned then
@@ -136,7 +168,7 @@ class AutoFewShotClassifier(BaseFewShotLearner):
     def __init__(
         self,
         *,
-        estimators: Literal["auto"] | list[tuple[str, BaseFewShotLearner]] = "auto",
+        estimators: Literal["auto"] | list[str | tuple[str, BaseFewShotLearner]] = "auto",
         max_seconds: float | None = None,
         n_jobs: int | None = None,
         **common: Unpack[CommonParameters],
@@ -159,21 +191,9 @@ class AutoFewShotClassifier(BaseFewShotLearner):
                 "the best: there is no one network to continue from. Set warm_start=False, or "
                 "continue with the learner that leaderboard_ names first."
             )
-        if self.estimators == "auto":
+        if isinstance(self.estimators, str):
             return
-        for item in self.estimators:
-            if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)):
-                raise TypeError(
-                    "The 'estimators' parameter of AutoFewShotClassifier must be a list of "
-                    f"(name, learner). Got {item!r} in it."
-                )
-            if not isinstance(item[1], BaseFewShotLearner) or isinstance(item[1], type(self)):
-                raise TypeError(
-                    "The 'estimators' parameter of AutoFewShotClassifier must hold learners of "
-                    "this package that learn from examples, such as ProtoNetClassifier(). Got "
-                    f"{type(item[1]).__name__} as {item[0]!r}."
-                )
-        names = [name for name, _ in self.estimators]
+        names = [_name_of(item) for item in self.estimators]
         if not names or len(set(names)) < len(names):
             raise ValueError(
                 "The 'estimators' parameter of AutoFewShotClassifier must hold at least one "
@@ -182,25 +202,16 @@ class AutoFewShotClassifier(BaseFewShotLearner):
 
     def _estimators(self, input_shape: tuple[int, ...]) -> list[tuple[str, BaseFewShotLearner]]:
         """Return the learners to train, the quick ones first."""
-        if self.estimators != "auto":
-            return list(self.estimators)
-        own = LearnerParameters().get_params()
-        common = {name: getattr(self, name) for name in own}
-        untrained = common | {"max_epochs": 0, "callbacks": None}
-        found: list[tuple[str, BaseFewShotLearner]] = []
-        is_image = len(input_shape) == 3
-        if not is_image and not self.freeze_backbone:
-            raw = untrained | {"backbone": "identity"}
-            found.append(("raw", ProtoNetClassifier(**raw)))
-        if not is_image:
-            found.append(("linear", ProtoNetClassifier(**untrained)))
-        found.append(("ProtoNet", ProtoNetClassifier(**common)))
-        if is_image:
-            found.append(("Baseline", BaselineClassifier(**common)))
+        common = {name: getattr(self, name) for name in LearnerParameters().get_params()}
+        chosen: Sequence[str | tuple[str, BaseFewShotLearner]]
+        if not isinstance(self.estimators, str):
+            chosen = self.estimators
+        elif len(input_shape) == 3:
+            chosen = OF_IMAGES
         else:
-            found.append(("MatchingNet", MatchingNetClassifier(**common)))
-            found.append(("RelationNet", RelationNetClassifier(**common)))
-        return found
+            # Samples behind a frozen backbone are not compared raw.
+            chosen = [name for name in OF_VECTORS if name != "raw" or not self.freeze_backbone]
+        return [(item, NAMED[item](common)) if isinstance(item, str) else item for item in chosen]
 
     def _candidates(
         self, shared: TrainingConfig, data: TrainingData, rng: np.random.Generator
@@ -235,10 +246,11 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         checkpoint: Checkpoint | None,
     ) -> None:
         """Train the learners, pool them, and set the fitted attributes."""
-        candidates = self._candidates(config, data, rng)
+        candidates = share_embedding(self._candidates(config, data, rng), data)
         task = FitTask.of_fit(self, X, y, max_subtasks=len(candidates))
         watch = Watch(task, self._describe, checkpoint)
         done = self._train_all(candidates, data, watch)
+        config = config.replace(embedded=candidates[0].config.embedded)
         self.__dict__.update(self._pool(config, data, rng, done))
         task.knowing(dict).end()
 
@@ -293,7 +305,7 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         ]
         plans = plan_comparison(data, rng)
         device = resolve_device(config.device)
-        scores = score_members(members, data, config.input_scale, device, plans)
+        scores = score_members(members, data, config, device, plans)
         pool = choose_pool(scores, fit=bool(data.validation.any()))
         first, network = (
             pooled_network(members, pool, trained, config, first=which) for which in (True, False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from ..utils._sklearn import _safe_indexing
 from ..utils._typing import ArrayLike, Estimator
@@ -59,6 +61,25 @@ def base_class_lda(X_base: ArrayLike, y_base: ArrayLike) -> LinearDiscriminantAn
         which is shrunk (Ledoit and Wolf, 2004).
     """
     return LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(X_base, y_base)
+
+
+def centred_unit_length(X_base: ArrayLike) -> Estimator:
+    """Return a transformer that subtracts the mean of the base classes and scales to unit length.
+
+    Nearest centroid after it is SimpleShot (Wang et al., 2019, CL2N): no class of the base is used,
+    only their mean.
+
+    Parameters
+    ----------
+    X_base : array-like of shape (n_samples, n_features)
+        Samples of the base classes.
+
+    Returns
+    -------
+    transformer : Pipeline
+        Fitted.
+    """
+    return make_pipeline(StandardScaler(with_std=False), Normalizer()).fit(X_base)
 
 
 class Baseline(NamedTuple):
@@ -132,8 +153,18 @@ def find_baselines(
         for name, classifier in support_baselines(n_shot).items():
             baselines[name + suffix] = Baseline(preprocess, classifier)
         if base is not None:
-            X_base, y_base = base
-            projection = base_class_lda(preprocess.transform(X_base), y_base)
-            steps = FlatAfter([preprocess, projection])
-            baselines[f"base-class LDA{suffix}"] = Baseline(steps, NearestCentroid())
+            for name, steps in _base_class_transformers(preprocess, *base):
+                baselines[name + suffix] = Baseline(FlatAfter(steps), NearestCentroid())
     return baselines
+
+
+def _base_class_transformers(
+    preprocess: FlatAfter, X_base: ArrayLike, y_base: ArrayLike
+) -> Iterator[tuple[str, list[Estimator]]]:
+    """Yield what nearest centroid follows, fitted to the base classes."""
+    X = preprocess.transform(X_base)
+    lda = base_class_lda(X, y_base)
+    yield "SimpleShot", [preprocess, centred_unit_length(X)]
+    yield "base-class LDA", [preprocess, lda]
+    unit = centred_unit_length(lda.transform(X))
+    yield "base-class LDA, unit length", [preprocess, lda, unit]

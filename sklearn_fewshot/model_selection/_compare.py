@@ -209,8 +209,9 @@ def compare_on_episodes(
     baselines : bool, default=False
         Whether to score baselines as well, which a learner has to beat: nearest centroid, 1-nearest
         neighbour, logistic regression and (from two shots on) shrinkage LDA of the support set,
-        raw, and after the transformers of each pipeline. With ``base`` also nearest centroid
-        after the shrinkage LDA of the base classes.
+        raw, and after the transformers of each pipeline. With ``base`` also nearest centroid after
+        the mean of the base classes is removed and rows have unit length (SimpleShot), after the
+        shrinkage LDA of the base classes, and after both.
     base : (X_base, y_base) or None, default=None
         Training data of the learners, for the baseline that uses the base classes.
     n_way : int, (low, high) or "all", default=5

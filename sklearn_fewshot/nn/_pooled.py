@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from ._embedding_module import EmbeddingModule
+from ._embedding_module import EmbeddingModule, frozen_and_top
 from ._support import State, Support
 from .backbones import embedding_shape, takes_any_length
 from .heads import Head
@@ -192,6 +192,7 @@ class PooledModule(EmbeddingModule):
         *,
         members: Sequence[PooledMember],
         n_shots: Sequence[float],
+        share_frozen: bool = False,
     ) -> Self:
         """Build the network with initial weights.
 
@@ -203,6 +204,8 @@ class PooledModule(EmbeddingModule):
             The networks.
         n_shots : sequence of float
             Of :class:`PooledHead`.
+        share_frozen : bool
+            Whether the frozen backbones of all are the same, and one is enough.
         """
         modules = [
             [
@@ -211,7 +214,7 @@ class PooledModule(EmbeddingModule):
             ]
             for backbone, heads in members
         ]
-        return cls.of(input_shape, modules, n_shots)
+        return cls.of(input_shape, modules, n_shots, share_frozen)
 
     @classmethod
     def of(
@@ -219,6 +222,7 @@ class PooledModule(EmbeddingModule):
         input_shape: tuple[int, ...],
         modules: Sequence[Sequence[EmbeddingModule]],
         n_shots: Sequence[float],
+        share_frozen: bool = False,
     ) -> Self:
         """Pool networks; those of one inner sequence share the backbone of its first."""
         backbones = [same[0].backbone for same in modules]
@@ -231,4 +235,8 @@ class PooledModule(EmbeddingModule):
             [shapes[owner] for owner in owners],
             n_shots,
         )
-        return cls(Parallel(backbones), head)
+        if not share_frozen:
+            return cls(Parallel(backbones), head)
+        frozen = frozen_and_top(backbones[0])[0]
+        tops = [frozen_and_top(backbone)[1] for backbone in backbones]
+        return cls(nn.Sequential(frozen, Parallel(tops)), head)

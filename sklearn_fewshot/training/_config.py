@@ -92,6 +92,8 @@ class TrainingConfig:
     measure : callable
         Called with the trained module and its task: returns what held-out classes say, by the
         name of the learner's attribute, before these classes are trained on too.
+    embedded : ndarray or None
+        The samples, embedded by the frozen backbone, if they are already.
     refits_start : bool
         Whether even the untrained network is fitted to the training classes, so that training
         again on all classes changes it.
@@ -136,6 +138,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     input_range: InputRange | None = None
     refit: bool = False
     max_seconds: float | None = None
+    embedded: np.ndarray | None = None
     refits_start: bool = False
     may_project: bool = True
     criterion: torch.nn.Module = field(default_factory=EpisodicCrossEntropy)

@@ -273,15 +273,22 @@ def _trainable_part(
         )
         return module, DataTensor(data.X, device, config.input_scale)
     frozen, top = frozen_and_top(module.backbone)
-    with progress(len(data.X), "sample", config.verbose, desc="embedding", leave=False) as add:
-        embedding = embed(
+    embedding = config.embedded
+    if embedding is None:
+        embedding = embed_by_frozen(config, frozen, data.X)
+    return EmbeddingModule(top, module.head), DataTensor(embedding, device)
+
+
+def embed_by_frozen(config: TrainingConfig, frozen: torch.nn.Module, X: np.ndarray) -> np.ndarray:
+    """Embed samples once, by the backbone that is not trained."""
+    with progress(len(X), "sample", config.verbose, desc="embedding", leave=False) as add:
+        return embed(
             frozen,
-            data.X,
+            X,
             scale=config.input_scale,
             batch_size=config.predict_batch_size,
             on_rows=add,
         )
-    return EmbeddingModule(top, module.head), DataTensor(embedding, device)
 
 
 def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisodes | None:

@@ -23,6 +23,7 @@ from ..nn import (
     log_loss_factor,
     resolve_device,
 )
+from ..nn._embedding_module import frozen_and_top
 from ..nn.heads import (
     AnchoredCentroidHead,
     AnchoredHead,
@@ -33,7 +34,7 @@ from ..nn.heads import (
 from ..utils._random import seeded_torch
 from ._config import TrainingConfig
 from ._data import TrainingData
-from ._meta_train import Trained, Watch, fitted_network, meta_train
+from ._meta_train import Trained, Watch, embed_by_frozen, fitted_network, meta_train
 
 SHOTS = (1, 2, 5, 10, 20)  # that members are compared at
 N_WAY = 5
@@ -111,6 +112,26 @@ class Scores(NamedTuple):
         return (hits.sum(dim=1) / real.sum(dim=1)).double().numpy()
 
 
+def share_embedding(candidates: list[Candidate], data: TrainingData) -> list[Candidate]:
+    """Embed the samples once, if all candidates have the same frozen backbone."""
+    configs = [candidate.config for candidate in candidates]
+    if not share_frozen([config.recipe for config in configs]):
+        return candidates
+    module = configs[0].recipe.build().to(resolve_device(configs[0].device))
+    assert isinstance(module, EmbeddingModule)
+    embedded = embed_by_frozen(configs[0], frozen_and_top(module.backbone)[0], data.X)
+    return [it._replace(config=it.config.replace(embedded=embedded)) for it in candidates]
+
+
+def share_frozen(recipes: Sequence[Recipe]) -> bool:
+    """Whether all networks have one and the same frozen backbone."""
+    backbone = recipes[0].options.get("backbone")
+    return all(
+        recipe.options.get("top_options") is not None and recipe.options.get("backbone") is backbone
+        for recipe in recipes
+    )
+
+
 def train_candidate(
     candidate: Candidate,
     data: TrainingData,
@@ -186,18 +207,26 @@ def plan_comparison(data: TrainingData, rng: np.random.Generator) -> dict[int, E
 def score_members(
     members: Sequence[Member],
     data: TrainingData,
-    scale: float,
+    config: TrainingConfig,
     device: torch.device,
     plans: dict[int, EpisodePlan],
 ) -> list[dict[int, Scores]]:
     """Score the planned episodes by each member, which has not seen their classes."""
-    store = DataTensor(data.X, device, scale)
+    is_embedded = config.embedded is not None
+    store = (
+        DataTensor(config.embedded, device)
+        if config.embedded is not None
+        else (DataTensor(data.X, device, config.input_scale))
+    )
     episodes = {n_shot: ValidationEpisodes(store, plan) for n_shot, plan in plans.items()}
     found = []
     for member in members:
         by_shot = {}
         for n_shot, one in episodes.items():
-            logits, target = (part.cpu() for part in one.score(member.first))
+            module = member.first
+            if is_embedded:
+                module = EmbeddingModule(frozen_and_top(module.backbone)[1], module.head)
+            logits, target = (part.cpu() for part in one.score(module))
             factor = log_loss_factor(logits, target)
             by_shot[n_shot] = Scores(factor * logits, target, factor)
         found.append(by_shot)
@@ -314,7 +343,8 @@ def pooled_network(
     owners = sorted({member.owner for member in kept})
     groups = [[member for member in kept if member.owner == owner] for owner in owners]
     modules = [[member.first if first else member.last for member in same] for same in groups]
-    module = PooledModule.of(shape, modules, pool.n_shots)
+    is_shared = share_frozen([trained[owner].network.recipe for owner in owners])
+    module = PooledModule.of(shape, modules, pool.n_shots, is_shared)
     module.head.weight.copy_(torch.from_numpy(pool.weight))
     recipe = Recipe(
         PooledModule,
@@ -325,6 +355,7 @@ def pooled_network(
                 for owner, same in zip(owners, groups, strict=True)
             ],
             "n_shots": [float(n_shot) for n_shot in pool.n_shots],
+            "share_frozen": is_shared,
         },
     )
     return fitted_network(config, module, recipe)

@@ -23,7 +23,11 @@ from sklearn_fewshot.model_selection import (
     compare_on_episodes,
     episodic_score,
 )
-from sklearn_fewshot.model_selection._baselines import base_class_lda, support_baselines
+from sklearn_fewshot.model_selection._baselines import (
+    base_class_lda,
+    centred_unit_length,
+    support_baselines,
+)
 
 
 def make_table(prefix, n_classes, seed):
@@ -44,6 +48,7 @@ def tiny():
 learner = tiny().fit(X_base, y_base)
 pipe = make_pipeline(StandardScaler(), tiny()).fit(X_base, y_base)
 SUPPORT_BASELINES = ["nearest centroid", "1-nearest neighbour", "logistic regression"]
+OF_BASE = ["SimpleShot", "base-class LDA", "base-class LDA, unit length"]
 
 
 def after(name, baselines=SUPPORT_BASELINES):
@@ -207,10 +212,22 @@ def test_base_classes_give_another_baseline(as_list):
     base = (X_base.tolist(), y_base.tolist()) if as_list else (X_base, y_base)
     compared = compare_on_episodes({"pipe": pipe}, X, y, baselines=True, base=base, **PARAMS)
     for suffix, before in (("", FunctionTransformer()), (" after pipe", pipe[:-1])):
-        projection = base_class_lda(before.transform(X_base), y_base)
-        steps = make_pipeline(before, projection)
-        expected = episodic_score(NearestCentroid(), X, y, preprocess=steps, **PARAMS)
-        assert_array_equal(compared.results[f"base-class LDA{suffix}"].scores, expected.scores)
+        lda = base_class_lda(before.transform(X_base), y_base)
+        unit = centred_unit_length(lda.transform(before.transform(X_base)))
+        for name, steps in {
+            "SimpleShot": [centred_unit_length(before.transform(X_base))],
+            "base-class LDA": [lda],
+            "base-class LDA, unit length": [lda, unit],
+        }.items():
+            preprocess = make_pipeline(before, *steps)
+            expected = episodic_score(NearestCentroid(), X, y, preprocess=preprocess, **PARAMS)
+            assert_array_equal(compared.results[name + suffix].scores, expected.scores)
+
+
+def test_simple_shot_is_that_of_the_paper():
+    mean = X_base.mean(axis=0)
+    expected = (X - mean) / np.sqrt(((X - mean) ** 2).sum(axis=1, keepdims=True))
+    assert_allclose(centred_unit_length(X_base).transform(X), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("as_list", [False, True])
@@ -230,7 +247,7 @@ def test_images_are_flattened_for_baselines(as_list):
         base=(pictures(X_base), y_base),
         **PARAMS,
     )
-    assert list(compared.results) == ["small", *SUPPORT_BASELINES, "base-class LDA"]
+    assert list(compared.results) == ["small", *SUPPORT_BASELINES, *OF_BASE]
     raw = episodic_score(NearestCentroid(), images.reshape(len(y), -1), y, **PARAMS)
     assert_array_equal(compared.results["nearest centroid"].scores, raw.scores)
 
@@ -249,7 +266,7 @@ def test_categories_have_baselines_after_their_encoder_only():
     compared = compare_on_episodes(
         {"p": encoded}, frame(X), y, baselines=True, base=(frame(X_base), y_base), **PARAMS
     )
-    assert list(compared.results) == ["p", *after("p"), "base-class LDA after p"]
+    assert list(compared.results) == ["p", *after("p"), *(f"{it} after p" for it in OF_BASE)]
 
 
 # ------------------------------------------------------------------ refusals
