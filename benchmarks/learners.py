@@ -31,6 +31,7 @@ from sklearn_fewshot import (
     MatchingNetClassifier,
     ProtoNetClassifier,
     RelationNetClassifier,
+    RidgeNetClassifier,
     SiameseNetClassifier,
 )
 from sklearn_fewshot.model_selection import ClassShuffleSplit, episodic_score
@@ -48,6 +49,7 @@ LEARNERS = {
     "MatchingNet with FCE": lambda **kw: MatchingNetClassifier(fce=True, **kw),
     "RelationNet": RelationNetClassifier,
     "SiameseNet": SiameseNetClassifier,
+    "RidgeNet": RidgeNetClassifier,
     "Baseline": BaselineClassifier,
     "Baseline, anchored": lambda **kw: BaselineClassifier(readout="anchored", **kw),
 }

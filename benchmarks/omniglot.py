@@ -28,6 +28,7 @@ from sklearn_fewshot import (
     MatchingNetClassifier,
     ProtoNetClassifier,
     RelationNetClassifier,
+    RidgeNetClassifier,
     SiameseNetClassifier,
 )
 from sklearn_fewshot.model_selection import episodic_score
@@ -84,6 +85,7 @@ ENTRIES = {
         (95.5, 98.0, 87.0, 96.0),
         "92.0 (Koch et al.: 105 x 105, his network, affine distortions)",
     ),
+    "ridgenet": Entry(lambda **kw: RidgeNetClassifier(**EPISODE, **kw), (), "", ()),
     "baseline": Entry(lambda **kw: BaselineClassifier(batch_size=360, **kw), (), "", ()),
 }
 

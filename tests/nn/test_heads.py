@@ -29,6 +29,7 @@ OPTIONS = {
     "MatchingHead": {"class_balanced": False},
     "PrototypicalHead": {"metric": METRICS["cityblock"]},
     "RelationHead": {"reduction": "sum"},
+    "RidgeHead": {"scale": 1.0},
     "SiameseHead": {"aggregate": "mean"},
 }
 # Learners, and the head that has an option of theirs.

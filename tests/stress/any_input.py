@@ -20,6 +20,7 @@ from sklearn_fewshot import (
     MatchingNetClassifier,
     ProtoNetClassifier,
     RelationNetClassifier,
+    RidgeNetClassifier,
     SiameseNetClassifier,
 )
 
@@ -29,6 +30,7 @@ LEARNERS = {
     "MatchingNetClassifier with full context": partial(MatchingNetClassifier, fce=True),
     "RelationNetClassifier": RelationNetClassifier,
     "SiameseNetClassifier": SiameseNetClassifier,
+    "RidgeNetClassifier": RidgeNetClassifier,
     "BaselineClassifier": partial(BaselineClassifier, batch_size=8),
     "BaselineClassifier with regression": partial(
         BaselineClassifier, batch_size=8, readout="anchored"

@@ -4,6 +4,7 @@ from ._baseline import BaselineClassifier
 from ._matchingnet import MatchingNetClassifier
 from ._protonet import ProtoNetClassifier
 from ._relationnet import RelationNetClassifier
+from ._ridgenet import RidgeNetClassifier
 from ._siamesenet import SiameseNetClassifier
 from ._zero_shot import ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier
 
@@ -12,6 +13,7 @@ __all__ = [
     "MatchingNetClassifier",
     "ProtoNetClassifier",
     "RelationNetClassifier",
+    "RidgeNetClassifier",
     "SiameseNetClassifier",
     "ZeroShotProtoNetClassifier",
     "ZeroShotRelationNetClassifier",

@@ -7,6 +7,7 @@ from ._matching import FullContextHead, MatchingHead
 from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
 from ._relation import RelationHead
+from ._ridge import RidgeHead
 from ._siamese import SiameseHead
 from ._unit_length import AnchoredCentroidHead, CentroidHead, UnitLengthHead
 
@@ -22,6 +23,7 @@ __all__ = [
     "MetricHead",
     "PrototypicalHead",
     "RelationHead",
+    "RidgeHead",
     "SiameseHead",
     "UnitLengthHead",
 ]
