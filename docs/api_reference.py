@@ -30,6 +30,7 @@ PAGES = (
             Group(
                 "Learners",
                 (
+                    "AutoFewShotClassifier",
                     "ProtoNetClassifier",
                     "MatchingNetClassifier",
                     "RelationNetClassifier",

@@ -1,5 +1,7 @@
 """Several learners in one: what is trained, how they are pooled, what is left out."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -96,7 +98,7 @@ def test_the_pool_is_the_weighted_sum_of_its_members(learner, table):
     codes = np.unique(y_support, return_inverse=True)[1]
     classifier = learner.adapt(X_support, y_support)
     rows, queries = (learner.transform(X).astype(float) for X in (X_support, table.X))
-    head = module.head.double()
+    head = copy.deepcopy(module.head).double()
     share = np.interp(np.log(4), head.log_n_shots.numpy(), np.arange(len(head.log_n_shots)))
     total = 0.0
     for number, (one, (start, stop)) in enumerate(zip(head.heads, head.columns, strict=True)):
