@@ -150,11 +150,11 @@ def write() -> None:
         "tables",
         "Default arguments against all baselines",
         " ".join(__doc__.split("\n\n")[1].split())
-        + " Accuracy in %; differences are paired over the class splits, with their 95 % t-interval "
-        "over splits. Seconds are CPU seconds of ProtoNet and of Auto (of images: elapsed, measured "
-        "earlier). Defaults were selected on part of the classes of letter, isolet, groceries "
-        "and clinc150, and first tried on random splits like these: for those, selection has used "
-        "test classes.",
+        + " Accuracy in %; differences are paired over the class splits, with their 95 % "
+        "t-interval over splits. Seconds are CPU seconds of ProtoNet and of Auto (of images: "
+        "elapsed, measured earlier). Defaults were selected on part of the classes of letter, "
+        "isolet, groceries and clinc150, and first tried on random splits like these: for those, "
+        "selection has used test classes.",
         markdown_table(header, rows)
         + f"\n\nMean of the differences of Auto over these rows: {np.mean(gains):+.1f}.",
         "python -m benchmarks.tables --threads 1",
