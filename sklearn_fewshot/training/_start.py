@@ -22,14 +22,18 @@ from ..nn import (
     evaluating,
     log_loss_factor,
 )
-from ..nn._embedding_module import frozen_and_top
-from ..nn.backbones import Identity, has_linear_start
-from ..nn.backbones._linear_start import LinearStart
+from ..nn._data import as_input, as_tensor
+from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
+from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import MetricHead, PrototypicalHead
+from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
+from ._data import TrainingData
 
 MAX_ROWS = 50_000  # that a projection is computed from; of more, equal shares per class
+ROWS_AT_A_TIME = 512
+MAX_FRONT_ROWS = 1000  # that channels are standardised by
 MAX_START_ROWS = 5000  # that a classifier starts from
 N_START_EPISODES = 20  # episodes of each number of shots that a start is chosen by
 N_FOLDS = 5  # of the training classes, each recognised through the projection of the others
@@ -80,34 +84,48 @@ class Untrained(NamedTuple):
         module = recipe.build().to(next(self.module.parameters()).device)
         assert isinstance(module, EmbeddingModule)
         module.autocast_dtype = self.trained.autocast_dtype
-        top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
+        top = linear_part(module.backbone)
         assert isinstance(top, LinearStart)
         mean = _tensor(method.mean) if start.unit_length else None
         top.start_from(_tensor(method.linear), mean, factor=1.0 / method.size)
-        if not is_frozen:
+        if isinstance(self.module.backbone, FrontAndTop):
+            assert isinstance(module.backbone, FrontAndTop)
+            module.backbone[0] = self.module.backbone.front
+        if self.trained is self.module:
             return Untrained(recipe, module, module)
-        frozen, _ = frozen_and_top(self.module.backbone)
-        module.backbone = nn.Sequential(frozen, top)
         return Untrained(recipe, module, EmbeddingModule(top, module.head))
+
+
+def start_front(config: TrainingConfig, module: nn.Module, data: TrainingData) -> None:
+    """Let features of series start from the channels' means and sizes in training classes.
+
+    Networks of one's own start as they are built.
+    """
+    fronts = [part for part in module.modules() if isinstance(part, SeriesFeatures)]
+    if fronts and isinstance(config.recipe.options.get("backbone"), str):
+        rows = thinned(data.rows_of(data.training), data.codes, MAX_FRONT_ROWS)
+        series = as_input(as_tensor(some_rows(data.X, rows)), config.input_scale)
+        for front in fronts:
+            front.start_from(series.to(front.unit.device))
 
 
 def start_training(
     config: TrainingConfig, network: Untrained, task: Task, start: Start | None
 ) -> tuple[Untrained, Start]:
     """Return the network as training starts, and what it starts as: chosen, unless given."""
+    features = _Features(network, task.store)
     if start is None:
-        start = _choose(config, network, task)
+        start = _choose(config, network, task, features)
     if start.is_fitted:
         data = task.data
         rows = np.flatnonzero(data.training[data.codes])
         rows = thinned(rows, data.codes, MAX_ROWS)
-        features = _features(network, task.store, rows)
-        network = network.starting_as(start, features, data.codes[rows])
+        network = network.starting_as(start, features.take(rows), data.codes[rows])
     config.start(network.trained, task)
     return network, start
 
 
-def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
+def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _Features) -> Start:
     """Return the start with the lowest log-loss in cross-validation over the training classes.
 
     Each fold's classes are recognised through the linear method of the others, from the fewest and
@@ -120,7 +138,8 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
     options = network.recipe.options  # networks of one's own are not built again with others
     is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
-    if not isinstance(trained.backbone, LinearStart) or not is_ours or len(classes) < LEAST_CLASSES:
+    is_linear = isinstance(linear_part(trained.backbone), LinearStart)
+    if not is_linear or not is_ours or len(classes) < LEAST_CLASSES:
         return AS_BUILT
     fits = isinstance(trained.head, MetricHead) and trained.head.exact
     head = trained.head if fits else PrototypicalHead()
@@ -133,13 +152,12 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
         others = thinned(rows[~inside[data.codes[rows]]], data.codes, MAX_ROWS)
-        features = _features(network, task.store, others)
-        methods = list(_methods(features, data.codes[others], starts))
+        methods = list(_methods(features.take(others), data.codes[others], starts))
         for n_shot in np.unique(config.n_shot):
             sampler = config.replace(n_shot=int(n_shot)).sampler(data, inside)
             plan = sampler.plan(N_START_EPISODES, task.rng)
             held_out = plan.rows()
-            unseen = _features(network, task.store, held_out)
+            unseen = features.take(held_out)
             for method in methods:
                 embedding = method.embed(unseen)
                 store = DataTensor(embedding.numpy(), torch.device("cpu"))
@@ -152,9 +170,13 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
 
 def start_scale(module: EmbeddingModule, task: Task) -> None:
     """Let the head start from the distances that the untrained backbone gives."""
-    episodes = task.episodes(N_START_EPISODES)
+    plan = task.sampler.plan(N_START_EPISODES, task.rng)
+    rows = plan.rows()
+    store = DataTensor(_embed(module, task.store, rows).numpy(), task.device)
+    episodes = ValidationEpisodes(store, plan.in_terms_of(rows), task.attributes)
+    embedded = EmbeddingModule(nn.Identity(), module.head)
     for _ in range(3):  # the first measurement may be of saturated scores
-        module.head.start_from(*episodes.score(module))
+        module.head.start_from(*episodes.score(embedded))
 
 
 def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task) -> None:
@@ -175,10 +197,7 @@ def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task)
     data = task.data
     rows = thinned(data.rows_of(data.training), data.codes, MAX_START_ROWS)
     codes = torch.from_numpy(np.unique(data.codes[rows], return_inverse=True)[1])
-    with evaluating(module):
-        parts = np.array_split(rows, max(1, len(rows) // 1024))
-        embedding = torch.cat([module.embed(task.store.take(part)).cpu() for part in parts])
-    embedding = embedding.flatten(1)
+    embedding = _embed(module, task.store, rows).flatten(1)
     support = Support(embedding[None], codes[None], torch.ones(1, len(rows)), int(codes.max()) + 1)
     head = PrototypicalHead()
     means = head.context(head.represent(support))
@@ -292,13 +311,45 @@ def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> fl
     return float(EpisodicCrossEntropy()(logits * log_loss_factor(logits, target), target))
 
 
-def _features(network: Untrained, store: DataTensor, rows: np.ndarray) -> np.ndarray:
-    """Return what the linear path of a backbone sees of the rows, in float64."""
-    assert isinstance(network.trained, EmbeddingModule)
-    backbone = network.trained.backbone
-    assert isinstance(backbone, LinearStart)
-    with torch.no_grad():
-        return backbone.features(store.take(rows)).double().cpu().numpy()
+class _Features:
+    """What the linear path of a backbone sees of rows, in float64, computed once for each row."""
+
+    def __init__(self, network: Untrained, store: DataTensor) -> None:
+        self.network, self.store = network, store
+        self.rows = np.empty(0, dtype=np.intp)
+        self.values: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features of rows, shape (n_rows, n_features)."""
+        missing = np.setdiff1d(rows, self.rows)
+        if len(missing) or self.values is None:
+            new = np.concatenate([self._compute(part) for part in _parts(missing)])
+            values = new if self.values is None else np.concatenate([self.values, new])
+            together = np.concatenate([self.rows, missing])
+            order = np.argsort(together)
+            self.rows, self.values = together[order], values[order]
+        return self.values[np.searchsorted(self.rows, rows)]
+
+    def _compute(self, rows: np.ndarray) -> np.ndarray:
+        assert isinstance(self.network.trained, EmbeddingModule)
+        backbone = self.network.trained.backbone
+        top = linear_part(backbone)
+        assert isinstance(top, LinearStart)
+        inputs = self.store.take(rows)
+        with torch.no_grad():
+            if isinstance(backbone, FrontAndTop):
+                inputs = backbone.front(inputs)
+            return top.features(inputs).double().cpu().numpy()
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(rows, max(1, -(-len(rows) // ROWS_AT_A_TIME)))
+
+
+def _embed(module: EmbeddingModule, store: DataTensor, rows: np.ndarray) -> Tensor:
+    """Embed rows of the training data."""
+    with evaluating(module):
+        return torch.cat([module.embed(store.take(part)).cpu() for part in _parts(rows)])
 
 
 def _tensor(values: np.ndarray | None) -> Tensor | None:
