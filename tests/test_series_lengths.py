@@ -106,7 +106,7 @@ def test_a_padded_series_is_embedded_as_it_is_by_itself(fitted, gestures):
         assert_same(fitted.transform(X[row : row + 1, :, :length])[0], together[row])
 
 
-@pytest.mark.parametrize("lengths", [(6, 6), (30, 50), (90, 90)])
+@pytest.mark.parametrize("lengths", [(10, 10), (30, 50), (90, 90)])
 def test_a_learner_predicts_at_other_lengths_than_it_was_fitted_at(make_learner, lengths):
     at = Gestures(lengths=(20, 20), n_samples=12)
     learner = make_learner(max_epochs=5, episodes_per_epoch=30).fit(

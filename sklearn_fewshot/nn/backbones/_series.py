@@ -10,6 +10,7 @@ from ._linear_start import MAX_LINEAR_FEATURES, FrontAndTop, ResidualMLP
 N_PARTS = 4  # of a series, each with a spectrum of its own
 N_AVERAGES = 16  # of the values: the coarse shape
 MAX_WINDOW = 64  # steps of a spectrum
+LEAST_VARIANCE = 1e-8  # of a series, relative to the training data
 LEAST_POWER = 1e-3  # of a band, relative to white noise; what is below is the recorder's noise
 
 
@@ -100,7 +101,6 @@ class SeriesFeatures(nn.Module):
     takes_any_length = True
     offset: Tensor
     unit: Tensor
-    taper: Tensor
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -118,7 +118,6 @@ class SeriesFeatures(nn.Module):
         self.n_features = channels * self._per_channel()
         self.register_buffer("offset", torch.zeros(channels, 1))
         self.register_buffer("unit", torch.ones(channels, 1))
-        self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
 
     def _per_channel(self) -> int:
         return self.n_averages + 1 + (1 + N_PARTS) * (self.window // 2 + 1)
@@ -134,37 +133,36 @@ class SeriesFeatures(nn.Module):
         """Map (n, channels, any length) to (n, n_features)."""
         x, is_step = mask_padding((x - self.offset) * self.unit)
         mean, variance = _moments(x, is_step)  # (n, channels, 1)
-        power, is_frame = self._power(((x - mean) / (variance + 1e-8).sqrt()), is_step)
-        features = [
-            average_steps(x, is_step, self.n_averages),
-            (variance + LEAST_POWER).log(),
-            *(
-                (average_steps(power, is_frame, n_parts) + LEAST_POWER)
-                .log()
-                .unflatten(1, (len(self.unit), -1))
-                .flatten(2)
-                for n_parts in (1, N_PARTS)
-            ),
-        ]
-        return torch.cat(features, dim=2).flatten(1)
+        loudness = (variance + LEAST_POWER).log().to(x.dtype)
+        z = (x - mean.to(x.dtype)) / (variance + LEAST_VARIANCE).sqrt().to(x.dtype)
+        power, is_frame = self._power(z.masked_fill(~is_step, 0.0), is_step)
+        spectra = [_log_spectra(power, is_frame, n_parts) for n_parts in (1, N_PARTS)]
+        shape = average_steps(x, is_step, self.n_averages)
+        return torch.cat([shape, loudness, *spectra], dim=2).flatten(1)
 
     def _power(self, x: Tensor, is_step: Tensor) -> tuple[Tensor, Tensor]:
         """Return power in the bands of each window, and which windows are of the series.
 
+        Shapes (n, channels, n_windows, n_bands) and (n, 1, n_windows).
         Those are the first, and all that begin more than half a window before the end.
         """
-        x = x.masked_fill(~is_step, 0.0)
-        hop = self.window // 2
+        hop, taper = self.window // 2, torch.hann_window(self.window, device=x.device)
         n_frames = max(1, -(-x.shape[2] // hop) - 1)
         padding = (0, (n_frames + 1) * hop - x.shape[2])
         frames = nn.functional.pad(x, padding).unfold(2, self.window, hop)
         is_in = nn.functional.pad(is_step, padding).unfold(2, self.window, hop)
-        weight = (is_in * self.taper.square()).sum(dim=3, keepdim=True)  # (n, 1, n_frames, 1)
+        weight = (is_in * taper.square()).sum(dim=3, keepdim=True)  # (n, 1, n_frames, 1)
         is_frame = is_in.sum(dim=3) > hop
         is_frame[..., 0] = True
-        power = torch.fft.rfft(frames * self.taper).abs().square() / weight.clamp_min(1e-6)
-        power = power.masked_fill(~is_frame[..., None], 0.0)
-        return power.transpose(2, 3).flatten(1, 2), is_frame  # (n, channels * n_bands, n_frames)
+        power = torch.fft.rfft(frames * taper).abs().square() / weight.clamp_min(1e-6)
+        return power.masked_fill(~is_frame[..., None], 0.0), is_frame
+
+
+def _log_spectra(power: Tensor, is_frame: Tensor, n_parts: int) -> Tensor:
+    """Return log power of equal parts of the series, shape (n, channels, n_bands * n_parts)."""
+    bands = power.transpose(2, 3)  # (n, channels, n_bands, n_windows)
+    means = average_steps(bands.flatten(1, 2), is_frame, n_parts)
+    return (means + LEAST_POWER).log().unflatten(1, bands.shape[1:3]).flatten(2)
 
 
 def mask_padding(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,8 +235,11 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _moments(x: Tensor, is_step: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance over the last axis, without the padding, where x is zero."""
+    """Return mean and variance over the last axis, without the padding, where x is zero.
+
+    In float64, where the device has it: squares of float32 may overflow.
+    """
     wide, count = _wide(x), is_step.sum(dim=-1, keepdim=True)
     mean = wide.sum(dim=-1, keepdim=True) / count
     variance = ((wide - mean) * is_step).square().sum(dim=-1, keepdim=True) / count
-    return mean.to(x.dtype), variance.to(x.dtype)
+    return mean, variance
