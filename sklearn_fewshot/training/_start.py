@@ -113,13 +113,12 @@ def start_training(
     config: TrainingConfig, network: Untrained, task: Task, start: Start | None
 ) -> tuple[Untrained, Start]:
     """Return the network as training starts, and what it starts as: chosen, unless given."""
-    features = _Features(network, task.store)
+    data = task.data
+    rows = thinned(np.flatnonzero(data.training[data.codes]), data.codes, MAX_ROWS)
+    features = _Features(network, task.store, rows)
     if start is None:
         start = _choose(config, network, task, features)
     if start.is_fitted:
-        data = task.data
-        rows = np.flatnonzero(data.training[data.codes])
-        rows = thinned(rows, data.codes, MAX_ROWS)
         network = network.starting_as(start, features.take(rows), data.codes[rows])
     config.start(network.trained, task)
     return network, start
@@ -312,23 +311,37 @@ def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> fl
 
 
 class _Features:
-    """What the linear path of a backbone sees of rows, in float64, computed once for each row."""
+    """What the linear path of a backbone sees of rows, computed once for each row.
 
-    def __init__(self, network: Untrained, store: DataTensor) -> None:
-        self.network, self.store = network, store
+    Parameters
+    ----------
+    network : Untrained
+        Has the backbone.
+    store : DataTensor
+        The inputs.
+    expected : int ndarray of shape (n_rows,)
+        Rows that will be asked for. They are computed together when any is.
+    """
+
+    def __init__(self, network: Untrained, store: DataTensor, expected: np.ndarray) -> None:
+        self.network, self.store, self.expected = network, store, expected
         self.rows = np.empty(0, dtype=np.intp)
         self.values: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return the features of rows, shape (n_rows, n_features)."""
-        missing = np.setdiff1d(rows, self.rows)
-        if len(missing) or self.values is None:
-            new = np.concatenate([self._compute(part) for part in _parts(missing)])
-            values = new if self.values is None else np.concatenate([self.values, new])
+        """Return the features of rows in float64, shape (n_rows, n_features)."""
+        if self.values is None:
+            self.rows = np.union1d(rows, self.expected)
+            self.values = self._compute_all(self.rows)
+        elif len(missing := rows[~np.isin(rows, self.rows)]):
             together = np.concatenate([self.rows, missing])
-            order = np.argsort(together)
-            self.rows, self.values = together[order], values[order]
-        return self.values[np.searchsorted(self.rows, rows)]
+            self.rows, first = np.unique(together, return_index=True)
+            values = np.concatenate([self.values, self._compute_all(missing)])
+            self.values = values[first]
+        return self.values[np.searchsorted(self.rows, rows)].astype(np.float64)
+
+    def _compute_all(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._compute(part) for part in _parts(rows)])
 
     def _compute(self, rows: np.ndarray) -> np.ndarray:
         assert isinstance(self.network.trained, EmbeddingModule)
@@ -339,7 +352,7 @@ class _Features:
         with torch.no_grad():
             if isinstance(backbone, FrontAndTop):
                 inputs = backbone.front(inputs)
-            return top.features(inputs).double().cpu().numpy()
+            return top.features(inputs).cpu().numpy()
 
 
 def _parts(rows: np.ndarray) -> list[np.ndarray]:

@@ -226,6 +226,6 @@ def test_features_are_those_of_the_rows_that_are_asked_for(monkeypatch):
     X = np.arange(40.0, dtype=np.float32).reshape(20, 2)
     module = EmbeddingModule(ResidualMLP((2,)), PrototypicalHead())
     network = Untrained(Recipe(EmbeddingModule, (2,), {}), module, module)
-    features = _start._Features(network, DataTensor(X, torch.device("cpu")))
+    features = _start._Features(network, DataTensor(X, torch.device("cpu")), np.arange(3, 9))
     for rows in ([7, 3, 3, 11], [0, 19, 7], [3], np.arange(20)):
         np.testing.assert_array_equal(features.take(np.array(rows)), X[rows])
