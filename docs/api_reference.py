@@ -195,7 +195,8 @@ PAGES = (
                 (
                     "ResidualMLP",
                     "MLP",
-                    "Conv1d",
+                    "Spectral",
+                    "SeriesFeatures",
                     "Conv4",
                     "Conv4Maps",
                     "ResNet12",

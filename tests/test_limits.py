@@ -226,7 +226,7 @@ def test_a_network_absurdly_large_for_its_data_is_named_before_it_is_built(make_
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_parameters_are_counted_without_a_network(name):
-    shape = {"conv1d": (2, 40), "koch": (1, 65, 66)}.get(name, (2, 20, 24))
+    shape = {"spectral": (2, 40), "koch": (1, 65, 66)}.get(name, (2, 20, 24))
     state = torch.get_rng_state()
     counted = n_parameters(name, shape)
     assert torch.equal(torch.get_rng_state(), state)

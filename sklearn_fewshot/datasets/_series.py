@@ -20,8 +20,8 @@ def pad_series(
 ) -> np.ndarray:
     """Put series of unequal length into one array, padded with NaN at the end.
 
-    Learners with the backbone ``"conv1d"``, the default for series, mask the padding: it changes no
-    prediction. They need not be given series of one length, in ``fit`` or afterwards.
+    Learners with the backbone ``"spectral"``, the default for series, mask the padding: it changes
+    no prediction. They need not be given series of one length, in ``fit`` or afterwards.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
 
 COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
-    The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "conv1d" for
+    The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "spectral" for
     series and "conv4" for images; "mlp", "resnet12", "conv4_maps", "koch" (for images of
     105 x 105) and "identity" are the others. A module is copied, never trained in place. A class or
     function is called with ``input_shape``, if it has such a parameter, and returns a module.

@@ -36,8 +36,8 @@ def without_common_padding(owner: str, X: np.ndarray, backbone: Backbone) -> np.
         if not takes_any_length(module):
             raise ValueError(
                 f"X of {owner} has series padded with NaN, which its backbone does not mask. Set "
-                "backbone='conv1d', or cut or resample the series to one length. A network of your "
-                "own that masks them (nn.backbones.mask_padding) has takes_any_length = True."
+                "backbone='spectral', or cut or resample the series to one length. A network of "
+                "your own that masks them (nn.backbones.mask_padding) has takes_any_length = True."
             )
     return X
 

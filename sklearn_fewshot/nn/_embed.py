@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 
 import numpy as np
 import torch
@@ -61,7 +62,8 @@ def embed(
     (10, 64)
     """
     encode = network.embed if isinstance(network, EmbedsRows) else network
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    values = chain(network.parameters(), network.buffers())
+    device = next((value.device for value in values), torch.device("cpu"))
     sizes = chunk_sizes(X.ndim, batch_size)
     keeps = device.type == "cpu" and len(X) > FEW_ROWS
     memory = kept_memory(hand_back=False) if keeps else nullcontext()

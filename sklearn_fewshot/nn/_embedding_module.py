@@ -12,6 +12,7 @@ from ._modes import autocast
 from ._module import Criterion, EmbedsRows, FewShotModule, Joins, episode_loss
 from ._support import State, Support
 from .backbones import Frozen, ResidualMLP, embedding_shape, make_backbone
+from .backbones._linear_start import FrontAndTop
 from .heads import Head, UnitLengthHead
 
 H = TypeVar("H", bound=Head)
@@ -90,7 +91,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         if top_options is not None:
             frozen = Frozen(module)
             top = ResidualMLP(embedding_shape(frozen, input_shape), **top_options)
-            module = nn.Sequential(frozen, top)
+            module = FrontAndTop(frozen, top)
         shape = embedding_shape(module, input_shape)
         return cls(module, head.for_embeddings(shape, **(head_options or {})))
 
@@ -132,15 +133,6 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
     def training_loss(self, batch: EpisodeBatch, criterion: Criterion) -> Tensor:
         """Return the loss of a batch, whose rows are embedded in one pass."""
         return episode_loss(self, batch, partial(take_rows, self.embed(batch.inputs)), criterion)
-
-
-def frozen_and_top(backbone: nn.Module) -> tuple[Frozen, ResidualMLP]:
-    """Return the two parts of a backbone that was built with ``top_options``."""
-    assert isinstance(backbone, nn.Sequential)
-    frozen, top = backbone
-    assert isinstance(frozen, Frozen)
-    assert isinstance(top, ResidualMLP)
-    return frozen, top
 
 
 def head_of(module: FewShotModule, kind: type[H]) -> H:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from ._embedding_module import EmbeddingModule, frozen_and_top
+from ._embedding_module import EmbeddingModule
 from ._support import State, Support
 from .backbones import embedding_shape, takes_any_length
+from .backbones._linear_start import FrontAndTop
 from .heads import Head
 
 
@@ -237,6 +238,6 @@ class PooledModule(EmbeddingModule):
         )
         if not share_frozen:
             return cls(Parallel(backbones), head)
-        frozen = frozen_and_top(backbones[0])[0]
-        tops = [frozen_and_top(backbone)[1] for backbone in backbones]
-        return cls(nn.Sequential(frozen, Parallel(tops)), head)
+        parts = [backbone for backbone in backbones if isinstance(backbone, FrontAndTop)]
+        tops = Parallel([part.top for part in parts])
+        return cls(nn.Sequential(parts[0].front, tops), head)

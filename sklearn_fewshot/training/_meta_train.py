@@ -24,7 +24,7 @@ from ..nn import (
     resolve_device,
     resolve_precision,
 )
-from ..nn._embedding_module import frozen_and_top
+from ..nn.backbones._linear_start import FrontAndTop
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
@@ -33,7 +33,7 @@ from ._config import Task, TrainingConfig
 from ._data import TrainingData
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
-from ._start import AS_BUILT, Start, Untrained, start_training
+from ._start import AS_BUILT, Start, Untrained, start_front, start_training
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
@@ -204,6 +204,8 @@ def train_once(
     """
     device = resolve_device(config.device)
     network = _build(config, start, device)
+    if start is None:
+        start_front(config, network.module, data)
     config = _cap_ways(config, network.module.n_outputs)
     trained, store = _trainable_part(config, network.module, data, device)
     task = Task(data, store, config.sampler(data, data.training), rng, device)
@@ -259,7 +261,7 @@ def _check_continues(config: TrainingConfig, start: FittedNetwork) -> None:
 def _trainable_part(
     config: TrainingConfig, module: FewShotModule, data: TrainingData, device: torch.device
 ) -> tuple[FewShotModule, DataTensor]:
-    """Return what is trained and its inputs: with a frozen backbone, rows embedded once."""
+    """Return what is trained and its inputs: what a front end makes of them, computed once."""
     if not isinstance(module, EmbeddingModule):
         if config.freeze_backbone:
             raise ValueError(
@@ -267,23 +269,22 @@ def _trainable_part(
                 "backbone to freeze. Set freeze_backbone=False."
             )
         return module, DataTensor(data.X, device, config.input_scale)
-    if not config.freeze_backbone:
+    if not isinstance(module.backbone, FrontAndTop) or config.augment is not None:
         module.autocast_dtype = resolve_precision(
             config.precision, device, len(config.recipe.input_shape)
         )
         return module, DataTensor(data.X, device, config.input_scale)
-    frozen, top = frozen_and_top(module.backbone)
     embedding = config.embedded
     if embedding is None:
-        embedding = embed_by_frozen(config, frozen, data.X)
-    return EmbeddingModule(top, module.head), DataTensor(embedding, device)
+        embedding = embed_by_front(config, module.backbone.front, data.X)
+    return EmbeddingModule(module.backbone.top, module.head), DataTensor(embedding, device)
 
 
-def embed_by_frozen(config: TrainingConfig, frozen: torch.nn.Module, X: np.ndarray) -> np.ndarray:
-    """Embed samples once, by the backbone that is not trained."""
+def embed_by_front(config: TrainingConfig, front: torch.nn.Module, X: np.ndarray) -> np.ndarray:
+    """Compute once what a front end, which is not trained, makes of samples."""
     with progress(len(X), "sample", config.verbose, desc="embedding", leave=False) as add:
         return embed(
-            frozen,
+            front,
             X,
             scale=config.input_scale,
             batch_size=config.predict_batch_size,
@@ -399,7 +400,7 @@ def _finish(
     fitted = fitted_network(config, network.module, network.recipe)
     if data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
-            rows = _encode_again(config, fitted, task, add)
+            rows = _encode_again(network, fitted, task, add)
         representation = represent(fitted, rows, data)
         if config.calibrate and not is_refit:
             encoded = EncodedData(rows, data.codes, data.groups)
@@ -425,16 +426,13 @@ def fitted_network(config: TrainingConfig, module: FewShotModule, recipe: Recipe
 
 
 def _encode_again(
-    config: TrainingConfig, network: FittedNetwork, task: Task, on_rows: Callable[[int], object]
+    untrained: Untrained, network: FittedNetwork, task: Task, on_rows: Callable[[int], object]
 ) -> np.ndarray:
-    """Encode the training data with the trained network, a frozen part of it only once."""
-    if not config.freeze_backbone:
+    """Encode the training data with the trained network, by a front end only once."""
+    if untrained.trained is untrained.module:
         return network.encode(task.data.X, on_rows)
-    assert isinstance(network.module, EmbeddingModule)
-    _, top = frozen_and_top(network.module.backbone)
     inputs = task.store.as_array()
-    trained = EmbeddingModule(top, network.module.head)
-    return embed(trained, inputs, batch_size=config.predict_batch_size, on_rows=on_rows)
+    return embed(untrained.trained, inputs, batch_size=network.batch_size, on_rows=on_rows)
 
 
 def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:

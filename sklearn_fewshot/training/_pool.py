@@ -23,7 +23,7 @@ from ..nn import (
     log_loss_factor,
     resolve_device,
 )
-from ..nn._embedding_module import frozen_and_top
+from ..nn.backbones._linear_start import FrontAndTop
 from ..nn.heads import (
     AnchoredCentroidHead,
     AnchoredHead,
@@ -34,7 +34,7 @@ from ..nn.heads import (
 from ..utils._random import seeded_torch
 from ._config import TrainingConfig
 from ._data import TrainingData
-from ._meta_train import Trained, Watch, embed_by_frozen, fitted_network, meta_train
+from ._meta_train import Trained, Watch, embed_by_front, fitted_network, meta_train
 
 SHOTS = (1, 2, 5, 10, 20)  # that members are compared at
 N_WAY = 5
@@ -119,7 +119,8 @@ def share_embedding(candidates: list[Candidate], data: TrainingData) -> list[Can
         return candidates
     module = configs[0].recipe.build().to(resolve_device(configs[0].device))
     assert isinstance(module, EmbeddingModule)
-    embedded = embed_by_frozen(configs[0], frozen_and_top(module.backbone)[0], data.X)
+    assert isinstance(module.backbone, FrontAndTop)
+    embedded = embed_by_front(configs[0], module.backbone.front, data.X)
     return [it._replace(config=it.config.replace(embedded=embedded)) for it in candidates]
 
 
@@ -225,7 +226,8 @@ def score_members(
         for n_shot, one in episodes.items():
             module = member.first
             if is_embedded:
-                module = EmbeddingModule(frozen_and_top(module.backbone)[1], module.head)
+                assert isinstance(module.backbone, FrontAndTop)
+                module = EmbeddingModule(module.backbone.top, module.head)
             logits, target = (part.cpu() for part in one.score(module))
             factor = log_loss_factor(logits, target)
             by_shot[n_shot] = Scores(factor * logits, target, factor)

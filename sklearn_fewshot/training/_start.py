@@ -22,14 +22,18 @@ from ..nn import (
     evaluating,
     log_loss_factor,
 )
-from ..nn._embedding_module import frozen_and_top
-from ..nn.backbones import Identity, has_linear_start
-from ..nn.backbones._linear_start import LinearStart
+from ..nn._data import as_input, as_tensor
+from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
+from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
+from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
+from ._data import TrainingData
 
 MAX_ROWS = 50_000  # that a projection is computed from; of more, equal shares per class
+ROWS_AT_A_TIME = 512
+MAX_FRONT_ROWS = 1000  # that channels are standardised by
 MAX_START_ROWS = 5000  # that a classifier starts from
 N_START_EPISODES = 20  # episodes of each number of shots that a start is chosen by
 N_FOLDS = 5  # of the training classes, each recognised through the projection of the others
@@ -80,34 +84,47 @@ class Untrained(NamedTuple):
         module = recipe.build().to(next(self.module.parameters()).device)
         assert isinstance(module, EmbeddingModule)
         module.autocast_dtype = self.trained.autocast_dtype
-        top = frozen_and_top(module.backbone)[1] if is_frozen else module.backbone
+        top = linear_part(module.backbone)
         assert isinstance(top, LinearStart)
         mean = _tensor(method.mean) if start.unit_length else None
         top.start_from(_tensor(method.linear), mean, factor=1.0 / method.size)
-        if not is_frozen:
+        if isinstance(self.module.backbone, FrontAndTop):
+            assert isinstance(module.backbone, FrontAndTop)
+            module.backbone[0] = self.module.backbone.front
+        if self.trained is self.module:
             return Untrained(recipe, module, module)
-        frozen, _ = frozen_and_top(self.module.backbone)
-        module.backbone = nn.Sequential(frozen, top)
         return Untrained(recipe, module, EmbeddingModule(top, module.head))
+
+
+def start_front(config: TrainingConfig, module: nn.Module, data: TrainingData) -> None:
+    """Let features of series start from the channels' means and sizes in training classes.
+
+    Networks of one's own start as they are built.
+    """
+    fronts = [part for part in module.modules() if isinstance(part, SeriesFeatures)]
+    if fronts and isinstance(config.recipe.options.get("backbone"), str):
+        rows = thinned(data.rows_of(data.training), data.codes, MAX_FRONT_ROWS)
+        series = as_input(as_tensor(some_rows(data.X, rows)), config.input_scale)
+        for front in fronts:
+            front.start_from(series.to(front.unit.device))
 
 
 def start_training(
     config: TrainingConfig, network: Untrained, task: Task, start: Start | None
 ) -> tuple[Untrained, Start]:
     """Return the network as training starts, and what it starts as: chosen, unless given."""
+    data = task.data
+    rows = thinned(np.flatnonzero(data.training[data.codes]), data.codes, MAX_ROWS)
+    features = _Features(network, task.store, rows)
     if start is None:
-        start = _choose(config, network, task)
+        start = _choose(config, network, task, features)
     if start.is_fitted:
-        data = task.data
-        rows = np.flatnonzero(data.training[data.codes])
-        rows = thinned(rows, data.codes, MAX_ROWS)
-        features = _features(network, task.store, rows)
-        network = network.starting_as(start, features, data.codes[rows])
+        network = network.starting_as(start, features.take(rows), data.codes[rows])
     config.start(network.trained, task)
     return network, start
 
 
-def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
+def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _Features) -> Start:
     """Return the start with the lowest log-loss in cross-validation over the training classes.
 
     Each fold's classes are recognised through the linear method of the others, from the fewest and
@@ -120,7 +137,8 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
     options = network.recipe.options  # networks of one's own are not built again with others
     is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
-    if not isinstance(trained.backbone, LinearStart) or not is_ours or len(classes) < LEAST_CLASSES:
+    is_linear = isinstance(linear_part(trained.backbone), LinearStart)
+    if not is_linear or not is_ours or len(classes) < LEAST_CLASSES:
         return AS_BUILT
     is_sized = isinstance(trained.head, UnitLengthHead)  # for the embedding as it is built
     fits = isinstance(trained.head, MetricHead) and trained.head.exact and not is_sized
@@ -134,13 +152,12 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
         others = thinned(rows[~inside[data.codes[rows]]], data.codes, MAX_ROWS)
-        features = _features(network, task.store, others)
-        methods = list(_methods(features, data.codes[others], starts))
+        methods = list(_methods(features.take(others), data.codes[others], starts))
         for n_shot in np.unique(config.n_shot):
             sampler = config.replace(n_shot=int(n_shot)).sampler(data, inside)
             plan = sampler.plan(N_START_EPISODES, task.rng)
             held_out = plan.rows()
-            unseen = _features(network, task.store, held_out)
+            unseen = features.take(held_out)
             for method in methods:
                 embedding = method.embed(unseen)
                 store = DataTensor(embedding.numpy(), torch.device("cpu"))
@@ -153,9 +170,13 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task) -> Start:
 
 def start_scale(module: EmbeddingModule, task: Task) -> None:
     """Let the head start from the distances that the untrained backbone gives."""
-    episodes = task.episodes(N_START_EPISODES)
+    plan = task.sampler.plan(N_START_EPISODES, task.rng)
+    rows = plan.rows()
+    store = DataTensor(_outputs(module, task.store, rows).numpy(), task.device)
+    episodes = ValidationEpisodes(store, plan.in_terms_of(rows), task.attributes)
+    embedded = EmbeddingModule(nn.Identity(), module.head)
     for _ in range(3):  # the first measurement may be of saturated scores
-        module.head.start_from(*episodes.score(module))
+        module.head.start_from(*episodes.score(embedded))
 
 
 def start_classifier(classifier: nn.Linear, module: EmbeddingModule, task: Task) -> None:
@@ -190,10 +211,7 @@ def training_features(module: EmbeddingModule, task: Task) -> tuple[np.ndarray, 
     """Return rows of the training classes, and the output of the backbone for them."""
     data = task.data
     rows = thinned(data.rows_of(data.training), data.codes, MAX_START_ROWS)
-    with evaluating(module):
-        parts = np.array_split(rows, max(1, len(rows) // 1024))
-        output = torch.cat([module.features(task.store.take(part)).cpu() for part in parts])
-    return rows, output.flatten(1)
+    return rows, _outputs(module, task.store, rows).flatten(1)
 
 
 class Discriminant:
@@ -298,13 +316,59 @@ def _least_log_loss(module: EmbeddingModule, episodes: ValidationEpisodes) -> fl
     return float(EpisodicCrossEntropy()(logits * log_loss_factor(logits, target), target))
 
 
-def _features(network: Untrained, store: DataTensor, rows: np.ndarray) -> np.ndarray:
-    """Return what the linear path of a backbone sees of the rows, in float64."""
-    assert isinstance(network.trained, EmbeddingModule)
-    backbone = network.trained.backbone
-    assert isinstance(backbone, LinearStart)
-    with torch.no_grad():
-        return backbone.features(store.take(rows)).double().cpu().numpy()
+class _Features:
+    """What the linear path of a backbone sees of rows, computed once for each row.
+
+    Parameters
+    ----------
+    network : Untrained
+        Has the backbone.
+    store : DataTensor
+        The inputs.
+    expected : int ndarray of shape (n_rows,)
+        Rows that will be asked for. They are computed together when any is.
+    """
+
+    def __init__(self, network: Untrained, store: DataTensor, expected: np.ndarray) -> None:
+        self.network, self.store, self.expected = network, store, expected
+        self.rows = np.empty(0, dtype=np.intp)
+        self.values: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features of rows in float64, shape (n_rows, n_features)."""
+        if self.values is None:
+            self.rows = np.union1d(rows, self.expected)
+            self.values = self._compute_all(self.rows)
+        elif len(missing := rows[~np.isin(rows, self.rows)]):
+            together = np.concatenate([self.rows, missing])
+            self.rows, first = np.unique(together, return_index=True)
+            values = np.concatenate([self.values, self._compute_all(missing)])
+            self.values = values[first]
+        return self.values[np.searchsorted(self.rows, rows)].astype(np.float64)
+
+    def _compute_all(self, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._compute(part) for part in _parts(rows)])
+
+    def _compute(self, rows: np.ndarray) -> np.ndarray:
+        assert isinstance(self.network.trained, EmbeddingModule)
+        backbone = self.network.trained.backbone
+        top = linear_part(backbone)
+        assert isinstance(top, LinearStart)
+        inputs = self.store.take(rows)
+        with torch.no_grad():
+            if isinstance(backbone, FrontAndTop):
+                inputs = backbone.front(inputs)
+            return top.features(inputs).cpu().numpy()
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(rows, max(1, -(-len(rows) // ROWS_AT_A_TIME)))
+
+
+def _outputs(module: EmbeddingModule, store: DataTensor, rows: np.ndarray) -> Tensor:
+    """Return the output of the backbone for rows of the training data."""
+    with evaluating(module):
+        return torch.cat([module.features(store.take(part)).cpu() for part in _parts(rows)])
 
 
 def _tensor(values: np.ndarray | None) -> Tensor | None:

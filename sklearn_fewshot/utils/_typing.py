@@ -41,7 +41,7 @@ Backbone = (
     Literal[
         "auto",
         "residual_mlp",
-        "conv1d",
+        "spectral",
         "conv4",
         "mlp",
         "resnet12",

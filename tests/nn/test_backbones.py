@@ -2,19 +2,18 @@
 
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sklearn_fewshot.nn.backbones import (
     BACKBONES,
-    Conv1d,
     Conv4,
     Frozen,
     Identity,
     ResidualMLP,
     ResNet12,
+    Spectral,
     distances_mean_something,
     has_linear_start,
     make_backbone,
@@ -26,7 +25,7 @@ TAKES = {
     "mlp": [VECTOR, SERIES, PICTURE],
     "residual_mlp": [VECTOR, SERIES, PICTURE],
     "identity": [VECTOR, SERIES, PICTURE],
-    "conv1d": [SERIES],
+    "spectral": [SERIES],
     "conv4": [PICTURE, LARGE],
     "conv4_maps": [PICTURE, LARGE],
     "koch": [LARGE],
@@ -82,16 +81,16 @@ def test_every_backbone_can_be_trained(name):
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [(VECTOR, ResidualMLP), (SERIES, Conv1d), (PICTURE, Conv4), ((1, 8, 16), ResidualMLP)],
+    [(VECTOR, ResidualMLP), (SERIES, Spectral), (PICTURE, Conv4), ((1, 8, 16), ResidualMLP)],
     ids=["vector", "series", "picture", "tiny picture"],
 )
 def test_auto_goes_by_what_a_sample_is(shape, expected):
     assert type(make_backbone("auto", shape)) is expected
 
 
-@pytest.mark.parametrize("name", ["conv1d", "conv4", "conv4_maps", "koch", "resnet12"])
+@pytest.mark.parametrize("name", ["spectral", "conv4", "conv4_maps", "koch", "resnet12"])
 @pytest.mark.parametrize("shape", [VECTOR, SERIES, PICTURE, (1, 8, 8)])
-def test_convolutions_refuse_samples_of_another_shape(name, shape):
+def test_backbones_refuse_samples_of_another_shape(name, shape):
     if shape in TAKES[name]:
         return
     with pytest.raises(ValueError, match=rf"backbone '{name}' takes .* Got .*input_shape"):
@@ -134,27 +133,21 @@ def test_resnet12_averages_over_positions():
 # ------------------------------------------------------------------ linear starts
 
 
-@pytest.mark.parametrize(("backbone", "shape"), [(ResidualMLP, PICTURE), (Conv1d, SERIES)])
-def test_residual_backbones_start_as_the_identity(backbone, shape):
-    x = batch(shape)
-    assert torch.equal(in_eval(backbone(shape), x), x.flatten(1))
+def test_residual_backbones_start_as_the_identity():
+    x = batch(PICTURE)
+    assert torch.equal(in_eval(ResidualMLP(PICTURE), x), x.flatten(1))
+    module, series = Spectral(SERIES), batch(SERIES)
+    assert torch.equal(in_eval(module, series), module.front(series))
 
 
-@pytest.mark.parametrize(("backbone", "shape"), [(ResidualMLP, VECTOR), (Conv1d, SERIES)])
-def test_residual_backbones_start_from_a_projection(backbone, shape):
-    x, n_features = batch(shape), int(np.prod(shape))
-    projection = torch.randn(n_features, 3, generator=torch.Generator().manual_seed(1))
-    module = backbone(shape, embedding_dim=3)
+def test_residual_backbones_start_from_a_projection():
+    x = batch(VECTOR)
+    projection = torch.randn(*VECTOR, 3, generator=torch.Generator().manual_seed(1))
+    module = ResidualMLP(VECTOR, embedding_dim=3)
     assert has_linear_start(module)
+    assert has_linear_start(Spectral(SERIES, embedding_dim=3))
     module.start_from(projection)
-    torch.testing.assert_close(in_eval(module, x), x.flatten(1) @ projection)
-
-
-def test_long_series_are_averaged_for_the_linear_path():
-    module = Conv1d((2, 30), max_length=10)
-    x = batch((2, 30))
-    expected = x.unflatten(2, (10, 3)).mean(dim=3).flatten(1)
-    torch.testing.assert_close(in_eval(module, x), expected)
+    torch.testing.assert_close(in_eval(module, x), x @ projection)
 
 
 def test_the_linear_path_of_a_wide_input_has_no_weights():
@@ -167,13 +160,13 @@ def test_the_linear_path_of_a_wide_input_has_no_weights():
 def test_only_backbones_without_a_random_start_start_from_features():
     modules = {name: make_backbone(name, TAKES[name][0]) for name in BACKBONES}
     starts = {name for name, module in modules.items() if starts_from_features(module)}
-    assert starts == {"identity", "residual_mlp", "conv1d"}
+    assert starts == {"identity", "residual_mlp", "spectral"}
 
 
 def test_untrained_distances_mean_nothing_behind_batch_normalisation():
     modules = {name: make_backbone(name, TAKES[name][0]) for name in BACKBONES}
     trusted = {name for name, module in modules.items() if distances_mean_something(module)}
-    assert trusted == {"identity", "residual_mlp", "conv1d", "mlp", "koch"}
+    assert trusted == {"identity", "residual_mlp", "spectral", "mlp", "koch"}
 
 
 # ------------------------------------------------------------------ frozen networks

@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_fewshot.nn import embed
 from sklearn_fewshot.nn._embed import LADDER, chunks
-from sklearn_fewshot.nn.backbones import Conv1d, Conv4, ResidualMLP
+from sklearn_fewshot.nn.backbones import Conv4, ResidualMLP, Spectral
 
 VECTOR, SERIES, PICTURE = (5,), (2, 20), (1, 16, 16)
 
@@ -75,7 +75,7 @@ def test_a_vector_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(apart, together[list(rows)], rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize(("backbone", "shape"), [(Conv4, PICTURE), (Conv1d, SERIES)])
+@pytest.mark.parametrize(("backbone", "shape"), [(Conv4, PICTURE), (Spectral, SERIES)])
 def test_a_picture_or_series_hardly_depends_on_how_many_come_with_it(backbone, shape):
     module, X = used(backbone, shape), samples(shape)
     together = embed(module, X)

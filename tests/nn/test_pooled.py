@@ -13,7 +13,7 @@ from sklearn_fewshot.nn import (
     PooledModule,
     Support,
 )
-from sklearn_fewshot.nn.backbones import Conv1d, Identity
+from sklearn_fewshot.nn.backbones import Identity, Spectral
 from sklearn_fewshot.nn.heads import AnchoredHead, CentroidHead, MatchingHead, PrototypicalHead
 
 N_SHOTS = [1.0, 4.0, 16.0]
@@ -152,6 +152,6 @@ def test_a_shared_frozen_backbone_is_there_once():
 
 
 def test_series_of_any_length_go_through_backbones_that_all_take_them():
-    series = Conv1d((2, 30))
-    assert Parallel([series, Conv1d((2, 30))]).takes_any_length
+    series = Spectral((2, 30))
+    assert Parallel([series, Spectral((2, 30))]).takes_any_length
     assert not Parallel([series, Identity((2, 30))]).takes_any_length

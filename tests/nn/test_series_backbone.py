@@ -1,6 +1,7 @@
 """The backbone of series: padding is masked everywhere, and any length is taken."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -9,19 +10,21 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool1d
 
 from sklearn_fewshot.nn.backbones import (
-    Conv1d,
     Frozen,
     Identity,
     ResidualMLP,
+    SeriesFeatures,
+    Spectral,
     mask_padding,
     takes_any_length,
 )
-from sklearn_fewshot.nn.backbones._series import MaskedBatchNorm1d, average_steps
+from sklearn_fewshot.nn.backbones._linear_start import MAX_LINEAR_FEATURES
+from sklearn_fewshot.nn.backbones._series import average_steps
 
 
 def trained_like(length=20, **options):
     """Return a network none of whose parts is at its start."""
-    module = Conv1d((2, length), **options)
+    module = Spectral((2, length), **options)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3)
     for name, buffer in module.named_buffers():
@@ -58,7 +61,7 @@ def test_padding_of_each_length_changes_no_embedding():
 
 
 def test_padding_changes_nothing_in_training():
-    module, x = trained_like().train(), torch.randn(4, 2, 20)
+    module, x = trained_like(dropout=0.0).train(), torch.randn(4, 2, 20)
     other = copy.deepcopy(module)
     embedding, again = module(x), other(padded(x, 9))
     assert_close(again, embedding)
@@ -78,68 +81,99 @@ def test_no_gradient_comes_from_padding():
     assert (x.grad[..., :12] != 0).all()
 
 
-def test_statistics_of_batch_norm_are_those_of_the_steps():
-    torch.manual_seed(1)
-    series = [3.0 * torch.randn(1, 4, length) + 5.0 for length in (6, 9, 2)]
-    steps = torch.cat(series, dim=2)
-    x = torch.cat([padded(one, 9 - one.shape[2]) for one in series])
-    x, is_step = mask_padding(x)
-    ours, theirs = MaskedBatchNorm1d(4), nn.BatchNorm1d(4)
-    for norm in (ours, theirs):
-        nn.init.normal_(norm.weight)
-        nn.init.normal_(norm.bias)
-    theirs.load_state_dict(ours.state_dict())
-    normalised = ours(x, is_step)
-    expected = theirs(steps)
-    assert_close(normalised.transpose(0, 1)[:, is_step[:, 0]], expected[0])
-    for name, buffer in theirs.named_buffers():
-        assert_close(ours.get_buffer(name).float(), buffer.float())
-
-
-def test_a_single_step_has_no_unbiased_variance():
-    norm = MaskedBatchNorm1d(1)
-    x = torch.tensor([[[2.0, 0.0]]])
-    normalised = norm(x, torch.tensor([[[True, False]]]))
-    assert float(normalised.detach()[0, 0, 0]) == 0.0
-    assert float(norm.running_var) == pytest.approx(0.9)
-
-
 @pytest.mark.parametrize("length", [3, 7, 8, 20, 50, 129])
 @pytest.mark.parametrize("n_steps", [1, 4, 8, 20])
 def test_averages_are_those_of_adaptive_pooling(length, n_steps):
     x = torch.randn(3, 2, length)
-    assert_close(average_steps(x, None, n_steps), adaptive_avg_pool1d(x, n_steps))
     filled, is_step = mask_padding(padded(x, 11))
     assert_close(average_steps(filled, is_step, n_steps), adaptive_avg_pool1d(x, n_steps))
 
 
 def test_averages_of_a_long_series_keep_their_digits():
-    x = 1000.0 + torch.randn(1, 1, 100_000)
+    x, is_step = mask_padding(1000.0 + torch.randn(1, 1, 100_000))
     exact = adaptive_avg_pool1d(x.double(), 128)
-    assert float((average_steps(x, None, 128).double() - exact).abs().max()) < 1e-4
+    assert float((average_steps(x, is_step, 128).double() - exact).abs().max()) < 1e-4
 
 
-def test_the_linear_path_sees_series_of_the_fitted_length_unchanged():
-    x = torch.randn(5, 2, 20)
-    assert torch.equal(Conv1d((2, 20)).features(x), x.flatten(1))
+def welch(z, window, n_parts):
+    """Log power spectra of the parts of one series, with plain loops."""
+    taper = torch.hann_window(window).double().numpy()
+    starts = [0, *(s for s in range(window // 2, len(z), window // 2) if len(z) - s > window // 2)]
+    power = []
+    for start in starts:
+        frame, weight = np.zeros(window), 0.0
+        for i, value in enumerate(z[start : start + window]):
+            frame[i] = taper[i] * value
+            weight += taper[i] ** 2
+        power.append(np.abs(np.fft.rfft(frame)) ** 2 / weight)
+    bounds = [
+        (part * len(power) // n_parts, -(-(part + 1) * len(power) // n_parts))
+        for part in range(n_parts)
+    ]
+    return np.log(1e-3 + np.array([np.mean(power[start:stop], axis=0) for start, stop in bounds]))
 
 
-def test_the_linear_path_scales_time_uniformly():
-    ramp = torch.linspace(0, 1, 40).view(1, 1, 40)
-    features = Conv1d((1, 20)).features(torch.cat([padded(ramp[..., ::2], 20), ramp]))
-    assert float((features[0] - features[1]).abs().max()) < 0.02
+@pytest.mark.parametrize("length", [5, 33, 50, 200])
+def test_features_are_shape_loudness_and_spectra(length):
+    front, x = SeriesFeatures((2, 50)), 3.0 * torch.randn(4, 2, length) + 1.0
+    assert front.window == 16
+    features = front(padded(x, 9)).unflatten(1, (2, -1)).double().numpy()
+    for row, ours in zip(x.double().numpy(), features, strict=True):
+        for series, got in zip(row, ours, strict=True):
+            z = (series - series.mean()) / series.std()
+            shape = adaptive_avg_pool1d(torch.from_numpy(series)[None], 16)[0]
+            # Band after band, as channels of the averages are.
+            spectra = [welch(z, 16, n_parts).T.ravel() for n_parts in (1, 4)]
+            expected = np.concatenate([shape, [np.log(series.var() + 1e-3)], *spectra])
+            np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+def test_features_of_a_spectrum_do_not_depend_on_the_phase():
+    time = torch.arange(1024.0)
+    waves = [torch.sin(2 * math.pi * 0.11 * time + phase) for phase in (0.0, 1.0, 2.5)]
+    other = torch.sin(2 * math.pi * 0.17 * time)
+    features = SeriesFeatures((1, 1024))(torch.stack([*waves, other])[:, None])
+    distance = torch.cdist(features, features)
+    assert distance[:3, :3].max() < 0.1 * distance[3, :3].min()
+
+
+def test_channels_are_standardised_by_the_training_data():
+    x = torch.randn(20, 2, 30)
+    unit = torch.tensor([[1e6], [1e-6]])
+    ours, theirs = SeriesFeatures((2, 30)), SeriesFeatures((2, 30))
+    theirs.start_from(padded(x, 5))
+    ours.start_from(x * unit)
+    assert_close(ours(x * unit), theirs(x))
+    ours.start_from(1e3 * x + 1e3)
+    assert_close(ours(1e3 * x + 1e3), theirs(x), tolerance=1e-4)
+
+
+def test_constant_series_have_finite_features():
+    x = torch.zeros(3, 2, 40)
+    x[1] = 1e6
+    front = SeriesFeatures((2, 40))
+    front.start_from(x[:1])
+    assert front(x).isfinite().all()
+
+
+@pytest.mark.parametrize(("channels", "window"), [(1, 64), (8, 32), (16, 16), (40, 2)])
+def test_the_window_keeps_the_features_few(channels, window):
+    front = SeriesFeatures((channels, 1000))
+    assert front.window == window
+    assert front(torch.zeros(1, channels, 1000)).shape == (1, front.n_features)
+    assert front.n_features <= MAX_LINEAR_FEATURES or window == 2
 
 
 def test_which_networks_take_any_length():
     class Own(nn.Module):
         takes_any_length = True
 
-    conv = Conv1d((2, 20))
-    for backbone in ("auto", "conv1d", Conv1d, conv, Own, Own()):
+    own = Spectral((2, 20))
+    for backbone in ("auto", "spectral", Spectral, own, Own, Own()):
         assert takes_any_length(backbone)
-    assert takes_any_length(nn.Sequential(Frozen(conv), ResidualMLP((40,))))
-    assert takes_any_length(nn.Sequential(conv, nn.ReLU()))
-    others = ["mlp", "identity", ResidualMLP, Identity((3,)), lambda: conv]
+    assert takes_any_length(nn.Sequential(Frozen(own), ResidualMLP((40,))))
+    assert takes_any_length(nn.Sequential(own, nn.ReLU()))
+    others = ["mlp", "identity", ResidualMLP, Identity((3,)), lambda: own]
     others += [nn.Sequential(Frozen(Identity((3,))), ResidualMLP((3,))), nn.Sequential()]
     for backbone in others:
         assert not takes_any_length(backbone)

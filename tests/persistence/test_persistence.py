@@ -72,9 +72,9 @@ def test_learners_without_examples_predict_the_same(cls, table, through_file):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("backbone", ["auto", "mlp", "conv1d", "conv4"])
+@pytest.mark.parametrize("backbone", ["auto", "mlp", "spectral", "conv4"])
 def test_every_shape_of_samples(make_learner, series, pictures, through_file, backbone, frozen):
-    data = {"conv1d": series, "conv4": pictures}.get(backbone, pictures)
+    data = {"spectral": series, "conv4": pictures}.get(backbone, pictures)
     learner = make_learner(backbone=backbone, freeze_backbone=frozen, max_epochs=1)
     learner.fit(data.X, data.y)
     check_equal(through_file(learner), learner, data.X, (*METHODS, "transform"))

@@ -137,7 +137,7 @@ def models():
             described,
             MatchingNetClassifier(fce=True, **SHORT).fit(X, y).adapt(X[:12], y[:12]),
             quick.fit(X, y).adapt(X[:12], y[:12]),
-            ProtoNetClassifier(**SHORT | {"backbone": "conv1d", "input_shape": (1, 4)}).fit(X, y),
+            ProtoNetClassifier(**SHORT | {"backbone": "spectral", "input_shape": (1, 4)}).fit(X, y),
         ]
 
 

@@ -1,5 +1,7 @@
 """Linear starts: the discriminant projection, and who gets it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,15 @@ from scipy.spatial.distance import pdist
 from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
+from torch import nn
 
+from sklearn_fewshot.episodes import EpisodeSampler
 from sklearn_fewshot.network import Recipe
-from sklearn_fewshot.nn import EmbeddingModule
-from sklearn_fewshot.nn.backbones import ResidualMLP
+from sklearn_fewshot.nn import DataTensor, EmbeddingModule
+from sklearn_fewshot.nn.backbones import ResidualMLP, SeriesFeatures, Spectral
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.training import _start
+from sklearn_fewshot.training._config import Task
 from sklearn_fewshot.training._start import Discriminant, Start, Untrained
 
 
@@ -173,3 +178,54 @@ def test_networks_of_ones_own_start_as_they_are(make_learner, table, backbone):
     np.testing.assert_allclose(
         learner.transform(table.X), table.X[:, :n_kept], rtol=1e-5, atol=1e-6
     )
+
+
+class Count(nn.Module):
+    """Counts the rows that pass through it."""
+
+    n_rows = 0
+
+    def forward(self, x):
+        self.n_rows += len(x)
+        return x.flatten(1)
+
+
+def test_features_of_series_are_computed_once(make_learner, series, monkeypatch):
+    n_rows, forward = [], SeriesFeatures.forward
+
+    def count(self, x):
+        n_rows.append(int((x != 0).flatten(1).any(dim=1).sum()))  # zero rows pad a chunk
+        return forward(self, x)
+
+    monkeypatch.setattr(SeriesFeatures, "forward", count)
+    make_learner().fit(series.X, series.y)
+    assert sum(n_rows) == len(series.X)
+
+
+def test_augmented_series_pass_through_the_whole_network(make_learner, series):
+    learner = make_learner(augment=lambda x: 1.1 * x).fit(series.X, series.y)
+    plain = make_learner().fit(series.X, series.y)
+    assert type(learner.module_.backbone) is type(plain.module_.backbone) is Spectral
+    assert learner.adapt(series.X, series.y).score(series.X, series.y) > 0.9
+
+
+def test_rows_are_embedded_once_to_measure_the_scale(table):
+    codes = np.unique(table.y, return_inverse=True)[1]
+    store = DataTensor(table.X.astype(np.float32), torch.device("cpu"))
+    sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    data = SimpleNamespace(attributes=None)
+    task = Task(data, store, sampler, np.random.default_rng(0), torch.device("cpu"))
+    module = EmbeddingModule(Count(), PrototypicalHead())
+    _start.start_scale(module, task)
+    rows = sampler.plan(_start.N_START_EPISODES, np.random.default_rng(0)).rows()
+    assert module.backbone.n_rows == len(rows)
+
+
+def test_features_are_those_of_the_rows_that_are_asked_for(monkeypatch):
+    monkeypatch.setattr(_start, "ROWS_AT_A_TIME", 3)
+    X = np.arange(40.0, dtype=np.float32).reshape(20, 2)
+    module = EmbeddingModule(ResidualMLP((2,)), PrototypicalHead())
+    network = Untrained(Recipe(EmbeddingModule, (2,), {}), module, module)
+    features = _start._Features(network, DataTensor(X, torch.device("cpu")), np.arange(3, 9))
+    for rows in ([7, 3, 3, 11], [0, 19, 7], [3], np.arange(20)):
+        np.testing.assert_array_equal(features.take(np.array(rows)), X[rows])

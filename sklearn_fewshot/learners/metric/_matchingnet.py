@@ -34,7 +34,7 @@ class MatchingNetClassifier(BaseFewShotLearner):
     scale : float or "auto", default="auto"
         Factor of the similarity in the attention. "auto" starts at 10 for the cosine; for other
         metrics at 1, or at one over the median distance within training episodes for networks
-        that start from the input itself ("residual_mlp", "conv1d", "identity").
+        that start from the input itself ("residual_mlp", "spectral", "identity").
     learn_scale : bool, default=True
         Whether training adjusts the scale. The paper has ``scale=1, learn_scale=False``.
     fce : bool, default=False

@@ -33,7 +33,7 @@ class ProtoNetClassifier(BaseFewShotLearner):
     scale : float or "auto", default="auto"
         Factor of the distance in the softmax. "auto" starts at 1, as in the paper, for networks
         with random weights, and where the log-loss of training episodes is least for those that
-        start from the input itself ("residual_mlp", "conv1d", "identity").
+        start from the input itself ("residual_mlp", "spectral", "identity").
     learn_scale : bool, default=True
         Whether training adjusts the scale. The paper has ``scale=1, learn_scale=False``.
     readout : {{"prototype", "anchored"}}, default="prototype"

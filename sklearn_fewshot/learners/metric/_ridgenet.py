@@ -34,7 +34,7 @@ class RidgeNetClassifier(BaseFewShotLearner):
     scale : float or "auto", default="auto"
         Factor of the responses in the softmax at the start; training adjusts it. "auto" starts at
         10 for networks with random weights, and where the log-loss of training episodes is least
-        for those that start from the input itself ("residual_mlp", "conv1d", "identity").
+        for those that start from the input itself ("residual_mlp", "spectral", "identity").
     {common_parameters}
 
     Attributes

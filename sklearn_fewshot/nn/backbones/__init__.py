@@ -16,12 +16,11 @@ from ._resolve import (
     starts_from_features,
     takes_any_length,
 )
-from ._series import Conv1d, mask_padding
+from ._series import SeriesFeatures, Spectral, mask_padding
 
 __all__ = [
     "BACKBONES",
     "MLP",
-    "Conv1d",
     "Conv4",
     "Conv4Maps",
     "Frozen",
@@ -29,6 +28,8 @@ __all__ = [
     "KochConv",
     "ResNet12",
     "ResidualMLP",
+    "SeriesFeatures",
+    "Spectral",
     "auto_backbone",
     "distances_mean_something",
     "embedding_shape",

@@ -129,6 +129,46 @@ class ResidualMLP(LinearStart):
         )
 
 
+class FrontAndTop(nn.Sequential):
+    """A front end that is not trained, whose output can be computed once, and a network on top.
+
+    Parameters
+    ----------
+    front : nn.Module
+        Without weights that learn.
+    top : ResidualMLP
+        Embeds the output of the front end.
+    """
+
+    def __init__(self, front: nn.Module, top: ResidualMLP) -> None:
+        super().__init__(front, top)
+
+    @property
+    def front(self) -> nn.Module:
+        """The front end."""
+        return self[0]
+
+    @property
+    def top(self) -> ResidualMLP:
+        """The network on top."""
+        top = self[1]
+        assert isinstance(top, ResidualMLP)
+        return top
+
+
+def linear_part(module: nn.Module) -> nn.Module:
+    """Return the part of a backbone that is on top of its front end, all of it if it has none.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.backbones import Spectral
+    >>> from sklearn_fewshot.nn.backbones._linear_start import linear_part
+    >>> type(linear_part(Spectral((2, 50)))).__name__
+    'ResidualMLP'
+    """
+    return module.top if isinstance(module, FrontAndTop) else module
+
+
 def zero_linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a layer whose output is zero at first."""
     layer = nn.Linear(n_in, n_out)

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from .._modes import evaluating
 from ._conv import Conv4, Conv4Maps, ResNet12
 from ._koch import KochConv
-from ._linear_start import LinearStart, ResidualMLP
+from ._linear_start import LinearStart, ResidualMLP, linear_part
 from ._plain import MLP, Identity
-from ._series import Conv1d
+from ._series import Spectral
 
 Backbone = str | nn.Module | Callable[..., nn.Module]
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
     "residual_mlp": ResidualMLP,
-    "conv1d": Conv1d,
+    "spectral": Spectral,
     "conv4": Conv4,
     "conv4_maps": Conv4Maps,
     "koch": KochConv,
@@ -36,10 +36,10 @@ def auto_backbone(input_shape: tuple[int, ...]) -> str:
     --------
     >>> from sklearn_fewshot.nn.backbones import auto_backbone
     >>> [auto_backbone(shape) for shape in ((20,), (3, 100), (1, 28, 28))]
-    ['residual_mlp', 'conv1d', 'conv4']
+    ['residual_mlp', 'spectral', 'conv4']
     """
     is_image = len(input_shape) == 3 and min(input_shape[1:]) >= 16
-    return "conv4" if is_image else "conv1d" if len(input_shape) == 2 else "residual_mlp"
+    return "conv4" if is_image else "spectral" if len(input_shape) == 2 else "residual_mlp"
 
 
 class Frozen(nn.Module):
@@ -160,11 +160,12 @@ def has_linear_start(module: nn.Module) -> bool:
     >>> has_linear_start(ResidualMLP((20,), embedding_dim=8)), has_linear_start(MLP((20,)))
     (True, False)
     """
-    return isinstance(module, LinearStart) and isinstance(module.linear, nn.Linear)
+    top = linear_part(module)
+    return isinstance(top, LinearStart) and isinstance(top.linear, nn.Linear)
 
 
 def starts_from_features(module: nn.Module) -> bool:
-    """Whether the initial embedding is a linear map of the input, with informative distances.
+    """Whether the initial embedding is a linear map of the input or of fixed features of it.
 
     Examples
     --------
@@ -172,7 +173,7 @@ def starts_from_features(module: nn.Module) -> bool:
     >>> starts_from_features(Identity((20,))), starts_from_features(MLP((20,)))
     (True, False)
     """
-    return isinstance(module, LinearStart | Identity)
+    return isinstance(linear_part(module), LinearStart | Identity)
 
 
 def takes_any_length(backbone: Backbone) -> bool:
@@ -184,11 +185,11 @@ def takes_any_length(backbone: Backbone) -> bool:
     Examples
     --------
     >>> from sklearn_fewshot.nn.backbones import takes_any_length
-    >>> takes_any_length("auto"), takes_any_length("mlp")  # "auto" is "conv1d" for series
+    >>> takes_any_length("auto"), takes_any_length("mlp")  # "auto" is "spectral" for series
     (True, False)
     """
     if isinstance(backbone, str):
-        return BACKBONES.get(backbone, Conv1d) is Conv1d
+        return BACKBONES.get(backbone, Spectral) is Spectral
     while isinstance(backbone, Frozen) or (isinstance(backbone, nn.Sequential) and len(backbone)):
         if getattr(backbone, "takes_any_length", False):
             break

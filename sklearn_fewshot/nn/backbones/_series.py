@@ -1,40 +1,44 @@
-"""The backbone for series: of any length, with their padding masked."""
+"""The backbone for series: what describes a series of any length, and a network on top."""
+
+import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool1d, relu
 
-from ._linear_start import LinearStart, zero_linear
+from ._linear_start import MAX_LINEAR_FEATURES, FrontAndTop, ResidualMLP
 
-N_PARTS = 4  # of the time that the convolutional branch averages over
+N_PARTS = 4  # of a series, each with a spectrum of its own
+N_AVERAGES = 16  # of the values: the coarse shape
+MAX_WINDOW = 64  # steps of a spectrum
+LEAST_VARIANCE = 1e-8  # of a series, relative to the training data
+LEAST_POWER = 1e-3  # of a band, relative to white noise; what is below is the recorder's noise
 
 
-class Conv1d(LinearStart):
-    """Linear map of the series plus a convolutional branch: the default for series.
+class Spectral(FrontAndTop):
+    """Multi-layer perceptron over the spectrum and the shape of a series: the default for series.
 
     Series may have any length. Steps at the end that are NaN are padding, which changes no
-    embedding: it is masked in every convolution, normalisation and pooling. For the linear path a
-    series of another length than ``input_shape`` is averaged, or its steps repeated, to as many
-    steps (uniform scaling), at most ``max_length``.
+    embedding. The :class:`SeriesFeatures` of a series have no weights, so training computes them
+    once; :class:`ResidualMLP` embeds them and starts as a linear method, as with tables.
 
     Parameters
     ----------
     input_shape : tuple of int
         (channels, length).
     embedding_dim : int or None
-        Dimension of the embedding; None for as many as the linear path's input has.
-    n_filters : int
-        Filters of the three convolutional blocks.
-    max_length : int
-        Steps of the linear path's input.
+        Dimension of the embedding; None for as many as there are features.
+    hidden_dim : int
+        Units of the two hidden layers.
+    dropout : float
+        Share of hidden units dropped in training.
     unit_length : bool
         Whether the embedding is centred by a learned bias and scaled to unit length.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn.backbones import Conv1d
-    >>> backbone = Conv1d((3, 50), embedding_dim=16)
+    >>> from sklearn_fewshot.nn.backbones import Spectral
+    >>> backbone = Spectral((3, 50), embedding_dim=16)
     >>> backbone(torch.zeros(2, 3, 50)).shape, backbone(torch.zeros(2, 3, 70)).shape
     (torch.Size([2, 16]), torch.Size([2, 16]))
     """
@@ -45,103 +49,120 @@ class Conv1d(LinearStart):
         self,
         input_shape: tuple[int, ...],
         embedding_dim: int | None = None,
-        n_filters: int = 64,
-        max_length: int = 128,
+        hidden_dim: int = 256,
+        dropout: float = 0.5,
         unit_length: bool = False,
     ) -> None:
-        if len(input_shape) != 2:
-            raise ValueError(
-                "The backbone 'conv1d' takes series of shape (channels, length). Got samples of "
-                f"shape {tuple(input_shape)}. Set input_shape if X holds flattened series, or "
-                "choose another backbone."
-            )
-        channels, length = input_shape
-        n_steps = min(length, max_length)
-        super().__init__(channels * n_steps, embedding_dim, unit_length)
-        self.n_steps = n_steps
-        self.branch = _SeriesBranch(channels, n_filters, self.embedding_dim)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the flattened series, of ``n_steps`` steps each."""
-        x, is_step = mask_padding(x)
-        return average_steps(x, _unless_all(is_step), self.n_steps).flatten(1)
+        front = SeriesFeatures(input_shape)
+        shape = (front.n_features,)
+        super().__init__(front, ResidualMLP(shape, embedding_dim, hidden_dim, dropout, unit_length))
 
 
-class _SeriesBranch(nn.Module):
-    def __init__(self, channels: int, n_filters: int, n_outputs: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            [
-                _SeriesBlock(channels, n_filters),
-                _SeriesBlock(n_filters, n_filters),
-                _SeriesBlock(n_filters, n_filters),
-            ]
-        )
-        self.out = zero_linear(N_PARTS * n_filters, n_outputs)
+class SeriesFeatures(nn.Module):
+    r"""Shape, loudness and spectra of series: a vector for each, whatever its length.
 
-    def forward(self, x: Tensor) -> Tensor:
-        x, every_step = mask_padding(x)
-        is_step = _unless_all(every_step)
-        for block in self.blocks:
-            x = block(x, is_step)
-            is_step = None if is_step is None else is_step[..., ::2]
-        return self.out(average_steps(x, is_step, N_PARTS).flatten(1))
+    Of every channel, standardised by the training data: the means of 16 equal parts; the log of the
+    variance; and, of the series less its mean and divided by its standard deviation, the log power
+    spectrum of the whole and of each quarter.
 
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, length). The window of the spectra has 64 steps, fewer if the length is below
+        128 or the features would be more than 1024.
 
-class _SeriesBlock(nn.Module):
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(n_in, n_out, 5, padding=2, bias=False)
-        self.norm = MaskedBatchNorm1d(n_out)
+    Notes
+    -----
+    A spectrum is Welch's: with a Hann window ``h`` that moves by half its length, of the windows
+    ``t`` in a part of a standardised series ``z``,
 
-    def forward(self, x: Tensor, is_step: Tensor | None) -> Tensor:
-        """Map (n, n_in, length) to (n, n_out, ceil(length / 2))."""
-        x = relu(self.norm(self.conv(x), is_step))
-        if is_step is not None:  # zero, as a convolution sees what is beyond the end of a series
-            x = x.masked_fill(~is_step, 0.0)
-        return max_pool1d(x, 2, ceil_mode=True)
+    .. math::
 
+        S_b = \log\Big(10^{-3} + \operatorname{mean}_t
+              \frac{|\sum_i h_i z_{t+i} e^{-2 \pi j b i / w}|^2}{\sum_i h_i^2}\Big)
 
-class MaskedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation whose statistics leave out padding.
+    It does not depend on the phase, and hardly on where in its part an event is. White noise has 0
+    in all bands but the first.
+
+    References
+    ----------
+    P. D. Welch, "The Use of Fast Fourier Transform for the Estimation of Power Spectra", IEEE
+    Transactions on Audio and Electroacoustics, 1967.
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_fewshot.nn.backbones._series import MaskedBatchNorm1d
-    >>> x = torch.tensor([[[0.0, 2.0, 99.0]]])
-    >>> MaskedBatchNorm1d(1)(x, torch.tensor([[[True, True, False]]]))[..., :2].detach().round()
-    tensor([[[-1.,  1.]]])
+    >>> from sklearn_fewshot.nn.backbones import SeriesFeatures
+    >>> features = SeriesFeatures((3, 50))
+    >>> features.window, features(torch.zeros(2, 3, 50)).shape
+    (16, torch.Size([2, 186]))
     """
 
-    def forward(self, input: Tensor, is_step: Tensor | None = None) -> Tensor:
-        """Normalise series of shape (n, n_features, length).
+    takes_any_length = True
+    offset: Tensor
+    unit: Tensor
 
-        Parameters
-        ----------
-        input : tensor of shape (n, n_features, length)
-            Series.
-        is_step : bool tensor of shape (n, 1, length) or None
-            False for padding; None if there is none.
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        if len(input_shape) != 2:
+            raise ValueError(
+                "The backbone 'spectral' takes series of shape (channels, length). Got samples of "
+                f"shape {tuple(input_shape)}. Set input_shape if X holds flattened series, or "
+                "choose another backbone."
+            )
+        channels, length = input_shape
+        self.n_averages = min(N_AVERAGES, length)
+        self.window = max(2, min(MAX_WINDOW, 2 ** int(math.log2(length)) // 2))
+        while self.window > 2 and channels * self._per_channel() > MAX_LINEAR_FEATURES:
+            self.window //= 2
+        self.n_features = channels * self._per_channel()
+        self.register_buffer("offset", torch.zeros(channels, 1))
+        self.register_buffer("unit", torch.ones(channels, 1))
+
+    def _per_channel(self) -> int:
+        return self.n_averages + 1 + (1 + N_PARTS) * (self.window // 2 + 1)
+
+    def start_from(self, x: Tensor) -> None:
+        """Standardise channels by training data of shape (n, channels, length)."""
+        x, is_step = mask_padding(x)
+        mean, variance = _moments(x.transpose(0, 1).flatten(1), is_step.flatten())
+        self.offset.copy_(mean)
+        self.unit.copy_(torch.where(variance > 0, variance, 1.0).rsqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, any length) to (n, n_features)."""
+        x, is_step = mask_padding((x - self.offset) * self.unit)
+        mean, variance = _moments(x, is_step)  # (n, channels, 1)
+        loudness = (variance + LEAST_POWER).log().to(x.dtype)
+        z = (x - mean.to(x.dtype)) / (variance + LEAST_VARIANCE).sqrt().to(x.dtype)
+        power, is_frame = self._power(z.masked_fill(~is_step, 0.0), is_step)
+        spectra = [_log_spectra(power, is_frame, n_parts) for n_parts in (1, N_PARTS)]
+        shape = average_steps(x, is_step, self.n_averages)
+        return torch.cat([shape, loudness, *spectra], dim=2).flatten(1)
+
+    def _power(self, x: Tensor, is_step: Tensor) -> tuple[Tensor, Tensor]:
+        """Return power in the bands of each window, and which windows are of the series.
+
+        Shapes (n, channels, n_windows, n_bands) and (n, 1, n_windows).
+        Those are the first, and all that begin more than half a window before the end.
         """
-        if is_step is None or not self.training:
-            return super().forward(input)
-        # Sums of squares of values of any size: as torch's own, which are of float64 too.
-        x, count = _wide(input), is_step.sum()
-        mean = x.masked_fill(~is_step, 0.0).sum(dim=(0, 2)) / count
-        x = x - mean.unsqueeze(1)
-        variance = x.masked_fill(~is_step, 0.0).square().sum(dim=(0, 2)) / count
-        self._update(mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
-        x = (x * (variance + self.eps).rsqrt().unsqueeze(1)).to(self.weight.dtype)
-        return x * self.weight.unsqueeze(1) + self.bias.unsqueeze(1)
+        hop, taper = self.window // 2, torch.hann_window(self.window, device=x.device)
+        n_frames = max(1, -(-x.shape[2] // hop) - 1)
+        padding = (0, (n_frames + 1) * hop - x.shape[2])
+        frames = nn.functional.pad(x, padding).unfold(2, self.window, hop)
+        is_in = nn.functional.pad(is_step, padding).unfold(2, self.window, hop)
+        weight = (is_in * taper.square()).sum(dim=3, keepdim=True)  # (n, 1, n_frames, 1)
+        is_frame = is_in.sum(dim=3) > hop
+        is_frame[..., 0] = True
+        power = torch.fft.rfft(frames * taper).abs().square() / weight.clamp_min(1e-6)
+        return power.masked_fill(~is_frame[..., None], 0.0), is_frame
 
-    def _update(self, mean: Tensor, variance: Tensor) -> None:
-        """Take a batch into the running statistics."""
-        running_mean, running_var = self.get_buffer("running_mean"), self.get_buffer("running_var")
-        assert self.momentum is not None
-        for running, value in ((running_mean, mean), (running_var, variance)):
-            running.mul_(1.0 - self.momentum).add_(self.momentum * value.to(running.dtype))
-        self.get_buffer("num_batches_tracked").add_(1)
+
+def _log_spectra(power: Tensor, is_frame: Tensor, n_parts: int) -> Tensor:
+    """Return log power of equal parts of the series, shape (n, channels, n_bands * n_parts)."""
+    bands = power.transpose(2, 3)  # (n, channels, n_bands, n_windows)
+    means = average_steps(bands.flatten(1, 2), is_frame, n_parts)
+    return (means + LEAST_POWER).log().unflatten(1, bands.shape[1:3]).flatten(2)
 
 
 def mask_padding(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,7 +192,7 @@ def mask_padding(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.masked_fill(is_padding, 0.0), ~is_padding
 
 
-def average_steps(x: Tensor, is_step: Tensor | None, n_steps: int) -> Tensor:
+def average_steps(x: Tensor, is_step: Tensor, n_steps: int) -> Tensor:
     """Average the steps of each series to a fixed number: adaptive pooling that leaves padding out.
 
     Output ``i`` of a series of length ``L`` is the mean of the steps from ``floor(i L / n_steps)``
@@ -181,8 +202,8 @@ def average_steps(x: Tensor, is_step: Tensor | None, n_steps: int) -> Tensor:
     ----------
     x : tensor of shape (n, channels, length)
         Series, zero in the padding.
-    is_step : bool tensor of shape (n, 1, length) or None
-        False for padding; None if there is none.
+    is_step : bool tensor of shape (n, 1, length)
+        False for padding.
     n_steps : int
         Steps of the results.
 
@@ -198,12 +219,7 @@ def average_steps(x: Tensor, is_step: Tensor | None, n_steps: int) -> Tensor:
     >>> average_steps(x, x > 0, n_steps=2)
     tensor([[[2., 4.]]])
     """
-    if is_step is None and x.shape[2] == n_steps:
-        return x
-    if is_step is None:
-        length = torch.full((1, 1, 1), x.shape[2], device=x.device)
-    else:
-        length = is_step.sum(dim=2, keepdim=True)  # (n, 1, 1)
+    length = is_step.sum(dim=2, keepdim=True)  # (n, 1, 1)
     part = torch.arange(n_steps, device=x.device)
     start = (part * length) // n_steps  # (n, 1, n_steps)
     stop = -(-(part + 1) * length // n_steps)
@@ -218,11 +234,12 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def _unless_all(is_step: Tensor) -> Tensor | None:
-    """Return the mask, None if nothing is masked.
+def _moments(x: Tensor, is_step: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over the last axis, without the padding, where x is zero.
 
-    To look would be a synchronisation on a GPU, and a break of a compiled graph.
+    In float64, where the device has it: squares of float32 may overflow.
     """
-    if is_step.device.type != "cpu" or torch.compiler.is_compiling():
-        return is_step
-    return None if bool(is_step.all()) else is_step
+    wide, count = _wide(x), is_step.sum(dim=-1, keepdim=True)
+    mean = wide.sum(dim=-1, keepdim=True) / count
+    variance = ((wide - mean) * is_step).square().sum(dim=-1, keepdim=True) / count
+    return mean, variance

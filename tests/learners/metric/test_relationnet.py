@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from sklearn_fewshot import RelationNetClassifier
 from sklearn_fewshot.nn import PairSquaredError
-from sklearn_fewshot.nn.backbones import Conv1d, Conv4, Conv4Maps, ResidualMLP
+from sklearn_fewshot.nn.backbones import Conv4, Conv4Maps, ResidualMLP, Spectral
 
 BUDGET = {
     "n_way": 5,
@@ -78,7 +78,7 @@ def test_predictions_go_through_the_trained_modules(fitted, toy):
     [
         ("pictures", "auto", Conv4Maps),
         ("pictures", "conv4", Conv4),
-        ("series", "auto", Conv1d),
+        ("series", "auto", Spectral),
         ("table", "auto", ResidualMLP),
     ],
 )
