@@ -22,7 +22,7 @@ from torch import nn
 
 from .. import nn as package_nn
 from ..adapted._support_state import SupportState
-from ..calibration import Calibration, InlierScores, ShotBias
+from ..calibration import Calibration, InlierScores, ShotBias, Temperature
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
 from ..utils._attributes import ClassAttributes
@@ -44,6 +44,7 @@ TUPLES: tuple[type[Any], ...] = (
     Recipe,
     Representation,
     ShotBias,
+    Temperature,
     SupportState,
 )
 #: Types that are called with what the file says: only such that run no code on it.

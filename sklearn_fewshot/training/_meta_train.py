@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..calibration import EncodedData, calibrate
-from ..episodes import drawable_classes, thinned
+from ..calibration import Calibration, EncodedData, calibrate, carry_over
+from ..episodes import drawable_classes, some_of_each, thinned
 from ..network import FittedNetwork, Representation
 from ..nn import (
     DataTensor,
@@ -36,6 +36,8 @@ from ._sklearn_callbacks import FitTask
 from ._start import AS_BUILT, Start, Untrained, start_training
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
+MAX_CLASSES_COMPARED = 100  # by the networks before and after a refit ...
+MAX_ROWS_COMPARED = 50  # ... and examples of each
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
 
 
@@ -147,8 +149,28 @@ def meta_train(
         saved=watch.part("refit"),
     )
     here.task.end()
-    again.network.calibration = first.network.calibration
+    again.network.calibration = _carry_over(first.network, again.network, data)
     return first._replace(network=again.network, representation=again.representation, net=again.net)
+
+
+def _carry_over(first: FittedNetwork, again: FittedNetwork, data: TrainingData) -> Any:
+    """Return the calibration of a refitted network, to which no class is new."""
+    calibration, classes = first.calibration, np.flatnonzero(data.training)
+    if not isinstance(calibration, Calibration):
+        return calibration
+    some = classes[:: -(-len(classes) // MAX_CLASSES_COMPARED)]
+    rows = np.flatnonzero(np.isin(data.codes, some))
+    rows = rows[some_of_each(data.codes[rows], MAX_ROWS_COMPARED, np.random.default_rng(0))]
+    codes = np.unique(data.codes[rows], return_inverse=True)[1]
+    groups = None if data.groups is None else data.groups[rows]
+    usable = drawable_classes(codes, groups)
+    if usable.sum() < 2:
+        return calibration
+    before, after = (
+        EncodedData(network.encode(data.X[rows]), codes, groups).of_classes(usable)
+        for network in (first, again)
+    )
+    return carry_over(calibration, (first, again), (before, after))
 
 
 def may_refit(config: TrainingConfig, data: TrainingData, start: FittedNetwork | None) -> bool:

@@ -1,0 +1,96 @@
+"""The calibration of a network that was trained again, with nothing held out."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_fewshot import RelationNetClassifier
+from sklearn_fewshot.calibration import EncodedData, ShotBias, carry_over
+from sklearn_fewshot.calibration._carry_over import match
+from sklearn_fewshot.calibration._model import SampledQueries
+from sklearn_fewshot.training import _meta_train
+
+
+def encoded(network, table):
+    codes = np.unique(table.y, return_inverse=True)[1]
+    return EncodedData(network.encode(table.X), codes, None)
+
+
+@pytest.fixture
+def larger_scores(learner):
+    """A network and the same with scores that are three times as large."""
+    network = copy.copy(learner._network)
+    network.calibration = network.calibration._replace(shot_bias=ShotBias(1.5, 0.5, 5.0))
+    other = copy.copy(network)
+    other.module = copy.deepcopy(network.module)
+    with torch.no_grad():
+        other.module.head.log_scale += np.log(3.0)
+    return network, other
+
+
+def test_the_unit_of_the_scores_is_carried_over(larger_scores, table):
+    """Same probabilities, same rejections, same correction of unequal shots."""
+    network, other = larger_scores
+    before = network.calibration
+    found = carry_over(before, larger_scores, (encoded(network, table), encoded(other, table)))
+    count = np.array([1, 2, 4, 3])
+    np.testing.assert_allclose(found.inliers.quantile, 3.0 * before.inliers.quantile, rtol=1e-3)
+    ratio = found.inverse_temperature(count) / before.inverse_temperature(count)
+    assert ratio == pytest.approx(1 / 3, rel=1e-3)
+    np.testing.assert_allclose(
+        found.shot_correction(count), 3.0 * before.shot_correction(count), rtol=1e-3
+    )
+
+
+def test_the_same_network_keeps_its_calibration(learner, table):
+    network, data = learner._network, encoded(learner._network, table)
+    found = carry_over(network.calibration, (network, network), (data, data))
+    np.testing.assert_allclose(found.inliers.quantile, network.calibration.inliers.quantile)
+    count = np.full(4, 2)
+    expected = network.calibration.inverse_temperature(count)
+    assert found.inverse_temperature(count) == pytest.approx(expected)
+
+
+def queries(best):
+    logits = np.column_stack([best, best - 1.0])
+    return SampledQueries(logits, np.zeros(len(best), int), np.zeros(len(best), int), 2, 1)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.3, -4.0), (20.0, 7.0)])
+def test_matched_quantiles_give_slope_and_offset(slope, offset):
+    best = np.random.default_rng(0).normal(size=400)
+    after = queries(offset + slope * np.random.default_rng(1).permutation(best))
+    np.testing.assert_allclose(match(queries(best), after), (slope, offset), atol=1e-12)
+
+
+@pytest.mark.parametrize(("old", "new"), [(0.0, 1.0), (-3.0, 2.0)])
+def test_equal_scores_give_only_an_offset(old, new):
+    slope, offset = match(queries(np.full(9, old)), queries(np.full(9, new)))
+    assert (slope, offset) == (1.0, new - old)
+
+
+@pytest.mark.parametrize("make", ["make_learner", RelationNetClassifier])
+def test_a_refit_measures_how_scores_change(make, request, table, monkeypatch):
+    """On classes that both trainings had: none that the first one held out."""
+    seen = []
+
+    def spy(calibration, networks, data):
+        seen.append((calibration, networks, data, carry_over(calibration, networks, data)))
+        return seen[-1][-1]
+
+    monkeypatch.setattr(_meta_train, "carry_over", spy)
+    make = request.getfixturevalue(make) if isinstance(make, str) else make
+    held_out = ["base-0", "base-9"]
+    learner = make(
+        max_epochs=2, n_way=3, episodes_per_epoch=4, refit=True, validation_classes=held_out
+    ).fit(table.X, table.y)
+    ((_, networks, data, found),) = seen
+    assert learner._network.calibration is found
+    assert learner._network is networks[1]
+    for network, part in zip(networks, data, strict=True):
+        kept = network.encode(table.X[~np.isin(table.y, held_out)])
+        np.testing.assert_array_equal(
+            np.unique(part.rows, axis=0), np.unique(kept, axis=0).astype(part.rows.dtype)
+        )
