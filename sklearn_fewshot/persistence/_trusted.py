@@ -21,7 +21,9 @@ from sklearn.utils import all_estimators
 from torch import nn
 
 from .. import nn as package_nn
+from ..adapted._examples import Examples
 from ..adapted._support_state import SupportState
+from ..adapted._unlabelled import Unlabelled
 from ..calibration import Calibration, InlierScores, ShotBias, Temperature
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
@@ -39,6 +41,7 @@ OBJECTS: tuple[type[Any], ...] = (
 #: Named tuples.
 TUPLES: tuple[type[Any], ...] = (
     Calibration,
+    Examples,
     InlierScores,
     InputRange,
     Recipe,
@@ -46,6 +49,7 @@ TUPLES: tuple[type[Any], ...] = (
     ShotBias,
     Temperature,
     SupportState,
+    Unlabelled,
 )
 #: Types that are called with what the file says: only such that run no code on it.
 CALLED: tuple[type, ...] = (torch.device,)

@@ -458,7 +458,7 @@ def test_unlabelled_rows_grow_in_any_order(learner, half_labelled, table):
     same(grown, expected, table.X, 1e-6)
     grown.drop_classes([expected.classes_[0]])
     assert len(grown.classes_) == 3
-    assert len(grown._support.unlabelled) == np.sum(y == "?")
+    assert len(grown._support.unlabelled.rows) == np.sum(y == "?")
 
 
 def test_only_unlabelled_rows_can_be_added(learner, half_labelled, table):
