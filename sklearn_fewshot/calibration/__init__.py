@@ -2,7 +2,7 @@
 
 from ._carry_over import carry_over
 from ._held_out import EncodedData, calibrate
-from ._model import Calibration, InlierScores, ShotBias, Temperature
+from ._model import Calibration, InlierScores, ShotBias, ShotBiasByWay, Temperature
 from ._stacking import best_penalty, harmonic_mean
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "EncodedData",
     "InlierScores",
     "ShotBias",
+    "ShotBiasByWay",
     "Temperature",
     "best_penalty",
     "calibrate",

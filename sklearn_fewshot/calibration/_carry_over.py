@@ -51,7 +51,7 @@ def carry_over(
     return calibration._replace(
         temperature=calibration.temperature.of_logits(factor),
         inliers=inliers._replace(quantile=slope * inliers.quantile + offset),
-        shot_bias=bias and bias._replace(strength=factor * bias.strength),
+        shot_bias=bias and bias.of_logits(factor),
     )
 
 

@@ -15,8 +15,8 @@ from ._model import (
     BaseAndNew,
     Calibration,
     SampledQueries,
-    ShotBias,
-    fit_shot_bias,
+    ShotBiasByWay,
+    fit_shot_bias_by_way,
     fit_temperature,
     tabulate_inlier_scores,
 )
@@ -141,7 +141,7 @@ def _fit_held_out_bias(
     held_out: np.ndarray,
     rng: np.random.Generator,
     verbose: int,
-) -> ShotBias | None:
+) -> ShotBiasByWay | None:
     """Fit the shot bias: half of the held-out classes are used as base, half as new classes.
 
     None if there are too few classes or examples for that.
@@ -153,21 +153,26 @@ def _fit_held_out_bias(
     usual = np.median(np.bincount(codes[as_support])[classes]) if len(classes) > 1 else 0
     # At most half the examples of a base class: the deficit vanishes for equal numbers.
     shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(usual, size.n_rows)]
-    splits = []
-    for n_shot in follow(shots, "shot", verbose, desc="calibration of few and many shots"):
+    # With the trained classes beside them and without: heads that are fitted to the support set,
+    # above all, have another bias in smaller ones.
+    contexts = [trained[:0], trained] if len(trained) else [trained]
+    splits: list[list[BaseAndNew]] = [[] for _ in contexts]
+    tasks = list(product(shots, range(len(contexts))))
+    for n_shot, context in follow(tasks, "task", verbose, desc="calibration of unequal shots"):
         for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
             new, base = some[: len(some) // 2], some[len(some) // 2 :]
             support = [
                 _some_of(codes, new, as_support, n_shot, rng),
                 _some_of(codes, base, as_support, size.n_rows, rng),
-                _some_of(codes, trained, np.ones_like(as_support), size.n_rows, rng),
+                _some_of(codes, contexts[context], np.ones_like(as_support), size.n_rows, rng),
             ]
             queries = _some_of(codes, some, as_query, size.n_queries, rng)
             split = _score_split(network, data, np.concatenate(support), queries, new)
             if split.is_new.any() and not split.is_new.all():
-                splits.append(split)
-    return fit_shot_bias(splits) if splits else None
+                splits[context].append(split)
+    n_way = [min(len(classes), size.n_classes) + len(others) for others in contexts]
+    return fit_shot_bias_by_way(n_way, splits) if all(splits) else None
 
 
 def _score_split(

@@ -126,6 +126,36 @@ class ShotBias(NamedTuple):
         return self.strength * (inverse - most**-self.power)
 
 
+class ShotBiasByWay(NamedTuple):
+    """The shot bias by the number of classes that compete.
+
+    Parameters
+    ----------
+    n_way : float64 ndarray of shape (n_ways,)
+        Numbers of classes, ascending.
+    biases : tuple of ShotBias
+        The bias for each. Between them corrections are interpolated in the logarithm.
+    """
+
+    n_way: np.ndarray
+    biases: tuple[ShotBias, ...]
+
+    def offset(self, count: np.ndarray) -> np.ndarray:
+        """Return the correction, as :meth:`ShotBias.offset`."""
+        n_way = (count > 0).sum(axis=-1, keepdims=True)
+        place = np.interp(np.log(n_way), np.log(self.n_way), np.arange(len(self.n_way)))
+        # Each bias weighs by how near the number of classes is to its own.
+        near = [np.maximum(0.0, 1.0 - np.abs(place - i)) for i in range(len(self.biases))]
+        offsets = [bias.offset(count) for bias in self.biases]
+        return np.sum([w * it for w, it in zip(near, offsets, strict=True)], axis=0)
+
+    def of_logits(self, factor: float) -> ShotBiasByWay:
+        """Return the bias of logits that are larger by a factor."""
+        return self._replace(
+            biases=tuple(it._replace(strength=factor * it.strength) for it in self.biases)
+        )
+
+
 class Temperature(NamedTuple):
     """The inverse temperature by way and shot: ``exp(a + b log(way) + c log(shot))``.
 
@@ -173,7 +203,7 @@ class Calibration(NamedTuple):
         Makes probabilities agree with frequencies.
     inliers : InlierScores or None
         Quantiles of the scores of inliers; None if classes are represented by attributes.
-    shot_bias : ShotBias or None
+    shot_bias : ShotBiasByWay or None
         The score deficit of classes with few examples; None if there were too few classes.
     n_held_out : int
         Held-out classes that it rests on; 0 if it had to be fitted on classes that were trained on.
@@ -181,7 +211,7 @@ class Calibration(NamedTuple):
 
     temperature: Temperature
     inliers: InlierScores | None
-    shot_bias: ShotBias | None
+    shot_bias: ShotBiasByWay | None
     n_held_out: int
 
     def inverse_temperature(self, count: np.ndarray) -> float:
@@ -387,6 +417,23 @@ class BaseAndNew(NamedTuple):
             for side in (~self.is_new, self.is_new)
         )
         return 2.0 * base * new / np.maximum(base + new, 1e-12)
+
+
+def fit_shot_bias_by_way(n_way: list[int], splits: list[list[BaseAndNew]]) -> ShotBiasByWay:
+    """Fit a shot bias for each number of classes that compete.
+
+    Parameters
+    ----------
+    n_way : list of int
+        Numbers of classes, ascending.
+    splits : list of list of BaseAndNew
+        For each, as :func:`fit_shot_bias` takes them.
+
+    Returns
+    -------
+    bias : ShotBiasByWay
+    """
+    return ShotBiasByWay(np.array(n_way, dtype=float), tuple(map(fit_shot_bias, splits)))
 
 
 def fit_shot_bias(splits: list[BaseAndNew]) -> ShotBias:

@@ -24,7 +24,7 @@ from .. import nn as package_nn
 from ..adapted._examples import Examples
 from ..adapted._support_state import SupportState
 from ..adapted._unlabelled import Unlabelled
-from ..calibration import Calibration, InlierScores, ShotBias, Temperature
+from ..calibration import Calibration, InlierScores, ShotBias, ShotBiasByWay, Temperature
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import backbones, heads
 from ..utils._attributes import ClassAttributes
@@ -47,6 +47,7 @@ TUPLES: tuple[type[Any], ...] = (
     Recipe,
     Representation,
     ShotBias,
+    ShotBiasByWay,
     Temperature,
     SupportState,
     Unlabelled,

@@ -13,8 +13,10 @@ from sklearn_fewshot.calibration._model import (
     InlierScores,
     SampledQueries,
     ShotBias,
+    ShotBiasByWay,
     Temperature,
     fit_shot_bias,
+    fit_shot_bias_by_way,
     fit_temperature,
     tabulate_inlier_scores,
     widening,
@@ -194,6 +196,30 @@ def test_the_offset_is_the_deficit_relative_to_the_largest_class():
     expected = [3.0 * (k**-0.5 - 25**-0.5) for k in (1, 4, 25, 25)]
     np.testing.assert_allclose(bias.offset(count)[0], [*expected, 0.0], atol=1e-15)
     assert not bias.offset(count)[1].any()
+
+
+def test_between_numbers_of_classes_the_offset_is_interpolated_in_logarithms():
+    few, many = ShotBias(1.0, 1.0, 20.0), ShotBias(5.0, 0.5, 20.0)
+    bias = ShotBiasByWay(np.array([4.0, 64.0]), (few, many))
+    for n_way, part in ((2, 0.0), (4, 0.0), (16, 0.5), (64, 1.0), (500, 1.0)):
+        count = np.append(np.arange(1, n_way + 1), np.zeros(3))  # padded
+        expected = (1 - part) * few.offset(count) + part * many.offset(count)
+        np.testing.assert_allclose(bias.offset(count), expected)
+        np.testing.assert_allclose(bias.of_logits(3.0).offset(count), 3.0 * expected)
+
+
+def test_each_number_of_classes_has_its_own_bias():
+    """Heads that are fitted to the support set lack less in a small one."""
+    small, large = gaussian_posings(1.0, 1.0), gaussian_posings(1.0, 6.0)
+    bias = fit_shot_bias_by_way([5, 50], [small, large])
+    assert bias.biases == (fit_shot_bias(small), fit_shot_bias(large))
+    for n_way, strength in ((5, 1.0), (50, 6.0)):
+        count = np.append(np.full(n_way - 1, 50), 1)
+        assert bias.offset(count)[-1] == pytest.approx(strength * (1 - 1 / 50), abs=0.8)
+    one = ShotBiasByWay(np.array([7.0]), (fit_shot_bias(small),))
+    np.testing.assert_array_equal(
+        one.offset(np.array([1, 9])), one.biases[0].offset(np.array([1, 9]))
+    )
 
 
 def split_of(gap, n_new, is_new, code):

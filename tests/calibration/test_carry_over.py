@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_fewshot import RelationNetClassifier
-from sklearn_fewshot.calibration import EncodedData, ShotBias, carry_over
+from sklearn_fewshot.calibration import EncodedData, ShotBias, ShotBiasByWay, carry_over
 from sklearn_fewshot.calibration._carry_over import match
 from sklearn_fewshot.calibration._model import SampledQueries
 from sklearn_fewshot.training import _meta_train
@@ -22,7 +22,8 @@ def encoded(network, table):
 def larger_scores(learner):
     """A network and the same with scores that are three times as large."""
     network = copy.copy(learner._network)
-    network.calibration = network.calibration._replace(shot_bias=ShotBias(1.5, 0.5, 5.0))
+    bias = ShotBiasByWay(np.array([4.0]), (ShotBias(1.5, 0.5, 5.0),))
+    network.calibration = network.calibration._replace(shot_bias=bias)
     other = copy.copy(network)
     other.module = copy.deepcopy(network.module)
     with torch.no_grad():
