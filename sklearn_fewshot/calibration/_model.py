@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -213,6 +214,13 @@ class Calibration(NamedTuple):
     inliers: InlierScores | None
     shot_bias: ShotBiasByWay | None
     n_held_out: int
+
+    @property
+    def tasks(self) -> list[tuple[int, int]]:
+        """Way and shot of each entry of the table of inlier scores, shots fastest."""
+        assert self.inliers is not None
+        ways, shots = (map(int, values) for values in (self.inliers.n_way, self.inliers.n_shot))
+        return list(product(ways, shots))
 
     def inverse_temperature(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities."""

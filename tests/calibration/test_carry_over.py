@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_fewshot import RelationNetClassifier
-from sklearn_fewshot.calibration import EncodedData, ShotBias, ShotBiasByWay, carry_over
+from sklearn_fewshot import ProtoNetClassifier, RelationNetClassifier
+from sklearn_fewshot.calibration import (
+    EncodedData,
+    SampledQueries,
+    ShotBias,
+    ShotBiasByWay,
+    carry_over,
+    sample_queries,
+)
 from sklearn_fewshot.calibration._carry_over import match
-from sklearn_fewshot.calibration._model import SampledQueries
 from sklearn_fewshot.training import _meta_train
 
 
-def encoded(network, table):
+def scored(network, calibration, table):
     codes = np.unique(table.y, return_inverse=True)[1]
-    return EncodedData(network.encode(table.X), codes, None)
+    data = EncodedData(network.encode(table.X), codes, None)
+    return list(sample_queries(network, data, calibration.tasks, np.random.default_rng(0)))
 
 
 @pytest.fixture
@@ -35,7 +42,7 @@ def test_the_unit_of_the_scores_is_carried_over(larger_scores, table):
     """Same probabilities, same rejections, same correction of unequal shots."""
     network, other = larger_scores
     before = network.calibration
-    found = carry_over(before, larger_scores, (encoded(network, table), encoded(other, table)))
+    found = carry_over(before, *(scored(it, before, table) for it in (network, other)))
     count = np.array([1, 2, 4, 3])
     np.testing.assert_allclose(found.inliers.quantile, 3.0 * before.inliers.quantile, rtol=1e-3)
     ratio = found.inverse_temperature(count) / before.inverse_temperature(count)
@@ -46,8 +53,9 @@ def test_the_unit_of_the_scores_is_carried_over(larger_scores, table):
 
 
 def test_the_same_network_keeps_its_calibration(learner, table):
-    network, data = learner._network, encoded(learner._network, table)
-    found = carry_over(network.calibration, (network, network), (data, data))
+    network = learner._network
+    sizes = scored(network, network.calibration, table)
+    found = carry_over(network.calibration, sizes, sizes)
     np.testing.assert_allclose(found.inliers.quantile, network.calibration.inliers.quantile)
     count = np.full(4, 2)
     expected = network.calibration.inverse_temperature(count)
@@ -72,26 +80,24 @@ def test_equal_scores_give_only_an_offset(old, new):
     assert (slope, offset) == (1.0, new - old)
 
 
-@pytest.mark.parametrize("make", ["make_learner", RelationNetClassifier])
-def test_a_refit_measures_how_scores_change(make, request, table, monkeypatch):
+@pytest.mark.parametrize("cls", [ProtoNetClassifier, RelationNetClassifier])
+def test_a_refit_measures_how_scores_change(cls, table, monkeypatch):
     """On classes that both trainings had: none that the first one held out."""
     seen = []
 
-    def spy(calibration, networks, data):
-        seen.append((calibration, networks, data, carry_over(calibration, networks, data)))
-        return seen[-1][-1]
+    def spy(network, data, *args):
+        seen.append((network, data))
+        return sample_queries(network, data, *args)
 
-    monkeypatch.setattr(_meta_train, "carry_over", spy)
-    make = request.getfixturevalue(make) if isinstance(make, str) else make
+    monkeypatch.setattr(_meta_train, "sample_queries", spy)
     held_out = ["base-0", "base-9"]
-    learner = make(
-        max_epochs=2, n_way=3, episodes_per_epoch=4, refit=True, validation_classes=held_out
-    ).fit(table.X, table.y)
-    ((_, networks, data, found),) = seen
-    assert learner._network.calibration is found
-    assert learner._network is networks[1]
-    for network, part in zip(networks, data, strict=True):
+    budget = {"max_epochs": 2, "n_way": 3, "episodes_per_epoch": 4, "random_state": 0}
+    learner = cls(refit=True, validation_classes=held_out, **budget).fit(table.X, table.y)
+    assert len(seen) == 2
+    assert seen[1][0] is learner._network
+    for network, data in seen:
         kept = network.encode(table.X[~np.isin(table.y, held_out)])
-        np.testing.assert_array_equal(
-            np.unique(part.rows, axis=0), np.unique(kept, axis=0).astype(part.rows.dtype)
-        )
+        np.testing.assert_array_equal(np.unique(data.rows, axis=0), np.unique(kept, axis=0))
+    first, again = (network.calibration for network, _ in seen)
+    assert again.n_held_out == first.n_held_out == 2
+    assert not np.array_equal(again.inliers.quantile, first.inliers.quantile)
