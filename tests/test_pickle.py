@@ -159,7 +159,7 @@ def test_a_module_of_the_user_is_pickled_once_beside_the_trained_weights(make_le
     weights = sum(value.numel() * 4 for value in backbone.state_dict().values())
     learner = make_learner(backbone=backbone, max_epochs=1).fit(table.X, table.y)
     adapted = learner.adapt(table.X_new, table.y_new)
-    examples = adapted._support.shown.embedding.nbytes
+    examples = adapted._support.shown.items.embedding.nbytes
     for estimator, kept in ((learner, 0), (adapted, examples)):
         assert len(pickle.dumps(estimator)) < 2 * weights + kept + 50_000
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..network import FittedNetwork, Representation, State, identity_network
 from ..utils._carried import raise_if_support_was_carried
+from ..utils._digest import digests
 from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods, validate_parameter_constraints
@@ -26,11 +26,12 @@ from ..utils._validation import (
     is_known,
     label_text,
 )
+from ._examples import Examples
 from ._learner import SharesLearner, check_learner, check_same_network, share_or_clone
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known, check_support_labels, warn_of_conflicts
 from ._support_state import SupportState
-from ._unlabelled import refine, warn_if_unmarked
+from ._unlabelled import Unlabelled, warn_if_unmarked
 
 # Held while a state is made of the last one, so that no thread's examples are lost. One for all:
 # it takes milliseconds, and a lock of each could not be pickled.
@@ -147,7 +148,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         """
         fresh = unfitted_copy(self)._start(X)
         fresh._add(X, y)
-        warn_if_unmarked(self.unlabelled, fresh._support.unlabelled, fresh.classes_)
+        warn_if_unmarked(self.unlabelled, fresh._support.unlabelled.rows, fresh.classes_)
         self.__dict__ = fresh.__dict__
         return self
 
@@ -285,10 +286,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
 
     def _threshold(self, support: SupportState, reject_rate: float) -> np.ndarray:
         scores = leave_one_out_scores(
-            self._network,
-            support.representation,
-            support.shown,
-            partial(refine, self._network, unlabelled=support.unlabelled),
+            self._network, support.representation, support.shown, support.unlabelled
         )
         return self._network.threshold(support.weight, reject_rate, scores)
 
@@ -456,12 +454,15 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         self._network.warn_of_range(X)
         network, rows = self._network, self._network.encode(X)
         items = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
-        unlabelled = rows[is_unlabelled]
+        digest = digests(X)
+        unlabelled = Unlabelled(rows[is_unlabelled], digest[is_unlabelled])
+        digest = digest[~is_unlabelled]
         if is_first:
-            self._support = SupportState.of(network, items, classes, items, unlabelled)
+            seen = Examples.of(items, digest)
+            self._support = SupportState.of(network, items, classes, seen, seen, unlabelled)
             return
         with WRITING:
-            self._support = self._support.join(network, items, classes, unlabelled)
+            self._support = self._support.join(network, items, classes, digest, unlabelled)
 
     def _set_classes(self, items: Representation, classes: np.ndarray) -> None:
         """Set the classes by what represents them, without examples."""

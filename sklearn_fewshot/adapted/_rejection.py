@@ -12,6 +12,8 @@ from ..network import FittedNetwork, Representation
 from ..utils._exact_labels import join_labels
 from ..utils._validation import is_known, label_kind, label_text
 from ..utils._warnings import warn_user
+from ._examples import Examples
+from ._unlabelled import Unlabelled, refine
 
 DEFAULT_RATE = 0.05  # of `predict`
 LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
@@ -53,12 +55,13 @@ def check_reject_rate(reject_rate: float, *, is_used: bool = True) -> float:
 def leave_one_out_scores(
     network: FittedNetwork,
     items: Representation,
-    shown: Representation,
-    refine: Any,
+    shown: Examples,
+    unlabelled: Unlabelled,
 ) -> np.ndarray:
     """Return leave-one-out scores of the support examples (by folds if a class has many).
 
-    Differences to the median score of inliers make scores with fewer examples comparable.
+    Differences to the median score of inliers make scores with fewer examples comparable. Copies of
+    an example are left out together.
 
     Parameters
     ----------
@@ -66,34 +69,36 @@ def leave_one_out_scores(
         Scores.
     items : Representation
         Representation of the classes.
-    shown : Representation
+    shown : Examples
         Encoded examples. Only classes all of whose examples are stored have leave-one-out scores.
-    refine : callable
-        Refines condensed items by the unlabelled examples.
+    unlabelled : Unlabelled
+        Refine what the others are condensed to.
 
     Returns
     -------
     score : float64 ndarray of shape (n_scored_examples,)
         Difference to the median score of inliers, which is fitted on held-out classes.
     """
-    count = items.class_count.astype(int)
-    n_shown = np.bincount(shown.code, minlength=len(count))
-    takes_part = (n_shown == count) & (count >= LEAST_TO_LEAVE_OUT)
+    count, examples = items.class_count, shown.items
+    n_distinct = count - shown.n_copies
+    takes_part = (examples.class_count == count) & (n_distinct >= LEAST_TO_LEAVE_OUT)
     rest = items.take(~takes_part[items.code])
-    shown = shown.take(takes_part[shown.code])
+    examples = examples.take(takes_part[examples.code])
     # By the examples, not by their order: what is left out together matters to heads that read the
     # support set as a whole.
-    axis = np.cos(np.arange(shown.embedding[:1].size)).reshape(-1)
-    key = [row.reshape(-1) @ axis for row in shown.embedding]
-    shown = shown.take(np.lexsort((key, shown.code)))
-    place = place_in_class(shown.code)
+    axis = np.cos(np.arange(examples.embedding[:1].size)).reshape(-1)
+    key = [row.reshape(-1) @ axis for row in examples.embedding]
+    examples = examples.take(np.lexsort((key, examples.code)))
+    place = place_in_class(examples.code)
     scores = [np.empty(0)]
     for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
         left = place == fold
-        others = refine(network.condense(rest.join(shown.take(~left))))
-        state, without = network.adapt(others), others.class_count
-        best = network.predict_uncorrected(state, shown.embedding[left], len(count)).max(axis=1)
+        code, others = examples.code[left], network.condense(rest.join(examples.take(~left)))
+        n_left = np.bincount(code, minlength=len(count))
+        others, without = refine(network, others, n_distinct - n_left, unlabelled)
+        state = network.adapt(others)
+        rows = examples.embedding[left]
+        best = network.predict_uncorrected(state, rows, len(count)).max(axis=1)
         # The left-out example lowers the count of its class, which the median accounts for.
-        median = network.inlier_quantile(without, 0.5)
-        scores.append(best - median[shown.code[left]])
+        scores.append(best - network.inlier_quantile(without, 0.5)[code])
     return np.concatenate(scores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Number
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..utils._exact_labels import as_column, join_labels
 from ..utils._memory_map import blocks_of
 from ..utils._validation import check_labels, is_known, is_missing, label_kind, label_text
 from ..utils._warnings import warn_user
+from ._examples import Examples
+
+Items = TypeVar("Items", Representation, Examples)
 
 
 def check_support_pair(X_support: Any, y_support: Any) -> None:
@@ -98,9 +101,9 @@ def warn_of_conflicts(X: np.ndarray, y: np.ndarray) -> None:
 
 
 def join_classes(
-    base: Representation, base_classes: np.ndarray, new: Representation, new_classes: np.ndarray
-) -> tuple[Representation, np.ndarray]:
-    """Join two sets of items under the union of their classes.
+    base: Items, base_classes: np.ndarray, new: Items, new_classes: np.ndarray
+) -> tuple[Items, np.ndarray]:
+    """Join two sets of items or examples under the union of their classes.
 
     Labels of different kinds (numbers and strings) would silently become strings; they raise.
     """

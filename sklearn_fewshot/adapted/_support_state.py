@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..episodes import place_in_class
 from ..network import FittedNetwork, Representation, State
 from ..utils._blocks import blocks
+from ._examples import Examples
 from ._support import join_classes
-from ._unlabelled import refine
+from ._unlabelled import Unlabelled, refine
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
@@ -30,12 +30,14 @@ class SupportState(NamedTuple):
         Labelled examples of each class.
     representation : Representation
         What represents the labelled examples: class means, or all of them.
-    shown : Representation
-        The first labelled examples of each class.
-    unlabelled : ndarray of shape (n_unlabelled, *embedding_shape)
+    seen : Examples
+        All labelled examples, without their rows: what counts the distinct ones.
+    shown : Examples
+        The first of them of each class.
+    unlabelled : Unlabelled
         Unlabelled examples.
     weight : float64 ndarray of shape (n_classes,)
-        Examples of each class; unlabelled ones add their class probabilities.
+        Distinct examples of each class; unlabelled ones add their class probabilities.
     state : dict of ndarray
         The state of the network.
     """
@@ -43,8 +45,9 @@ class SupportState(NamedTuple):
     classes: np.ndarray
     class_count: np.ndarray
     representation: Representation
-    shown: Representation
-    unlabelled: np.ndarray
+    seen: Examples
+    shown: Examples
+    unlabelled: Unlabelled
     weight: np.ndarray
     state: State
 
@@ -54,24 +57,25 @@ class SupportState(NamedTuple):
         network: FittedNetwork,
         items: Representation,
         classes: np.ndarray,
-        shown: Representation | None = None,
-        unlabelled: np.ndarray | None = None,
+        seen: Examples | None = None,
+        shown: Examples | None = None,
+        unlabelled: Unlabelled | None = None,
     ) -> SupportState:
         """Adapt a network to labelled items, with examples of them and unlabelled ones."""
-        if shown is None:
-            shown = Representation(items.embedding[:0], items.code[:0], items.weight[:0], 0)
-        order = np.argsort(shown.code, kind="stable")
-        shown = shown.take(order[place_in_class(shown.code[order]) < MOST_SHOWN])
-        unlabelled = items.embedding[:0] if unlabelled is None else unlabelled
+        nothing = Examples(np.empty(0), items.take(slice(0)))
+        seen, shown = (nothing if it is None else it for it in (seen, shown))
+        unlabelled = Unlabelled.none(items) if unlabelled is None else unlabelled
         condensed = network.condense(items)
-        refined = refine(network, condensed, unlabelled)
+        n_distinct = condensed.class_count - seen.n_copies
+        refined, weight = refine(network, condensed, n_distinct, unlabelled)
         return cls(
             classes=classes,
             class_count=items.class_count.astype(int),
             representation=condensed,
-            shown=shown._replace(n_classes=len(classes)),
+            seen=seen.without_rows(),
+            shown=shown.first(MOST_SHOWN),
             unlabelled=unlabelled,
-            weight=refined.class_count,
+            weight=weight,
             state=network.adapt(refined),
         )
 
@@ -80,22 +84,27 @@ class SupportState(NamedTuple):
         network: FittedNetwork,
         items: Representation,
         classes: np.ndarray,
-        unlabelled: np.ndarray,
+        digest: np.ndarray,
+        unlabelled: Unlabelled,
     ) -> SupportState:
         """Return the state with more examples, of the same classes or others."""
-        shown, _ = join_classes(self.shown, self.classes, items, classes)
         joined, union = join_classes(self.representation, self.classes, items, classes)
-        unlabelled = np.concatenate([self.unlabelled, unlabelled])
-        return SupportState.of(network, joined, union, shown, unlabelled)
+        more = Examples.of(items, digest)
+        seen, _ = join_classes(self.seen, self.classes, more.without_rows(), classes)
+        shown, _ = join_classes(self.shown, self.classes, more, classes)
+        unlabelled = self.unlabelled.join(unlabelled)
+        return SupportState.of(network, joined, union, seen, shown, unlabelled)
 
     def select(self, network: FittedNetwork, keep: np.ndarray) -> SupportState:
         """Return the state of some of the classes, bool of shape (n_classes,)."""
         codes, n_classes = np.cumsum(keep) - 1, int(keep.sum())
-        items, shown = (
-            part.take(keep[part.code]).recode(codes, n_classes)
-            for part in (self.representation, self.shown)
+        items = self.representation.take(keep[self.representation.code]).recode(codes, n_classes)
+        seen, shown = (
+            part.take(keep[part.items.code]).recode(codes, n_classes)
+            for part in (self.seen, self.shown)
         )
-        return SupportState.of(network, items, self.classes[keep], shown, self.unlabelled)
+        kept = self.classes[keep]
+        return SupportState.of(network, items, kept, seen, shown, self.unlabelled)
 
     def score_blocks(self, network: FittedNetwork, X: np.ndarray) -> Iterator[np.ndarray]:
         """Score checked queries a block at a time, so that memory stays bounded.

@@ -1,15 +1,32 @@
 """The model of scores, fitted on held-out classes that are used as new ones."""
 
-from ._held_out import EncodedData, calibrate
-from ._model import Calibration, InlierScores, ShotBias
+from ._attributes import sample_queries_by_attributes
+from ._carry_over import carry_over
+from ._held_out import EncodedData, calibrate, sample_queries
+from ._model import (
+    Calibration,
+    InlierScores,
+    SampledQueries,
+    ShotBias,
+    ShotBiasByWay,
+    Temperature,
+    fit_temperature,
+)
 from ._stacking import best_penalty, harmonic_mean
 
 __all__ = [
     "Calibration",
     "EncodedData",
     "InlierScores",
+    "SampledQueries",
     "ShotBias",
+    "ShotBiasByWay",
+    "Temperature",
     "best_penalty",
     "calibrate",
+    "carry_over",
+    "fit_temperature",
     "harmonic_mean",
+    "sample_queries",
+    "sample_queries_by_attributes",
 ]

@@ -15,9 +15,9 @@ from ._model import (
     BaseAndNew,
     Calibration,
     SampledQueries,
-    ShotBias,
-    fit_log_inverse_temperature,
-    fit_shot_bias,
+    ShotBiasByWay,
+    fit_shot_bias_by_way,
+    fit_temperature,
     tabulate_inlier_scores,
 )
 
@@ -58,6 +58,14 @@ class EncodedData(NamedTuple):
     codes: np.ndarray
     groups: np.ndarray | None
 
+    def of_classes(self, wanted: np.ndarray) -> EncodedData:
+        """Return the data of some classes, bool of shape (n_classes,), numbered anew."""
+        kept = wanted[self.codes]
+        codes = np.unique(self.codes[kept], return_inverse=True)[1]
+        return EncodedData(
+            self.rows[kept], codes, None if self.groups is None else self.groups[kept]
+        )
+
 
 def calibrate(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray, verbose: int = 0
@@ -86,43 +94,45 @@ def calibrate(
         held_out = np.ones_like(held_out)
     if (held_out & drawable).sum() < 2:
         return None
-    sizes = list(_sample_queries(network, data, held_out & drawable, rng, verbose))
+    some = data.of_classes(held_out & drawable)
+    tasks = list(product(*_ways_and_shots(some, network.module.n_outputs)))
+    sizes = list(sample_queries(network, some, tasks, rng, verbose))
     # Base and new classes together exceed the fixed number of outputs of some networks.
     has_bias = network.module.score_shift and network.module.n_outputs is None
     bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
-    return Calibration(fit_log_inverse_temperature(sizes), tabulate_inlier_scores(sizes), bias)
+    n_held_out = 0 if held_out.all() else int((held_out & drawable).sum())
+    return Calibration(fit_temperature(sizes), tabulate_inlier_scores(sizes), bias, n_held_out)
 
 
-def _sample_queries(
+def _ways_and_shots(data: EncodedData, n_outputs: int | None) -> tuple[list[int], list[int]]:
+    """Return the ways and shots that the data permit."""
+    sizes = np.bincount(data.codes)
+    most = min(len(sizes), n_outputs or len(sizes))
+    shots = [shot for shot in SHOTS if shot < np.median(sizes)]
+    return sorted({min(way, most) for way in WAYS}), shots
+
+
+def sample_queries(
     network: FittedNetwork,
     data: EncodedData,
-    held_out: np.ndarray,
+    tasks: list[tuple[int, int]],
     rng: np.random.Generator,
-    verbose: int,
+    verbose: int = 0,
 ) -> Iterator[SampledQueries]:
-    """Yield scored queries of held-out classes, for every way and shot that the data permit."""
-    rows = np.flatnonzero(held_out[data.codes])
-    codes = np.unique(data.codes[rows], return_inverse=True)[1]
-    groups = None if data.groups is None else data.groups[rows]
-    stored = network.to_tensor(data.rows[rows])
-    sizes = np.bincount(codes)
-    shots = [shot for shot in SHOTS if shot < np.median(sizes)]
-    most = min(len(sizes), network.module.n_outputs or len(sizes))
-    ways = sorted({min(way, most) for way in WAYS})
-    tasks = list(product(ways, shots))
+    """Yield scored queries of each way and shot."""
+    stored = network.to_tensor(data.rows)
     for n_way, n_shot in follow(tasks, "task", verbose, desc="calibration"):
         n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
         sampler = EpisodeSampler(
-            codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=groups, clamp=True
+            data.codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=data.groups, clamp=True
         )
         plan = sampler.plan(N_EPISODES, rng)
-        parts = [
-            (logits[real], target[real])
-            for logits, target in network.score_plan(stored, plan)
-            for real in [target >= 0]
-        ]
-        logits, target = (np.concatenate(part) for part in zip(*parts, strict=True))
-        yield SampledQueries(logits, target, n_way, n_shot)
+        logits, target = (
+            np.concatenate(part) for part in zip(*network.score_plan(stored, plan), strict=True)
+        )
+        code = np.take_along_axis(plan.classes, np.maximum(target, 0), axis=1)
+        real = target >= 0
+        yield SampledQueries(logits[real], target[real], code[real], n_way, n_shot)
 
 
 def _fit_held_out_bias(
@@ -131,7 +141,7 @@ def _fit_held_out_bias(
     held_out: np.ndarray,
     rng: np.random.Generator,
     verbose: int,
-) -> ShotBias | None:
+) -> ShotBiasByWay | None:
     """Fit the shot bias: half of the held-out classes are used as base, half as new classes.
 
     None if there are too few classes or examples for that.
@@ -143,21 +153,26 @@ def _fit_held_out_bias(
     usual = np.median(np.bincount(codes[as_support])[classes]) if len(classes) > 1 else 0
     # At most half the examples of a base class: the deficit vanishes for equal numbers.
     shots = [n_shot for n_shot in FEW_SHOTS if 2 * n_shot <= min(usual, size.n_rows)]
-    splits = []
-    for n_shot in follow(shots, "shot", verbose, desc="calibration of few and many shots"):
+    # With the trained classes beside them and without: heads that are fitted to the support set,
+    # above all, have another bias in smaller ones.
+    contexts = [trained[:0], trained] if len(trained) else [trained]
+    splits: list[list[BaseAndNew]] = [[] for _ in contexts]
+    tasks = list(product(shots, range(len(contexts))))
+    for n_shot, context in follow(tasks, "task", verbose, desc="calibration of unequal shots"):
         for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
             new, base = some[: len(some) // 2], some[len(some) // 2 :]
             support = [
                 _some_of(codes, new, as_support, n_shot, rng),
                 _some_of(codes, base, as_support, size.n_rows, rng),
-                _some_of(codes, trained, np.ones_like(as_support), size.n_rows, rng),
+                _some_of(codes, contexts[context], np.ones_like(as_support), size.n_rows, rng),
             ]
             queries = _some_of(codes, some, as_query, size.n_queries, rng)
             split = _score_split(network, data, np.concatenate(support), queries, new)
             if split.is_new.any() and not split.is_new.all():
-                splits.append(split)
-    return fit_shot_bias(splits) if splits else None
+                splits[context].append(split)
+    n_way = [min(len(classes), size.n_classes) + len(others) for others in contexts]
+    return fit_shot_bias_by_way(n_way, splits) if all(splits) else None
 
 
 def _score_split(

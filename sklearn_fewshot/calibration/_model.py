@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ LEVELS = np.linspace(0.0, 1.0, 101)  # of the quantiles of inlier scores that ar
 N_STRENGTHS = 101  # tried for the shot bias ...
 POWERS = (1.0, 0.75, 0.5, 0.25)  # ... and how it may fall with the number of examples
 LOG_RANGE = (-20.0, 20.0)  # of the inverse temperature
+WIDENED_AT = 0.05  # the false rejection rate that is right for classes that are left out
+MOST_WIDENED = 2.0  # with two held-out classes the factor is anything from one to five
 
 
 class InlierScores(NamedTuple):
@@ -124,25 +127,52 @@ class ShotBias(NamedTuple):
         return self.strength * (inverse - most**-self.power)
 
 
-class Calibration(NamedTuple):
-    """Calibration of the scores of a network, fitted on held-out classes.
+class ShotBiasByWay(NamedTuple):
+    """The shot bias by the number of classes that compete.
 
     Parameters
     ----------
-    log_inverse_temperature : tuple of float
-        Coefficients of 1, log(way) and log(shot) in the logarithm of the inverse temperature: the
-        factor of the logits that makes probabilities agree with frequencies.
-    inliers : InlierScores
-        Quantiles of the scores of inliers.
-    shot_bias : ShotBias or None
-        The score deficit of classes with few examples; None if there were too few classes.
+    n_way : float64 ndarray of shape (n_ways,)
+        Numbers of classes, ascending.
+    biases : tuple of ShotBias
+        The bias for each. Between them corrections are interpolated in the logarithm.
     """
 
-    log_inverse_temperature: tuple[float, float, float]
-    inliers: InlierScores
-    shot_bias: ShotBias | None
+    n_way: np.ndarray
+    biases: tuple[ShotBias, ...]
 
-    def inverse_temperature(self, count: np.ndarray) -> float:
+    def offset(self, count: np.ndarray) -> np.ndarray:
+        """Return the correction, as :meth:`ShotBias.offset`."""
+        n_way = (count > 0).sum(axis=-1, keepdims=True)
+        place = np.interp(np.log(n_way), np.log(self.n_way), np.arange(len(self.n_way)))
+        # Each bias weighs by how near the number of classes is to its own.
+        near = [np.maximum(0.0, 1.0 - np.abs(place - i)) for i in range(len(self.biases))]
+        offsets = [bias.offset(count) for bias in self.biases]
+        return np.sum([w * it for w, it in zip(near, offsets, strict=True)], axis=0)
+
+    def of_logits(self, factor: float) -> ShotBiasByWay:
+        """Return the bias of logits that are larger by a factor."""
+        return self._replace(
+            biases=tuple(it._replace(strength=factor * it.strength) for it in self.biases)
+        )
+
+
+class Temperature(NamedTuple):
+    """The inverse temperature by way and shot: ``exp(a + b log(way) + c log(shot))``.
+
+    Parameters
+    ----------
+    coefficients : tuple of float
+        ``a``, ``b`` and ``c``.
+    n_way, n_shot : tuple of float
+        Least and most classes, and examples of each, of the fit.
+    """
+
+    coefficients: tuple[float, float, float]
+    n_way: tuple[float, float]
+    n_shot: tuple[float, float]
+
+    def inverse(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities.
 
         Parameters
@@ -155,10 +185,46 @@ class Calibration(NamedTuple):
         inverse_temperature : float
             Ways and shots outside the range of the fit are clipped to it.
         """
-        n_way = np.clip(len(count), *self.inliers.n_way[[0, -1]])
-        n_shot = np.clip(np.exp(np.log(count).mean()), *self.inliers.n_shot[[0, -1]])
-        features = [1.0, np.log(n_way), np.log(n_shot)]
-        return float(np.exp(np.dot(self.log_inverse_temperature, features)))
+        n_way = np.clip(len(count), *self.n_way)
+        n_shot = np.clip(np.exp(np.log(count).mean()), *self.n_shot)
+        return float(np.exp(np.dot(self.coefficients, [1.0, np.log(n_way), np.log(n_shot)])))
+
+    def of_logits(self, factor: float) -> Temperature:
+        """Return the temperature of logits that are larger by a factor."""
+        a, b, c = self.coefficients
+        return self._replace(coefficients=(a - float(np.log(factor)), b, c))
+
+
+class Calibration(NamedTuple):
+    """Calibration of the scores of a network, fitted on held-out classes.
+
+    Parameters
+    ----------
+    temperature : Temperature
+        Makes probabilities agree with frequencies.
+    inliers : InlierScores or None
+        Quantiles of the scores of inliers; None if classes are represented by attributes.
+    shot_bias : ShotBiasByWay or None
+        The score deficit of classes with few examples; None if there were too few classes.
+    n_held_out : int
+        Held-out classes that it rests on; 0 if it had to be fitted on classes that were trained on.
+    """
+
+    temperature: Temperature
+    inliers: InlierScores | None
+    shot_bias: ShotBiasByWay | None
+    n_held_out: int
+
+    @property
+    def tasks(self) -> list[tuple[int, int]]:
+        """Way and shot of each entry of the table of inlier scores, shots fastest."""
+        assert self.inliers is not None
+        ways, shots = (map(int, values) for values in (self.inliers.n_way, self.inliers.n_shot))
+        return list(product(ways, shots))
+
+    def inverse_temperature(self, count: np.ndarray) -> float:
+        """Return the factor of the logits in probabilities."""
+        return self.temperature.inverse(count)
 
     def shot_correction(self, count: np.ndarray) -> np.ndarray:
         """Return the correction of the scores of classes with unequal numbers of examples."""
@@ -166,6 +232,7 @@ class Calibration(NamedTuple):
 
     def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
+        assert self.inliers is not None
         return self.inliers.at(len(count), count, rate, deviation)
 
 
@@ -178,17 +245,25 @@ class SampledQueries(NamedTuple):
         Logits of the classes of a query's episode, ``-inf`` for padding.
     target : int ndarray of shape (n_queries,)
         The query's class.
+    code : int ndarray of shape (n_queries,)
+        The same class among all that were held out.
     n_way, n_shot : float
         Size of the episodes.
     """
 
     logits: np.ndarray
     target: np.ndarray
+    code: np.ndarray
     n_way: float
     n_shot: float
 
+    @property
+    def best(self) -> np.ndarray:
+        """The highest score of each query."""
+        return self.logits.max(axis=1)
 
-def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, float, float]:
+
+def fit_temperature(sizes: list[SampledQueries]) -> Temperature:
     """Fit the inverse temperature as ``exp(a + b log(way) + c log(shot))``.
 
     For each way and shot there is one at which the mean confidence equals the accuracy. The
@@ -202,8 +277,7 @@ def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, flo
 
     Returns
     -------
-    log_inverse_temperature : tuple of float
-        The coefficients.
+    temperature : Temperature
 
     References
     ----------
@@ -222,7 +296,12 @@ def fit_log_inverse_temperature(sizes: list[SampledQueries]) -> tuple[float, flo
     rows = np.concatenate([weight * features, no_trend])
     wanted = np.concatenate([weight[:, 0] * found, np.zeros(2)])
     a, b, c = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    return float(a), float(b), float(c)
+    ways, shots = ([size[i] for size in sizes] for i in (-2, -1))
+    return Temperature(
+        (float(a), float(b), float(c)),
+        (float(min(ways)), float(max(ways))),
+        (float(min(shots)), float(max(shots))),
+    )
 
 
 def _solve_for_accuracy(size: SampledQueries) -> float:
@@ -250,6 +329,9 @@ def _confidence(size: SampledQueries, log_inverse_temperature: float) -> float:
 def tabulate_inlier_scores(sizes: list[SampledQueries]) -> InlierScores:
     """Tabulate quantiles of the scores of inliers.
 
+    Those below the median are as far from it as classes that are left out say: a quantile of few
+    classes says little about the tail of others.
+
     Parameters
     ----------
     sizes : list of SampledQueries
@@ -260,10 +342,49 @@ def tabulate_inlier_scores(sizes: list[SampledQueries]) -> InlierScores:
     inliers : InlierScores
     """
     n_way = np.unique([size.n_way for size in sizes])
-    quantile = np.stack([np.quantile(size.logits.max(axis=1), LEVELS) for size in sizes])
+    quantile = np.stack([np.quantile(size.best, LEVELS) for size in sizes])
+    distance = quantile - np.quantile(quantile, 0.5, axis=1, keepdims=True)
+    quantile += (widening(sizes) - 1.0) * np.minimum(distance, 0.0)
     quantile = quantile.reshape(len(n_way), -1, len(LEVELS))
     n_shot = np.array([size.n_shot for size in sizes[: quantile.shape[1]]])
     return InlierScores(n_way, n_shot, quantile)
+
+
+def widening(sizes: list[SampledQueries]) -> float:
+    """Return how much wider a tail of scores must be to hold for classes that are left out.
+
+    Each held-out class is scored against the median and the 0.05 quantile of the others. The factor
+    of the distance between the two at which a share of 0.05 of the queries is rejected, on average
+    over classes, tends to 1 for many classes.
+
+    Parameters
+    ----------
+    sizes : list of SampledQueries
+        Queries, by size of their episodes.
+
+    Returns
+    -------
+    factor : float
+        From 1 to ``MOST_WIDENED``.
+    """
+    parts = []
+    for size in sizes:
+        for code in np.unique(size.code):
+            is_left = size.code == code
+            others = size.best[~is_left]
+            if len(others):
+                median, low = np.quantile(others, [0.5, WIDENED_AT])
+                parts.append((median - size.best[is_left], median - low))
+
+    def excess(factor: float) -> float:
+        rejected = [np.mean(distance > factor * allowed) for distance, allowed in parts]
+        return float(np.mean(rejected)) - WIDENED_AT
+
+    if not parts or excess(1.0) <= 0.0:
+        return 1.0
+    if excess(MOST_WIDENED) >= 0.0:
+        return MOST_WIDENED
+    return float(brentq(excess, 1.0, MOST_WIDENED, xtol=1e-3))
 
 
 class BaseAndNew(NamedTuple):
@@ -304,6 +425,23 @@ class BaseAndNew(NamedTuple):
             for side in (~self.is_new, self.is_new)
         )
         return 2.0 * base * new / np.maximum(base + new, 1e-12)
+
+
+def fit_shot_bias_by_way(n_way: list[int], splits: list[list[BaseAndNew]]) -> ShotBiasByWay:
+    """Fit a shot bias for each number of classes that compete.
+
+    Parameters
+    ----------
+    n_way : list of int
+        Numbers of classes, ascending.
+    splits : list of list of BaseAndNew
+        For each, as :func:`fit_shot_bias` takes them.
+
+    Returns
+    -------
+    bias : ShotBiasByWay
+    """
+    return ShotBiasByWay(np.array(n_way, dtype=float), tuple(map(fit_shot_bias, splits)))
 
 
 def fit_shot_bias(splits: list[BaseAndNew]) -> ShotBias:

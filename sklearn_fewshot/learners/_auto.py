@@ -17,6 +17,7 @@ from ..episodes import thinned
 from ..network import FittedNetwork
 from ..nn import EmbeddingModule, resolve_device
 from ..nn.heads import Head, PrototypicalHead
+from ..training._calibrated import carry_over_refit
 from ..training._checkpoint import Checkpoint
 from ..training._config import TrainingConfig
 from ..training._data import TrainingData
@@ -312,7 +313,8 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         )
         if config.calibrate:
             encoded = EncodedData(first.encode(data.X), data.codes, data.groups)
-            network.calibration = calibrate(first, encoded, data.held_out, config.verbose)
+            first.calibration = calibrate(first, encoded, data.held_out, config.verbose)
+            network.calibration = carry_over_refit(first, network, data)
         kept = thinned(np.arange(len(data.codes)), data.codes, MAX_ROWS)
         few = data._replace(X=data.X[kept], codes=data.codes[kept])
         heaviest = trained[members[int(pool.share.sum(axis=1).argmax())].owner]

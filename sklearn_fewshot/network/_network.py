@@ -360,7 +360,7 @@ class FittedNetwork:
         score : float64 ndarray of shape (n_classes,)
             For the number of examples of each class; not corrected for shot bias.
         """
-        if self.calibration is None:
+        if self.calibration is None or not self.takes_examples:
             raise TypeError(
                 "Quantiles of inlier scores were not measured: it takes a learner with "
                 "calibrate=True that was fitted on examples. Without one, compare score_samples "

@@ -21,8 +21,10 @@ from sklearn.utils import all_estimators
 from torch import nn
 
 from .. import nn as package_nn
+from ..adapted._examples import Examples
 from ..adapted._support_state import SupportState
-from ..calibration import Calibration, InlierScores, ShotBias
+from ..adapted._unlabelled import Unlabelled
+from ..calibration import Calibration, InlierScores, ShotBias, ShotBiasByWay, Temperature
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import PooledMember, backbones, heads
 from ..utils._attributes import ClassAttributes
@@ -39,13 +41,17 @@ OBJECTS: tuple[type[Any], ...] = (
 #: Named tuples.
 TUPLES: tuple[type[Any], ...] = (
     Calibration,
+    Examples,
     InlierScores,
     InputRange,
     PooledMember,
     Recipe,
     Representation,
     ShotBias,
+    ShotBiasByWay,
+    Temperature,
     SupportState,
+    Unlabelled,
 )
 #: Types that are called with what the file says: only such that run no code on it.
 CALLED: tuple[type, ...] = (torch.device,)

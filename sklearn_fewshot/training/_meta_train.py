@@ -27,6 +27,7 @@ from ..nn import (
 from ..nn.backbones._linear_start import FrontAndTop
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
+from ._calibrated import calibrate_by_attributes, carry_over_refit, represent_attributes
 from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
@@ -159,7 +160,7 @@ def meta_train(
         saved=watch.part("refit"),
     )
     here.task.end()
-    again.network.calibration = first.network.calibration
+    again.network.calibration = carry_over_refit(first.network, again.network, data)
     return first._replace(network=again.network, representation=again.representation, net=again.net)
 
 
@@ -407,6 +408,8 @@ def _finish(
             fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
     else:
         representation = represent_attributes(fitted, data.attributes)
+        if config.calibrate and not is_refit:
+            fitted.calibration = calibrate_by_attributes(config, fitted, data)
     history, n_way = history_rows(net), task.sampler.n_way_
     return Trained(fitted, representation, net, history, epoch, n_way, start, measured, fitted)
 
@@ -442,9 +445,3 @@ def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> R
         kept = thinned(np.arange(len(codes)), codes, MAX_ROWS_KEPT)
         rows, codes = rows[kept], codes[kept]
     return network.condense(Representation.of_examples(rows, codes, len(data.classes)))
-
-
-def represent_attributes(network: FittedNetwork, attributes: np.ndarray) -> Representation:
-    """Return what represents classes by their attributes, (n_classes, n_attributes)."""
-    every = np.arange(len(attributes))
-    return network.condense(Representation.of_examples(attributes, every, len(every)))

@@ -18,9 +18,9 @@ from ...network import FittedNetwork
 from ...nn._embedding_module import head_of
 from ...nn.heads._attributes import AttributeHead
 from ...training._attribute_start import measure_seen_bias, start_from_attributes
+from ...training._calibrated import represent_attributes
 from ...training._config import TrainingConfig
 from ...training._data import TrainingData
-from ...training._meta_train import represent_attributes
 from ...utils._attributes import (
     AttributesLike,
     ClassAttributes,
