@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -54,7 +55,7 @@ def leave_one_out_scores(
     network: FittedNetwork,
     items: Representation,
     shown: Representation,
-    refine: Any,
+    refine: Callable[[Representation, Representation], Representation],
 ) -> np.ndarray:
     """Return leave-one-out scores of the support examples (by folds if a class has many).
 
@@ -69,7 +70,7 @@ def leave_one_out_scores(
     shown : Representation
         Encoded examples. Only classes all of whose examples are stored have leave-one-out scores.
     refine : callable
-        Refines condensed items by the unlabelled examples.
+        Refines condensed items by the unlabelled examples, given the stored labelled ones, too.
 
     Returns
     -------
@@ -80,6 +81,7 @@ def leave_one_out_scores(
     n_shown = np.bincount(shown.code, minlength=len(count))
     takes_part = (n_shown == count) & (count >= LEAST_TO_LEAVE_OUT)
     rest = items.take(~takes_part[items.code])
+    others = shown.take(~takes_part[shown.code])
     shown = shown.take(takes_part[shown.code])
     # By the examples, not by their order: what is left out together matters to heads that read the
     # support set as a whole.
@@ -90,8 +92,9 @@ def leave_one_out_scores(
     scores = [np.empty(0)]
     for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
         left = place == fold
-        others = refine(network.condense(rest.join(shown.take(~left))))
-        state, without = network.adapt(others), others.class_count
+        kept = shown.take(~left)
+        refined = refine(network.condense(rest.join(kept)), others.join(kept))
+        state, without = network.adapt(refined), refined.class_count
         best = network.predict_uncorrected(state, shown.embedding[left], len(count)).max(axis=1)
         # The left-out example lowers the count of its class, which the median accounts for.
         median = network.inlier_quantile(without, 0.5)

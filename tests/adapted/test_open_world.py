@@ -390,7 +390,7 @@ def half_labelled(table):
 def test_refined_means_are_those_of_soft_k_means(learner, half_labelled, table):
     """Ren et al. (2018), by loops: a step with one more cluster of what is of no class."""
     X, y = half_labelled
-    classifier = learner.adapt(X, y, unlabelled="?")
+    classifier = learner.adapt(X, y, unlabelled="?", refinement="soft_kmeans")
     network = learner._network
     embedding, is_labelled = network.embed(X).astype(float), y != "?"
     classes = np.unique(y[is_labelled])

@@ -1,0 +1,44 @@
+"""Class means rectified by pseudo-labelled samples (Liu, Song and Qin, 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..network import FittedNetwork, Representation
+from ._soft_kmeans import add_unlabelled, as_items
+
+
+def bd_cspn(
+    network: FittedNetwork, means: Representation, examples: Representation, unlabelled: np.ndarray
+) -> Representation:
+    """Shift class means to the unlabelled samples, and average in those predicted as the class.
+
+    Bias diminishing of Liu et al. (2020), section 3.3: with the mean ``c_k`` of the ``n_k``
+    labelled examples and, for the unlabelled samples ``x_j``, probabilities ``p_jk``, ::
+
+        shift     = mean_j f(x_j) - mean_k c_k
+        w_jk      = p_jk if k is the most probable class of x_j, else 0
+        refined k = (n_k (c_k + shift) + sum_j w_jk f(x_j)) / (n_k + sum_j w_jk)
+
+    The paper moves the unlabelled samples, and the queries with them, by the opposite shift. For
+    Euclidean distances that is the same, and here queries stay where they are. The probabilities,
+    of the shifted means and an outlier cluster as in :func:`soft_kmeans`, take the place of
+    ``exp(10 cos(x_j, c_k))``: on held-out classes of four data sets the gain was twice as large.
+
+    Parameters and returned value as in :func:`soft_kmeans`.
+    """
+    mean = means.embedding.reshape(len(means.weight), -1)
+    shift = as_items(network, unlabelled).mean(axis=0) - mean.mean(axis=0)
+    shifted = (mean + shift).reshape(means.embedding.shape)
+    return add_unlabelled(network, means._replace(embedding=shifted), unlabelled, keep_highest)
+
+
+def keep_highest(proba: np.ndarray) -> np.ndarray:
+    """Return the probability of the most probable class of each row, and 0 for the others.
+
+    By position among all classes: those that no sample is predicted as keep their place.
+    """
+    winner = proba.argmax(axis=1)[:, None]
+    kept = np.zeros_like(proba)
+    np.put_along_axis(kept, winner, np.take_along_axis(proba, winner, axis=1), axis=1)
+    return kept
