@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from ..network import FittedNetwork, Representation
 from ..utils._blocks import blocks
-from ._soft_kmeans import memberships, soft_kmeans
+from ._soft_kmeans import LEAST_INLIERS, inlier_probabilities, soft_kmeans
 
 # All three were chosen on held-out classes of four data sets, with equally and with unequally
 # frequent classes. Of the entropies, Shannon's (alpha = 1) gains most where classes are equally
@@ -21,7 +21,6 @@ ALPHA = 2.0
 N_STEPS = 10
 # Share of the way to the samples that pull a class mean, if they are its share of all.
 STEP = 0.4
-LEAST_INLIERS = 1e-3  # of the unlabelled samples, in expectation, for the entropies to count
 
 
 def alpha_tim(
@@ -56,8 +55,8 @@ def alpha_tim(
         With the weights of soft k-means.
     """
     refined = soft_kmeans(network, means, examples, unlabelled)
-    inlier = [proba.sum(axis=1) for _, proba in memberships(network, means, unlabelled)]
-    samples = Samples.join(examples, unlabelled, np.concatenate(inlier))
+    inlier = inlier_probabilities(network, means, unlabelled)
+    samples = Samples.join(examples, unlabelled, inlier)
     inverse_temperature = network.inverse_temperature(means.weight)
     slope = inverse_temperature * logit_slope(network, refined)
     if slope == 0.0:  # a single class

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import FittedNetwork, Representation
-from ._soft_kmeans import add_unlabelled, as_items
+from ._soft_kmeans import LEAST_INLIERS, add_unlabelled, as_items, inlier_probabilities
 
 
 def bd_cspn(
@@ -13,8 +13,8 @@ def bd_cspn(
 ) -> Representation:
     """Shift class means to the unlabelled samples, and average in those predicted as the class.
 
-    Bias diminishing of Liu et al. (2020), section 3.3: with the mean ``c_k`` of the ``n_k``
-    labelled examples and, for the unlabelled samples ``x_j``, probabilities ``p_jk``, ::
+    Liu et al. (2020), section 3.3: with the mean ``c_k`` of the ``n_k`` labelled examples and the
+    probabilities ``p_jk`` of the classes for the unlabelled samples ``x_j``, ::
 
         shift     = mean_j f(x_j) - mean_k c_k
         w_jk      = p_jk if k is the most probable class of x_j, else 0
@@ -24,11 +24,14 @@ def bd_cspn(
     Euclidean distances that is the same, and here queries stay where they are. The probabilities,
     of the shifted means and an outlier cluster as in :func:`soft_kmeans`, take the place of
     ``exp(10 cos(x_j, c_k))``: on held-out classes of four data sets the gain was twice as large.
+    The mean of the samples is weighted by their probabilities to be inliers.
 
     Parameters and returned value as in :func:`soft_kmeans`.
     """
     mean = means.embedding.reshape(len(means.weight), -1)
-    shift = as_items(network, unlabelled).mean(axis=0) - mean.mean(axis=0)
+    inlier = inlier_probabilities(network, means, unlabelled)
+    way = as_items(network, unlabelled) - mean.mean(axis=0)
+    shift = inlier @ way / max(inlier.sum(), LEAST_INLIERS)
     shifted = (mean + shift).reshape(means.embedding.shape)
     return add_unlabelled(network, means._replace(embedding=shifted), unlabelled, keep_highest)
 

@@ -11,6 +11,7 @@ from ..network import FittedNetwork, Representation
 from ..utils._blocks import block_size
 
 OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
+LEAST_INLIERS = 1e-3  # expected among the unlabelled samples, for a mean over them to count fully
 
 
 def soft_kmeans(
@@ -101,3 +102,11 @@ def memberships(
         logits = network.predict_uncorrected(state, unlabelled[block], len(count))
         logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
         yield block, softmax(inverse_temperature * logits, axis=1)[:, :-1]
+
+
+def inlier_probabilities(
+    network: FittedNetwork, means: Representation, unlabelled: np.ndarray
+) -> np.ndarray:
+    """Return the probability of each unlabelled sample not to be an outlier."""
+    blocks = memberships(network, means, unlabelled)
+    return np.concatenate([proba.sum(axis=1) for _, proba in blocks])

@@ -417,7 +417,7 @@ def test_examples_without_a_label_help(make_learner):
     labels = np.concatenate([y[one], np.full(more.sum(), -1)])
     refined = learner.adapt(np.concatenate([X[one], X[more]]), labels, unlabelled=-1)
     plain = learner.adapt(X[one], y[one])
-    assert refined.score(X[asked], y[asked]) > plain.score(X[asked], y[asked]) + 0.03
+    assert refined.score(X[asked], y[asked]) > plain.score(X[asked], y[asked]) + 0.02
 
 
 def test_only_when_asked_for(learner, half_labelled):
