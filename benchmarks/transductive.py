@@ -2,7 +2,7 @@
 
 Random class splits not used in development, with about a fifth of the classes as new ones; on each,
 ``ProtoNetClassifier`` is trained on the other classes with default arguments except the seed, after
-a StandardScaler where columns have units. 5-way episodes of new classes, 100 per split and setting,
+a StandardScaler where columns have units. 5-way episodes of new classes, 60 per split and setting,
 the same for all refinements. *Transductive*: the queries themselves are the unlabelled examples, as
 in `episodic_score(transductive=...)`. *Semi-supervised*: up to 15 queries per class are other rows.
 There are 15 unlabelled examples per class (on `grocery_features`, whose classes are small, fewer),
@@ -32,7 +32,7 @@ from ._report import Study, markdown_table, write_page
 STUDY = Study("transductive")
 DATA = ("letter", "isolet", "grocery_features", "clinc150")
 REFINEMENTS = ("soft_kmeans", "bd_cspn", "alpha_tim")
-SHOTS, N_EPISODES, N_UNLABELLED, N_QUERIES = (1, 5), 100, 15, 15
+SHOTS, N_EPISODES, N_UNLABELLED, N_QUERIES = (1, 5), 60, 15, 15
 ALPHA = {"equal": None, "unequal": 2.0, "with others": None}
 NONE = -1  # the mark of unlabelled examples
 

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from ..network import FittedNetwork, Representation
 from ..utils._blocks import blocks
-from ._soft_kmeans import LEAST_INLIERS, inlier_probabilities, soft_kmeans
+from ._soft_kmeans import LEAST_INLIERS, add_unlabelled, inlier_probabilities, soft_kmeans
 
 # All three were chosen on held-out classes of four data sets, with equally and with unequally
 # frequent classes. Of the entropies, Shannon's (alpha = 1) gains most where classes are equally
@@ -20,7 +20,7 @@ ALPHA = 2.0
 # From soft k-means few steps suffice: more gained nothing, and lost where there were outliers.
 N_STEPS = 10
 # Share of the way to the samples that pull a class mean, if they are its share of all.
-STEP = 0.4
+STEP = 0.2
 
 
 def alpha_tim(
@@ -38,9 +38,13 @@ def alpha_tim(
     of their examples. With Shannon's entropy (alpha = 1) the second term drives the classes to be
     equally frequent; the larger alpha, the less it does once no class is rare.
 
-    The papers start at the means of the labelled examples, with a constant temperature, and take
-    hundreds of steps. Here samples weigh as much as they are probably no outliers, by the outlier
-    cluster of soft k-means.
+    Then the samples are averaged in with these probabilities as weights, as in soft k-means: where
+    the steps end, class means are further apart than the samples, which would make probabilities
+    too confident and reject too many queries.
+
+    The papers start at the means of the labelled examples, with a constant temperature, take
+    hundreds of steps, and predict with their end. Here samples weigh as much as they are probably
+    no outliers, by the outlier cluster of soft k-means.
 
     Parameters
     ----------
@@ -52,20 +56,22 @@ def alpha_tim(
     Returns
     -------
     refined : Representation
-        With the weights of soft k-means.
+        Weights grow by the class probabilities of the samples.
     """
-    refined = soft_kmeans(network, means, examples, unlabelled)
+    moved = soft_kmeans(network, means, examples, unlabelled)
     inlier = inlier_probabilities(network, means, unlabelled)
     samples = Samples.join(examples, unlabelled, inlier)
     inverse_temperature = network.inverse_temperature(means.weight)
-    slope = inverse_temperature * logit_slope(network, refined)
+    slope = inverse_temperature * logit_slope(network, moved)
     if slope == 0.0:  # a single class
-        return refined
-    step = STEP * refined.n_classes / slope
+        return moved
+    step = STEP * moved.n_classes / slope
     for _ in range(N_STEPS):
-        gradient = loss_gradient(network, refined, samples, inverse_temperature)
-        refined = refined._replace(embedding=refined.embedding - step * gradient)
-    return refined
+        gradient = loss_gradient(network, moved, samples, inverse_temperature)
+        moved = moved._replace(embedding=moved.embedding - step * gradient)
+    blocks_of_proba = probabilities(network, moved, unlabelled, inverse_temperature)
+    weights = ((block, inlier[block, None] * proba) for block, proba in blocks_of_proba)
+    return add_unlabelled(network, means, unlabelled, weights)
 
 
 class Samples(NamedTuple):
@@ -121,13 +127,13 @@ def loss_gradient(
     network: FittedNetwork, means: Representation, samples: Samples, inverse_temperature: float
 ) -> np.ndarray:
     """Return the derivative of the loss of :func:`alpha_tim` by the class means."""
+    marginal = np.zeros(means.n_classes)
+    for part, proba in probabilities(network, means, samples.rows, inverse_temperature):
+        marginal += samples.unlabelled[part] @ proba
     correction = network.shot_correction(means.weight)
 
-    def proba_of(logits: np.ndarray) -> np.ndarray:
-        return softmax(inverse_temperature * (logits + correction), axis=1)
-
     def slope_of(some: Samples, logits: np.ndarray) -> np.ndarray:
-        proba = proba_of(logits)
+        proba = softmax(inverse_temperature * (logits + correction), axis=1)
         target = np.arange(means.n_classes) == some.code[:, None]
         by_proba = entropy_slope(proba) - entropy_slope(marginal)
         by_logits = proba * (by_proba - (proba * by_proba).sum(axis=1, keepdims=True))
@@ -135,15 +141,21 @@ def loss_gradient(
         by_logits = of_labelled * (proba - target) + of_unlabelled * by_logits
         return inverse_temperature * by_logits
 
-    state, marginal = network.adapt(means), np.zeros(means.n_classes)
-    parts = [samples.take(part) for part in row_blocks(network, means, len(samples.rows))]
-    for some in parts:
-        logits = network.predict_uncorrected(state, some.rows, means.n_classes)
-        marginal += some.unlabelled @ proba_of(logits)
     gradient = np.zeros(means.embedding.shape)
-    for some in parts:
+    for part in row_blocks(network, means, len(samples.rows)):
+        some = samples.take(part)
         gradient += network.gradient(means, some.rows, partial(slope_of, some))
     return gradient
+
+
+def probabilities(
+    network: FittedNetwork, means: Representation, rows: np.ndarray, inverse_temperature: float
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield class probabilities of embedded rows, a block at a time."""
+    state, correction = network.adapt(means), network.shot_correction(means.weight)
+    for part in row_blocks(network, means, len(rows)):
+        logits = network.predict_uncorrected(state, rows[part], means.n_classes)
+        yield part, softmax(inverse_temperature * (logits + correction), axis=1)
 
 
 def entropy_slope(proba: np.ndarray) -> np.ndarray:

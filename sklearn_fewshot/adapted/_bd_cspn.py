@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import FittedNetwork, Representation
-from ._soft_kmeans import LEAST_INLIERS, add_unlabelled, as_items, inlier_probabilities
+from ._soft_kmeans import LEAST_INLIERS, add_unlabelled, as_items, inlier_probabilities, memberships
 
 
 def bd_cspn(
@@ -32,8 +32,10 @@ def bd_cspn(
     inlier = inlier_probabilities(network, means, unlabelled)
     way = as_items(network, unlabelled) - mean.mean(axis=0)
     shift = inlier @ way / max(inlier.sum(), LEAST_INLIERS)
-    shifted = (mean + shift).reshape(means.embedding.shape)
-    return add_unlabelled(network, means._replace(embedding=shifted), unlabelled, keep_highest)
+    shifted = means._replace(embedding=(mean + shift).reshape(means.embedding.shape))
+    proba_blocks = memberships(network, shifted, unlabelled)
+    weights = ((block, keep_highest(proba)) for block, proba in proba_blocks)
+    return add_unlabelled(network, shifted, unlabelled, weights)
 
 
 def keep_highest(proba: np.ndarray) -> np.ndarray:

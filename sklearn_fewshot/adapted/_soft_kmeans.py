@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.special import softmax
@@ -44,14 +44,14 @@ def soft_kmeans(
     refined : Representation
         Weights grow by the class probabilities of the samples.
     """
-    return add_unlabelled(network, means, unlabelled, lambda proba: proba)
+    return add_unlabelled(network, means, unlabelled, memberships(network, means, unlabelled))
 
 
 def add_unlabelled(
     network: FittedNetwork,
     means: Representation,
     unlabelled: np.ndarray,
-    weigh: Callable[[np.ndarray], np.ndarray],
+    weights: Iterable[tuple[slice, np.ndarray]],
 ) -> Representation:
     """Average labelled and weighted unlabelled samples of each class.
 
@@ -59,8 +59,8 @@ def add_unlabelled(
     ----------
     network, means, unlabelled
         As in :func:`soft_kmeans`.
-    weigh : callable
-        From class probabilities, shape (n_samples, n_classes), to weights of the same shape.
+    weights : iterable of slice and ndarray of shape (n_some_samples, n_classes)
+        Some of the samples, and the weight of each in each class.
 
     Returns
     -------
@@ -70,8 +70,7 @@ def add_unlabelled(
     mean = means.embedding.reshape(len(count), -1)
     share, total = np.zeros(len(count)), np.zeros(mean.shape)
     mapped = as_items(network, unlabelled)
-    for block, proba in memberships(network, means, unlabelled):
-        weight = weigh(proba)
+    for block, weight in weights:
         share += weight.sum(axis=0)
         total += weight.T @ mapped[block]
     mean = (count[:, None] * mean + total) / (count + share)[:, None]

@@ -139,7 +139,7 @@ def test_loss_of_alpha_tim_by_loops(network, task):
         assert_allclose(gradient[place], slope, rtol=1e-5, atol=1e-8)
 
 
-def test_steps_of_alpha_tim_start_at_soft_k_means(network, task):
+def test_alpha_tim_averages_by_the_probabilities_that_its_steps_end_with(network, task):
     labelled, unlabelled = task
     means, found = network.condense(labelled), refined(network, task, "soft_kmeans")
     inlier = probabilities(network, means.embedding, unlabelled, means.weight).sum(axis=1)
@@ -148,9 +148,13 @@ def test_steps_of_alpha_tim_start_at_soft_k_means(network, task):
     for _ in range(N_STEPS):
         gradient = loss_gradient(network, found, samples, factor(means.weight))
         found = found._replace(embedding=found.embedding - step * gradient)
+    scores = network.predict(network.adapt(found), unlabelled, found.weight)
+    weight = inlier[:, None] * softmax(factor(means.weight) * scores, axis=1)
+    count = 3.0 + weight.sum(axis=0)
     expected = refined(network, task, "alpha_tim")
-    assert_allclose(expected.embedding, found.embedding, rtol=1e-9)
-    assert_allclose(expected.weight, found.weight, rtol=1e-9)
+    total = 3.0 * means.embedding + weight.T @ unlabelled
+    assert_allclose(expected.embedding, total / count[:, None], rtol=1e-9)
+    assert_allclose(expected.weight, count, rtol=1e-9)
 
 
 def test_logits_of_squared_distances_have_twice_their_scale_as_slope(network, task):
