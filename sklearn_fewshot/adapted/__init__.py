@@ -4,9 +4,11 @@ from ._adapt import adapt
 from ._classifier import FewShotClassifier
 from ._pipeline import FewShotPipeline, make_fewshot_pipeline
 from ._support import check_support_pair
+from ._unlabelled import REFINEMENTS
 from ._walk import Path, check_is_no_search, is_search, walk
 
 __all__ = [
+    "REFINEMENTS",
     "FewShotClassifier",
     "FewShotPipeline",
     "Path",

@@ -6,9 +6,10 @@ from typing import Any, Protocol, overload
 
 from sklearn.utils.validation import check_is_fitted
 
-from ..utils._typing import ArrayLike, Estimator, Label
+from ..utils._typing import ArrayLike, Estimator, Label, Refinement
 from ._classifier import FewShotClassifier
 from ._learner import check_learner
+from ._unlabelled import DEFAULT
 from ._walk import Path, check_is_no_search, walk
 
 
@@ -24,6 +25,7 @@ def adapt(
     *,
     include_base: bool = ...,
     unlabelled: Label | None = ...,
+    refinement: Refinement = ...,
 ) -> FewShotClassifier: ...
 
 
@@ -35,6 +37,7 @@ def adapt(
     *,
     include_base: bool = ...,
     unlabelled: Label | None = ...,
+    refinement: Refinement = ...,
 ) -> Estimator: ...
 
 
@@ -45,6 +48,7 @@ def adapt(
     *,
     include_base: bool = False,
     unlabelled: Label | None = None,
+    refinement: Refinement = DEFAULT,
 ) -> Estimator:
     """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
 
@@ -67,6 +71,8 @@ def adapt(
     unlabelled : label or None, default=None
         The label in ``y_support`` that marks unlabelled examples, as in
         :meth:`ProtoNetClassifier.adapt`.
+    refinement : {"alpha_tim", "bd_cspn", "soft_kmeans"}, default="alpha_tim"
+        How unlabelled examples refine class means: see :class:`FewShotClassifier`.
 
     Returns
     -------
@@ -78,7 +84,7 @@ def adapt(
     ------
     TypeError
         If the estimator cannot be adapted, or is adapted already and
-        ``include_base`` or ``unlabelled`` is given.
+        ``include_base``, ``unlabelled`` or ``refinement`` is given.
     NotFittedError
         If it is not fitted.
 
@@ -100,7 +106,12 @@ def adapt(
     array(['setosa'], dtype='<U10')
     """
     path, classifier = adapt_end(
-        estimator, X_support, y_support, include_base=include_base, unlabelled=unlabelled
+        estimator,
+        X_support,
+        y_support,
+        include_base=include_base,
+        unlabelled=unlabelled,
+        refinement=refinement,
     )
     return path.rebuild(classifier)
 
@@ -112,6 +123,7 @@ def adapt_end(
     *,
     include_base: bool = False,
     unlabelled: Label | None = None,
+    refinement: Refinement = DEFAULT,
 ) -> tuple[Path, FewShotClassifier]:
     """Return the path through an estimator, and the classifier of a support set at its end.
 
@@ -120,6 +132,8 @@ def adapt_end(
     options: dict[str, Any] = {"include_base": True} if include_base else {}
     if unlabelled is not None:
         options["unlabelled"] = unlabelled
+    if refinement != DEFAULT:
+        options["refinement"] = refinement
     path = walk(estimator)
     check_is_no_search(path.end)
     support = path.transform(X_support)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..network import FittedNetwork, Representation, State, identity_network
-from ..utils._carried import raise_if_support_was_carried
 from ..utils._digest import digests
 from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
-from ..utils._sklearn import HasMethods, validate_parameter_constraints
-from ..utils._typing import ArrayLike, Estimator, Label
+from ..utils._sklearn import HasMethods, StrOptions, validate_parameter_constraints
+from ..utils._typing import ArrayLike, Estimator, Label, Refinement
 from ..utils._validation import (
-    check_labels,
     check_like_fitted,
     check_X,
     encode_labels,
@@ -27,19 +23,22 @@ from ..utils._validation import (
     label_text,
 )
 from ._examples import Examples
-from ._learner import SharesLearner, check_learner, check_same_network, share_or_clone
-from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
-from ._support import check_known, check_support_labels, warn_of_conflicts
+from ._learner import check_learner, check_same_network, share_or_clone
+from ._predictions import PredictsFromSupport
+from ._support import check_support_labels, warn_of_conflicts
 from ._support_state import SupportState
-from ._unlabelled import Unlabelled, warn_if_unmarked
+from ._unlabelled import DEFAULT, REFINEMENTS, Unlabelled, warn_if_unmarked
 
 # Held while a state is made of the last one, so that no thread's examples are lost. One for all:
 # it takes milliseconds, and a lock of each could not be pickled.
 WRITING = threading.RLock()
-BOOLEAN: dict[str, list[Any]] = {"include_base": ["boolean"]}
+CONSTRAINTS: dict[str, list[Any]] = {
+    "include_base": ["boolean"],
+    "refinement": [StrOptions(set(REFINEMENTS))],
+}
 
 
-class FewShotClassifier(ClassifierMixin, SharesLearner):
+class FewShotClassifier(PredictsFromSupport):
     r"""Classify by comparing with a few labelled examples, through a frozen learner.
 
     ``fit`` stores what the learner makes of the support set; nothing is trained. This is what
@@ -58,6 +57,8 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
     unlabelled : label or None, default=None
         The mark in ``y`` of unlabelled examples, such as -1, or NaN for all missing values. They
         refine the class means: see the notes. None: every label is that of a class.
+    refinement : {"alpha_tim", "bd_cspn", "soft_kmeans"}, default="alpha_tim"
+        How unlabelled examples refine the class means; without any it has no effect.
 
     Attributes
     ----------
@@ -65,6 +66,10 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         Labels of the support set, sorted.
     class_count_ : ndarray of shape (n_classes,)
         Examples of each class.
+    transduction_ : ndarray of shape (n_support,)
+        Label of each example of ``fit`` and then of each ``partial_fit``, in the order given: that
+        in ``y``, and for unlabelled ones what ``predict`` answers. Examples of classes that were
+        dropped are left out.
     state_ : dict of ndarray
         What ``learner.module_.adapt`` made of the support set, and its ``predict`` takes: for a
         :class:`ProtoNetClassifier` the prototypes, ``state_["prototype"][0]``. The first axis of
@@ -85,19 +90,38 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
 
     Notes
     -----
-    Unlabelled examples ``x_j`` change the mean ``c_k`` of the ``n_k`` examples of a class to
+    Unlabelled examples :math:`x_j` change the mean :math:`c_k` of the :math:`n_k` examples of a
+    class. "soft_kmeans" (Ren et al.) is one step to
 
     .. math::
 
         \tilde c_k = \frac{n_k c_k + \sum_j w_{jk} f(x_j)}{n_k + \sum_j w_{jk}}
 
-    where :math:`w_{jk}` are probabilities of the classes and, beside them, of an outlier. Other
-    queries of a prediction never take part. It takes a learner that compares with class means.
+    where :math:`w_{jk}` are probabilities of the classes and, beside them, of an outlier.
+    "bd_cspn" (Liu et al.) first shifts the means so that their mean is that of the unlabelled
+    examples, and averages in only those of which the class is the most probable one. "alpha_tim"
+    (Veilleux et al.) improves the weights of "soft_kmeans" by gradient steps on the class means:
+    they decrease the cross-entropy of the labelled examples, and increase the information of the
+    unlabelled ones about their classes,
+
+    .. math::
+
+        H_2\big(\operatorname{mean}_j p_j\big) - \operatorname{mean}_j H_2(p_j),
+        \qquad H_2(p) = 1 - \sum_k p_k^2.
+
+    Other queries of a prediction never take part. It takes a learner that compares with class
+    means. "bd_cspn" assumes that all classes are about equally frequent among the unlabelled
+    examples: not so with ``include_base``.
 
     References
     ----------
     M. Ren, E. Triantafillou, S. Ravi, J. Snell, K. Swersky, J. B. Tenenbaum, H. Larochelle and
     R. S. Zemel, "Meta-Learning for Semi-Supervised Few-Shot Classification", ICLR 2018.
+
+    J. Liu, L. Song and Y. Qin, "Prototype Rectification for Few-Shot Learning", ECCV 2020.
+
+    O. Veilleux, M. Boudiaf, P. Piantanida and I. Ben Ayed, "Realistic evaluation of transductive
+    few-shot learning", NeurIPS 2021.
 
     Examples
     --------
@@ -110,7 +134,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
     # Checked in `fit`, which says more.
     _parameter_constraints: dict[str, list[Any] | str] = {
         "learner": [HasMethods(["adapt", "fit"]), None],
-        **BOOLEAN,
+        **CONSTRAINTS,
         "unlabelled": "no_validation",
     }
 
@@ -120,10 +144,12 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         *,
         include_base: bool = False,
         unlabelled: Label | None = None,
+        refinement: Refinement = DEFAULT,
     ) -> None:
         self.learner = learner
         self.include_base = include_base
         self.unlabelled = unlabelled
+        self.refinement = refinement
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Set the support.
@@ -216,155 +242,6 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
             self._support = support.select(self._network, keep)
         return self
 
-    def predict(
-        self, X: ArrayLike, *, reject_label: Label | None = None, reject_rate: float = 0.05
-    ) -> np.ndarray:
-        """Predict the class of each query, or reject it as an outlier.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        reject_label : label or None, default=None
-            The label of rejected outliers, of the same type as the classes. With None no query is
-            rejected.
-        reject_rate : float, default=0.05
-            False rejection rate: share of the inliers, queries of the classes, that may be
-            rejected, in [0, 1). With 0, reject only queries that score below every held-out query
-            seen during ``fit`` of the learner. Only with ``reject_label``.
-
-        Returns
-        -------
-        y : ndarray of shape (n_queries,)
-
-        Raises
-        ------
-        ValueError
-            If ``reject_label`` is a class or of another type, or ``reject_rate`` is no share.
-        TypeError
-            If the learner has not measured the scores of inliers (``calibrate=False``).
-        """
-        support = self._current()
-        if reject_label is None:
-            check_reject_rate(reject_rate, is_used=False)
-            winners = [scores.argmax(axis=1) for scores in self._score_blocks(X, support)]
-            return support.classes[np.concatenate(winners)]
-        classes, outside = check_reject_label(reject_label, support.classes)
-        threshold = self._threshold(support, check_reject_rate(reject_rate))
-        labels = []
-        for scores in self._score_blocks(X, support):
-            winner = scores.argmax(axis=1)
-            is_inlier = scores.max(axis=1) >= threshold[winner]
-            labels.append(np.where(is_inlier, classes[winner], outside))
-        return np.concatenate(labels)
-
-    def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
-        """Return the scores below which queries are rejected as outliers.
-
-        They are quantiles of the scores of inliers, measured on held-out classes at the end of
-        ``fit`` by the number of classes and of examples of each. Classes with three or more
-        examples add the leave-one-out scores of these.
-
-        Parameters
-        ----------
-        reject_rate : float, default=0.05
-            False rejection rate: share of the inliers that may be rejected, in [0, 1).
-
-        Returns
-        -------
-        threshold : float64 ndarray of shape (n_classes,)
-            For queries whose highest score (:meth:`score_samples`) is that of the class.
-
-        Raises
-        ------
-        ValueError
-            If ``reject_rate`` is no share.
-        TypeError
-            If the learner has not measured the scores of inliers (``calibrate=False``).
-        """
-        return self._threshold(self._current(), check_reject_rate(reject_rate))
-
-    def _threshold(self, support: SupportState, reject_rate: float) -> np.ndarray:
-        scores = leave_one_out_scores(
-            self._network, support.representation, support.shown, support.unlabelled
-        )
-        return self._network.threshold(support.weight, reject_rate, scores)
-
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_queries, n_classes)
-            Columns in the order of ``classes_``.
-        """
-        support = self._current()
-        logits = self._score_blocks(X, support)
-        return np.concatenate([self._network.proba(part, support.weight) for part in logits])
-
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Score each query against each class, larger is closer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
-            Logits. With two classes one score, positive for ``classes_[1]``: their difference.
-        """
-        logits = np.concatenate(list(self._score_blocks(X)))
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Score each query as an inlier of any class, larger is more similar to the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-
-        Returns
-        -------
-        score : ndarray of shape (n_queries,)
-            The largest class score: for Prototypical Networks the negative scaled distance to the
-            nearest prototype, which does not depend on how many classes there are.
-        """
-        return np.concatenate([scores.max(axis=1) for scores in self._score_blocks(X)])
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
-            Queries.
-        y : array-like of shape (n_queries,)
-            True labels.
-        sample_weight : array-like of shape (n_queries,) or None, default=None
-            Weights.
-
-        Returns
-        -------
-        accuracy : float
-            Labels that the classifier does not know count as errors, with a warning.
-
-        Raises
-        ------
-        ValueError
-            If no label of y is known: the accuracy would be 0 by construction.
-        """
-        raise_if_support_was_carried(given=False)
-        check_known(check_labels(X, y), self._current().classes)
-        return super().score(X, y, sample_weight)
-
     # ------------------------------------------------------------------ the support set
 
     @property
@@ -376,6 +253,12 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
     def class_count_(self) -> np.ndarray:
         """Examples of each class."""
         return self._current().class_count
+
+    @property
+    def transduction_(self) -> np.ndarray:
+        """Labels of the examples in the order given, predicted for unlabelled ones."""
+        support = self._current()
+        return support.classes[support.transduce(self._network)]
 
     @property
     def state_(self) -> State:
@@ -401,7 +284,7 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
             self._network = self.learner._network
         if self.unlabelled is not None:
             self._network.check_takes_unlabelled()
-        validate_parameter_constraints(BOOLEAN, vars(self), type(self).__name__)
+        validate_parameter_constraints(CONSTRAINTS, vars(self), type(self).__name__)
         if self.include_base:
             self._start_from_base()
         return self
@@ -440,6 +323,16 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
         other._add(X, y)
         return other
 
+    def _transduce(self, X: np.ndarray, y: np.ndarray, queries: np.ndarray) -> Self:
+        """Return a classifier of another support set, refined by unlabelled queries."""
+        other = copy.copy(self)
+        other.__dict__.pop("_support", None)
+        classes, codes = encode_labels(y)
+        given = np.concatenate([codes, np.full(len(queries), -1)])
+        rows = np.concatenate([X, queries])
+        other._add_encoded(rows, digests(rows), classes, given)
+        return other
+
     def _add(self, X: ArrayLike, y: ArrayLike, allowed: ArrayLike | None = None) -> None:
         """Join labelled examples to the representation, or leave everything as it is and raise."""
         self._network.check_takes_examples()
@@ -452,35 +345,36 @@ class FewShotClassifier(ClassifierMixin, SharesLearner):
             raise ValueError(f"y has labels that are not in `classes`: {label_text(outside)}.")
         warn_of_conflicts(X[~is_unlabelled] if is_unlabelled.any() else X, y)
         self._network.warn_of_range(X)
-        network, rows = self._network, self._network.encode(X)
-        items = Representation.of_examples(rows[~is_unlabelled], codes, len(classes))
-        digest = digests(X)
-        unlabelled = Unlabelled(rows[is_unlabelled], digest[is_unlabelled])
-        digest = digest[~is_unlabelled]
-        if is_first:
+        given = np.full(len(X), -1, dtype=np.intp)
+        given[~is_unlabelled] = codes
+        self._add_encoded(self._network.encode(X), digests(X), classes, given)
+
+    def _add_encoded(
+        self, rows: np.ndarray, digest: np.ndarray, classes: np.ndarray, given: np.ndarray
+    ) -> None:
+        """Join encoded examples of classes; unlabelled ones have code -1."""
+        network, is_labelled = self._network, given >= 0
+        items = Representation.of_examples(rows[is_labelled], given[is_labelled], len(classes))
+        unlabelled = Unlabelled(rows[~is_labelled], digest[~is_labelled])
+        digest = digest[is_labelled]
+        if not hasattr(self, "_support"):
             seen = Examples.of(items, digest)
-            self._support = SupportState.of(network, items, classes, seen, seen, unlabelled)
+            options: dict[str, Any] = {"refinement": self.refinement, "given": given}
+            self._support = SupportState.of(
+                network, items, classes, seen, seen, unlabelled, **options
+            )
             return
         with WRITING:
-            self._support = self._support.join(network, items, classes, digest, unlabelled)
+            self._support = self._support.join(network, items, classes, digest, unlabelled, given)
 
     def _set_classes(self, items: Representation, classes: np.ndarray) -> None:
         """Set the classes by what represents them, without examples."""
-        self._support = SupportState.of(self._network, items, classes)
+        self._support = SupportState.of(self._network, items, classes, refinement=self.refinement)
 
     def _current(self) -> SupportState:
         """Return the support set; readers take it once, since another thread may exchange it."""
         check_is_fitted(self)
         return self._support
-
-    def _score_blocks(
-        self, X: ArrayLike, support: SupportState | None = None
-    ) -> Iterator[np.ndarray]:
-        """Check queries and score them, a block at a time."""
-        support = support or self._current()
-        X = check_like_fitted(self, X)
-        self._network.warn_of_range(X)
-        yield from support.score_blocks(self._network, X)
 
     # ------------------------------------------------------------------ scikit-learn's protocol
 

@@ -12,10 +12,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 
-from ..utils._typing import ArrayLike, Estimator, Label, PathLike
+from ..utils._typing import ArrayLike, Estimator, Label, PathLike, Refinement
 from ._adapt import adapt, adapt_end
 from ._learner import is_fitted
 from ._support import check_support_pair
+from ._unlabelled import DEFAULT
 from ._walk import Path, walk
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -229,6 +230,7 @@ class FewShotPipeline(Pipeline):
         *,
         include_base: bool = False,
         unlabelled: Label | None = None,
+        refinement: Refinement = DEFAULT,
     ) -> FewShotPipeline:
         """Adapt to new classes: :func:`adapt` as a method, with its parameters.
 
@@ -240,6 +242,8 @@ class FewShotPipeline(Pipeline):
             Whether to keep the base classes together with the new ones.
         unlabelled : label or None, default=None
             The label in ``y_support`` that marks unlabelled examples.
+        refinement : {"alpha_tim", "bd_cspn", "soft_kmeans"}, default="alpha_tim"
+            How unlabelled examples refine class means.
 
         Returns
         -------
@@ -247,6 +251,7 @@ class FewShotPipeline(Pipeline):
             Frozen copies of the transformers, and a :class:`FewShotClassifier`.
         """
         options: dict[str, Any] = {"include_base": include_base, "unlabelled": unlabelled}
+        options["refinement"] = refinement
         return cast(FewShotPipeline, adapt(self, X_support, y_support, **options))
 
     @_if_end_has("partial_fit")

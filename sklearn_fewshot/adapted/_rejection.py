@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -13,7 +14,8 @@ from ..utils._exact_labels import join_labels
 from ..utils._validation import is_known, label_kind, label_text
 from ..utils._warnings import warn_user
 from ._examples import Examples
-from ._unlabelled import Unlabelled, refine
+
+Refine = Callable[[Representation, np.ndarray, Representation], tuple[Representation, np.ndarray]]
 
 DEFAULT_RATE = 0.05  # of `predict`
 LEAST_TO_LEAVE_OUT = 3  # examples per class: with two, a class would be scored by a single one
@@ -56,7 +58,7 @@ def leave_one_out_scores(
     network: FittedNetwork,
     items: Representation,
     shown: Examples,
-    unlabelled: Unlabelled,
+    refine: Refine,
 ) -> np.ndarray:
     """Return leave-one-out scores of the support examples (by folds if a class has many).
 
@@ -71,8 +73,9 @@ def leave_one_out_scores(
         Representation of the classes.
     shown : Examples
         Encoded examples. Only classes all of whose examples are stored have leave-one-out scores.
-    unlabelled : Unlabelled
-        Refine what the others are condensed to.
+    refine : callable
+        Refines condensed items by the unlabelled examples, given the numbers of distinct examples
+        and the stored labelled ones, too.
 
     Returns
     -------
@@ -83,6 +86,7 @@ def leave_one_out_scores(
     n_distinct = count - shown.n_copies
     takes_part = (examples.class_count == count) & (n_distinct >= LEAST_TO_LEAVE_OUT)
     rest = items.take(~takes_part[items.code])
+    others = examples.take(~takes_part[examples.code])
     examples = examples.take(takes_part[examples.code])
     # By the examples, not by their order: what is left out together matters to heads that read the
     # support set as a whole.
@@ -93,10 +97,11 @@ def leave_one_out_scores(
     scores = [np.empty(0)]
     for fold in range(min(place.max(initial=-1) + 1, MOST_FOLDS)):
         left = place == fold
-        code, others = examples.code[left], network.condense(rest.join(examples.take(~left)))
+        code, kept = examples.code[left], examples.take(~left)
         n_left = np.bincount(code, minlength=len(count))
-        others, without = refine(network, others, n_distinct - n_left, unlabelled)
-        state = network.adapt(others)
+        condensed = network.condense(rest.join(kept))
+        refined, without = refine(condensed, n_distinct - n_left, others.join(kept))
+        state = network.adapt(refined)
         rows = examples.embedding[left]
         best = network.predict_uncorrected(state, rows, len(count)).max(axis=1)
         # The left-out example lowers the count of its class, which the median accounts for.

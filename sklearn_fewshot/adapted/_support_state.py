@@ -11,7 +11,7 @@ from ..network import FittedNetwork, Representation, State
 from ..utils._blocks import blocks
 from ._examples import Examples
 from ._support import join_classes
-from ._unlabelled import Unlabelled, refine
+from ._unlabelled import DEFAULT, Unlabelled, refine
 
 MOST_SHOWN = 20  # examples of a class that are kept beside what it is represented by
 
@@ -36,6 +36,10 @@ class SupportState(NamedTuple):
         The first of them of each class.
     unlabelled : Unlabelled
         Unlabelled examples.
+    refinement : str
+        How these refine class means.
+    given : int ndarray of shape (n_support,)
+        Class of each example, in the order in which they were given; -1 for unlabelled ones.
     weight : float64 ndarray of shape (n_classes,)
         Distinct examples of each class; unlabelled ones add their class probabilities.
     state : dict of ndarray
@@ -48,6 +52,8 @@ class SupportState(NamedTuple):
     seen: Examples
     shown: Examples
     unlabelled: Unlabelled
+    refinement: str
+    given: np.ndarray
     weight: np.ndarray
     state: State
 
@@ -60,6 +66,9 @@ class SupportState(NamedTuple):
         seen: Examples | None = None,
         shown: Examples | None = None,
         unlabelled: Unlabelled | None = None,
+        *,
+        refinement: str = DEFAULT,
+        given: np.ndarray | None = None,
     ) -> SupportState:
         """Adapt a network to labelled items, with examples of them and unlabelled ones."""
         nothing = Examples(np.empty(0), items.take(slice(0)))
@@ -67,14 +76,19 @@ class SupportState(NamedTuple):
         unlabelled = Unlabelled.none(items) if unlabelled is None else unlabelled
         condensed = network.condense(items)
         n_distinct = condensed.class_count - seen.n_copies
-        refined, weight = refine(network, condensed, n_distinct, unlabelled)
+        shown = shown.first(MOST_SHOWN)
+        refined, weight = refine(
+            network, condensed, n_distinct, shown.items, unlabelled, refinement
+        )
         return cls(
             classes=classes,
             class_count=items.class_count.astype(int),
             representation=condensed,
             seen=seen.without_rows(),
-            shown=shown.first(MOST_SHOWN),
+            shown=shown,
             unlabelled=unlabelled,
+            refinement=refinement,
+            given=np.empty(0, dtype=np.intp) if given is None else given,
             weight=weight,
             state=network.adapt(refined),
         )
@@ -86,14 +100,25 @@ class SupportState(NamedTuple):
         classes: np.ndarray,
         digest: np.ndarray,
         unlabelled: Unlabelled,
+        given: np.ndarray,
     ) -> SupportState:
         """Return the state with more examples, of the same classes or others."""
         joined, union = join_classes(self.representation, self.classes, items, classes)
         more = Examples.of(items, digest)
         seen, _ = join_classes(self.seen, self.classes, more.without_rows(), classes)
         shown, _ = join_classes(self.shown, self.classes, more, classes)
-        unlabelled = self.unlabelled.join(unlabelled)
-        return SupportState.of(network, joined, union, seen, shown, unlabelled)
+        before = _recode(self.given, np.searchsorted(union, self.classes))
+        given = _recode(given, np.searchsorted(union, classes))
+        return SupportState.of(
+            network,
+            joined,
+            union,
+            seen,
+            shown,
+            self.unlabelled.join(unlabelled),
+            refinement=self.refinement,
+            given=np.concatenate([before, given]),
+        )
 
     def select(self, network: FittedNetwork, keep: np.ndarray) -> SupportState:
         """Return the state of some of the classes, bool of shape (n_classes,)."""
@@ -103,8 +128,24 @@ class SupportState(NamedTuple):
             part.take(keep[part.items.code]).recode(codes, n_classes)
             for part in (self.seen, self.shown)
         )
-        kept = self.classes[keep]
-        return SupportState.of(network, items, kept, seen, shown, self.unlabelled)
+        given = self.given[(self.given < 0) | keep[self.given]]
+        return SupportState.of(
+            network,
+            items,
+            self.classes[keep],
+            seen,
+            shown,
+            self.unlabelled,
+            refinement=self.refinement,
+            given=_recode(given, codes),
+        )
+
+    def transduce(self, network: FittedNetwork) -> np.ndarray:
+        """Return the class of each example, in the order given; of unlabelled ones as predicted."""
+        codes = self.given.copy()
+        logits = self.score_blocks(network.for_encoded_rows(), self.unlabelled.rows)
+        codes[codes < 0] = [winner for part in logits for winner in part.argmax(axis=1)]
+        return codes
 
     def score_blocks(self, network: FittedNetwork, X: np.ndarray) -> Iterator[np.ndarray]:
         """Score checked queries a block at a time, so that memory stays bounded.
@@ -118,3 +159,10 @@ class SupportState(NamedTuple):
             parts = [slice(len(X))]
         for part in parts:
             yield network.predict(self.state, network.encode(X[part]), self.weight)
+
+
+def _recode(given: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Rename class ``k`` to ``codes[k]``; -1 stays."""
+    recoded = given.copy()
+    recoded[given >= 0] = codes[given[given >= 0]]
+    return recoded

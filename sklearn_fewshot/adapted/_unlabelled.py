@@ -1,18 +1,21 @@
-"""Unlabelled examples of a support set."""
+"""Unlabelled examples of a support set, and how they refine class means."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from ..network import FittedNetwork, Representation
-from ..utils._blocks import block_size
+from ..utils._typing import Refinement
 from ..utils._validation import label_text
 from ..utils._warnings import warn_user
+from ._alpha_tim import alpha_tim
+from ._bd_cspn import bd_cspn
+from ._soft_kmeans import soft_kmeans
 
-OUTLIER_QUANTILE = 0.1  # of inlier scores: the score of the outlier cluster
+REFINEMENTS = {"alpha_tim": alpha_tim, "bd_cspn": bd_cspn, "soft_kmeans": soft_kmeans}
+DEFAULT: Refinement = "alpha_tim"  # of these, the most accurate on average: docs/benchmarks
 
 
 class Unlabelled(NamedTuple):
@@ -39,10 +42,10 @@ class Unlabelled(NamedTuple):
         return Unlabelled(*map(np.concatenate, zip(self, other, strict=True)))
 
     @property
-    def share(self) -> np.ndarray:
-        """What each counts for, shape (n_unlabelled,): all copies of one together count 1."""
-        _, place, count = np.unique(self.digest, return_inverse=True, return_counts=True)
-        return 1.0 / count[place]
+    def distinct(self) -> np.ndarray:
+        """The rows of distinct examples: copies of one tell no more than it."""
+        first = np.unique(self.digest, return_index=True)[1]
+        return self.rows[np.sort(first)]
 
 
 def warn_if_unmarked(mark: Any, unlabelled: np.ndarray, classes: np.ndarray) -> None:
@@ -58,61 +61,52 @@ def warn_if_unmarked(mark: Any, unlabelled: np.ndarray, classes: np.ndarray) -> 
 
 def refine(
     network: FittedNetwork,
-    representation: Representation,
+    means: Representation,
     n_distinct: np.ndarray,
+    shown: Representation,
     unlabelled: Unlabelled,
+    refinement: str,
 ) -> tuple[Representation, np.ndarray]:
-    """Refine class means by unlabelled samples, weighted by their class probabilities.
+    """Refine class means by unlabelled samples.
 
-    A step of soft k-means with one more cluster for outliers (Ren et al., 2018, section 3.1):
-    with the mean ``c_k`` of the ``n_k`` labelled examples and the probabilities ``w_jk`` of the
-    classes for the unlabelled samples ``x_j``, ::
-
-        refined c_k = (n_k c_k + sum_j w_jk f(x_j)) / (n_k + sum_j w_jk)
-
-    The score of the outlier cluster is the 0.1 quantile of the scores of inliers; at it, a
-    single class is as likely as an outlier.
+    Copies of an example count once: class means weigh by their distinct examples, and of the
+    unlabelled samples the distinct ones are taken.
 
     Parameters
     ----------
     network : FittedNetwork
         Compares with means.
-    representation : Representation
+    means : Representation
         Means of the labelled examples.
     n_distinct : ndarray of shape (n_classes,)
         Distinct labelled examples of each class.
+    shown : Representation
+        The labelled examples that are kept.
     unlabelled : Unlabelled
         Embedded samples without labels.
+    refinement : str
+        How: a name of ``REFINEMENTS``.
 
     Returns
     -------
     refined : Representation
-        Weights grow by the class probabilities of the samples.
+        Weights grow with the unlabelled samples of a class.
     n_distinct : float64 ndarray of shape (n_classes,)
-        Grows likewise, by those of distinct samples.
+        Grows likewise.
     """
-    rows, part = unlabelled.rows, unlabelled.share
-    if not len(rows):
-        return representation, n_distinct
-    count = representation.weight
-    outlier = network.inlier_quantile(n_distinct, OUTLIER_QUANTILE).mean(keepdims=True)
-    inverse_temperature = network.inverse_temperature(n_distinct)
-    state = network.adapt(representation)
-    every = np.arange(len(rows))
-    one_by_one = Representation.of_examples(rows, every, len(every))
-    mapped = network.condense(one_by_one).embedding.reshape(len(every), -1)
-    share, total = np.zeros(len(count)), np.zeros((len(count), mapped.shape[1]))
-    n_distinct = n_distinct.copy()
-    step = block_size(8 * len(count)) if network.module.independent_queries else len(every)
-    for start in range(0, len(every), max(1, step)):
-        some = slice(start, start + step)
-        logits = network.predict_uncorrected(state, rows[some], len(count))
-        logits = np.column_stack([logits, np.broadcast_to(outlier, len(logits))])
-        proba = softmax(inverse_temperature * logits, axis=1)[:, :-1]
-        share += proba.sum(axis=0)
-        n_distinct += part[some] @ proba
-        total += proba.T @ mapped[some]
-    mean = representation.embedding.reshape(len(count), -1)
-    mean = (count[:, None] * mean + total) / (count + share)[:, None]
-    mean = mean.reshape(representation.embedding.shape)
-    return representation._replace(embedding=mean, weight=count + share), n_distinct
+    if not len(unlabelled.rows):
+        return means, n_distinct
+    examples = join_examples(means, shown)
+    counted = means._replace(weight=n_distinct.astype(float))
+    refined = REFINEMENTS[refinement](network, counted, examples, unlabelled.distinct)
+    return refined, refined.class_count
+
+
+def join_examples(means: Representation, shown: Representation) -> Representation:
+    """Return the examples of classes that have all of theirs kept, and the means of the others.
+
+    Which examples of a class are kept depends on their order.
+    """
+    n_shown = np.bincount(shown.code, shown.weight, means.n_classes)
+    is_whole = n_shown == means.class_count
+    return means.take(~is_whole[means.code]).join(shown.take(is_whole[shown.code]))

@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, check_support_pair
-from ..utils._typing import ArrayLike, Label
+from ..utils._typing import ArrayLike, Label, Refinement
 from ._base import BaseMetaLearner
 
 
@@ -96,6 +96,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         *,
         include_base: bool = False,
         unlabelled: Label | None = None,
+        refinement: Refinement = "alpha_tim",
     ) -> FewShotClassifier:
         """Build a classifier of new classes from a few examples; nothing is trained.
 
@@ -111,6 +112,8 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
             The mark in ``y_support`` of examples without a label, such as -1: they refine the
             class means (see :class:`~sklearn_fewshot.FewShotClassifier`). None: every label is that
             of a class.
+        refinement : {"alpha_tim", "bd_cspn", "soft_kmeans"}, default="alpha_tim"
+            How unlabelled examples refine the class means; without any it has no effect.
 
         Returns
         -------
@@ -132,7 +135,9 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         if X_support is None or y_support is None:
             check_support_pair(X_support, y_support)
             raise ValueError("adapt needs a support set: X_support and y_support.")
-        adapted = FewShotClassifier(self, include_base=include_base, unlabelled=unlabelled)
+        adapted = FewShotClassifier(
+            self, include_base=include_base, unlabelled=unlabelled, refinement=refinement
+        )
         return adapted.fit(X_support, y_support)
 
     def _classifier(

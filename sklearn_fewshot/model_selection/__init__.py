@@ -8,7 +8,8 @@ from ._duplicates import duplicate_groups
 from ._episodic import EpisodicScorer, episodic_score
 from ._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._generalized_score import GeneralizedResult, generalized_episodic_score
-from ._result import EpisodicResult, Interval
+from ._interval import Interval
+from ._result import EpisodicResult
 from ._shot_curve import ShotCurve, shot_curve
 from ._split import EpisodeSplit, FrozenEpisodes
 

@@ -15,7 +15,8 @@ from ._baselines import Baseline, find_baselines
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
-from ._result import EpisodicResult, Interval, import_pandas, score_text, t_interval
+from ._interval import Interval, t_interval
+from ._result import EpisodicResult, import_pandas, score_text
 from ._split import Episodes, EpisodeSplit
 
 

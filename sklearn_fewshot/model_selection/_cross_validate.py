@@ -21,14 +21,8 @@ from ..utils._sklearn import _safe_indexing, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
 from ._class_split import ClassShuffleSplit
 from ._episodic import CONSTRAINTS, episodic_score
-from ._result import (
-    EpisodicResult,
-    Interval,
-    bootstrap_interval,
-    import_pandas,
-    score_text,
-    t_interval,
-)
+from ._interval import Interval, bootstrap_interval, t_interval
+from ._result import EpisodicResult, import_pandas, score_text
 
 MOST_SEED = 2**31 - 1
 

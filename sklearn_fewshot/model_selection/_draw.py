@@ -54,14 +54,15 @@ class Drawn(NamedTuple):
     plan: EpisodePlan
     episodes: Any
 
-    def result(self, scored: Scored, scoring: Any) -> EpisodicResult:
+    def result(
+        self, scored: Scored, scoring: Any, transductive: str | None = None
+    ) -> EpisodicResult:
         """Return scores and predictions with the parameters of the episodes."""
         n_way = self.plan.classes.shape[1] if self.episodes.n_way == "all" else self.episodes.n_way
         answers = Answers(self.classes, self.plan, scored.predicted)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
-        return EpisodicResult(
-            scored.scores, n_way, self.episodes.n_shot, self.episodes.n_query, name, answers
-        )
+        sizes = n_way, self.episodes.n_shot, self.episodes.n_query
+        return EpisodicResult(scored.scores, *sizes, name, answers, transductive)
 
 
 def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Drawn:

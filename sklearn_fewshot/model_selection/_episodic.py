@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.metadata_routing import UNUSED
 
+from ..adapted import REFINEMENTS
 from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
-from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
+from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Refinement, Scoring, Way
 from ._draw import draw_episodes
 from ._evaluation import check_can_be_scored, evaluate
 from ._result import EpisodicResult
@@ -24,6 +25,7 @@ HALVING = (
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
 }
+TRANSDUCTIVE: dict[str, list[Any]] = {"transductive": [StrOptions(set(REFINEMENTS)), None]}
 
 
 @overload
@@ -42,6 +44,7 @@ def episodic_score(
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
+    transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[EpisodicResult]: ...
@@ -63,6 +66,7 @@ def episodic_score(
     preprocess: Estimator = None,
     query_alpha: float | None = None,
     episodes: Episodes | None = None,
+    transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult: ...
@@ -83,6 +87,7 @@ def episodic_score(
     preprocess: Estimator = None,
     query_alpha: float | None = None,
     episodes: Episodes | list[Episodes] | None = None,
+    transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult | list[EpisodicResult]:
@@ -131,6 +136,12 @@ def episodic_score(
     episodes : FrozenEpisodes, EpisodeSplit, list of these or None, default=None
         Episodes in place of those that the parameters above describe. With a list, rows are
         embedded once for all.
+    transductive : {"alpha_tim", "bd_cspn", "soft_kmeans"} or None, default=None
+        If given, the queries of an episode are also its unlabelled examples, all at once, and
+        refine the class means in this way: see :class:`~sklearn_fewshot.FewShotClassifier`. It
+        takes a learner that compares with class means. Such scores cannot be compared with those
+        of queries that are classified one by one, so the result repeats the word; with equally many
+        queries per class they are optimistic, since refinements profit from it (``query_alpha``).
     n_jobs : int or None, default=None
         Processes to divide the episodes between, as in joblib; scores do not depend on it.
     verbose : bool, default=False
@@ -149,7 +160,7 @@ def episodic_score(
     NotFittedError
         If a learner, or a transformer before it, is not fitted.
     TypeError
-        If the estimator is not a classifier.
+        If the estimator is not a classifier, or cannot be ``transductive``.
 
     Warns
     -----
@@ -202,7 +213,17 @@ def episodic_score(
     if not several:
         raise ValueError("The 'episodes' parameter of episodic_score is an empty list.")
     results = _score(
-        estimator, X, y, groups, several, "episodic_score", scoring, preprocess, n_jobs, verbose
+        estimator,
+        X,
+        y,
+        groups,
+        several,
+        "episodic_score",
+        scoring,
+        preprocess,
+        transductive,
+        n_jobs,
+        verbose,
     )
     return results if isinstance(episodes, list) else results[0]
 
@@ -216,10 +237,12 @@ def _score(
     owner: str,
     scoring: Scoring,
     preprocess: Estimator = None,
+    transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[EpisodicResult]:
-    validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
+    given = {"scoring": scoring, "transductive": transductive}
+    validate_parameter_constraints(CONSTRAINTS | TRANSDUCTIVE, given, owner)
     check_can_be_scored(estimator, owner)
     drawn = [draw_episodes(episodes, X, y, groups, owner) for episodes in several]
     scored = evaluate(
@@ -228,10 +251,11 @@ def _score(
         [it.plan for it in drawn],
         scoring=scoring,
         preprocess=preprocess,
+        transductive=transductive,
         n_jobs=n_jobs,
         verbose=verbose,
     )
-    return [it.result(part, scoring) for it, part in zip(drawn, scored, strict=True)]
+    return [it.result(part, scoring, transductive) for it, part in zip(drawn, scored, strict=True)]
 
 
 class EpisodicScorer(BaseEstimator):

@@ -23,6 +23,7 @@ from ..utils._input_range import row_step
 from ..utils._memory_map import some_rows
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing
+from ..utils._typing import Refinement
 from ..utils._validation import check_like_fitted, label_text
 from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
@@ -43,6 +44,7 @@ def evaluate(
     *,
     scoring: Any,
     preprocess: Any,
+    transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[Scored]:
@@ -56,7 +58,7 @@ def evaluate(
         Samples and their classes.
     plans : list of EpisodePlan
         Episodes of these samples.
-    scoring, preprocess, n_jobs, verbose
+    scoring, preprocess, transductive, n_jobs, verbose
         As in :func:`episodic_score`.
 
     Returns
@@ -73,6 +75,7 @@ def evaluate(
     y = classes[drawn.codes[rows]]
     worker: _Worker
     if end is None:
+        _check_not_transductive(estimator, transductive)
         X = _transform(before, _safe_indexing(X, rows))
         worker = _FittingWorker(estimator, X, y, classes, scoring)
     else:
@@ -80,6 +83,9 @@ def evaluate(
         network, encoded = encode(end, X, rows)
         network.check_takes_examples()
         worker = _NetworkWorker(network, encoded, y, classes, scoring)
+        if transductive is not None:
+            network.check_takes_unlabelled()
+            worker = _TransductiveWorker(network, transductive, encoded, y, classes, scoring)
     pieces = [worker.pieces(plan) for plan in plans]
     with _each_warning_once():
         every = [piece.plan for part in pieces for piece in part]
@@ -92,6 +98,15 @@ def check_can_be_scored(estimator: Any, owner: str) -> None:
     is_ordinary = hasattr(estimator, "fit") and is_classifier(estimator)
     if few_shot_end(estimator) is None and not is_ordinary:
         raise TypeError(f"{owner} takes a learner or a classifier. Got {estimator!r}.")
+
+
+def _check_not_transductive(estimator: Any, transductive: Refinement | None) -> None:
+    if transductive is not None:
+        raise TypeError(
+            f"transductive={transductive!r} refines class means by the queries: it takes a fitted "
+            "learner, or a pipeline that ends in one. Leave it at None for "
+            f"{type(estimator).__name__}, or call compare_on_episodes to compare without it."
+        )
 
 
 class _Piece(NamedTuple):
@@ -131,7 +146,7 @@ class _FittingWorker(_Worker):
         scores, predicted = _score_each(plan, self.X, self.y, self.classes, scorer, self._fit)
         return None if is_accuracy else scores, predicted
 
-    def _fit(self, X: Any, y: np.ndarray) -> Any:
+    def _fit(self, X: Any, y: np.ndarray, queries: Any) -> Any:
         # In 1-shot, NearestCentroid divides zero by zero for an attribute it makes no use of.
         with np.errstate(divide="ignore", invalid="ignore"):
             return clone(self.estimator).fit(X, y)
@@ -180,9 +195,29 @@ class _NetworkWorker(_Worker):
     def _score_each(self, plan: EpisodePlan) -> tuple[np.ndarray, np.ndarray]:
         """Adapt a classifier to each support set and call the scorer on it."""
         adapted = FewShotClassifier._of_encoded(self.estimator, self.X)
-        return _score_each(
-            plan, self.X, self.y, self.classes, get_scorer(self.scoring), adapted._readapt
+        scorer = get_scorer(self.scoring)
+
+        def fit(X: Any, y: np.ndarray, queries: Any) -> Any:
+            return adapted._readapt(X, y)
+
+        return _score_each(plan, self.X, self.y, self.classes, scorer, fit)
+
+
+class _TransductiveWorker(_Worker):
+    """Refines the class means of each episode by all its queries, and scores these."""
+
+    def __init__(self, network: FittedNetwork, refinement: Refinement, *values: Any) -> None:
+        super().__init__(network, *values)
+        self.refinement = refinement
+
+    def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
+        adapted = FewShotClassifier._of_encoded(self.estimator, self.X)
+        adapted.refinement = self.refinement
+        scorer = None if _is_accuracy(self.scoring) else get_scorer(self.scoring)
+        scores, predicted = _score_each(
+            plan, self.X, self.y, self.classes, scorer, adapted._transduce
         )
+        return None if scorer is None else scores, predicted
 
 
 def _score_each(
@@ -191,7 +226,7 @@ def _score_each(
     y: np.ndarray,
     classes: np.ndarray,
     scorer: Any,
-    fit: Callable[[Any, np.ndarray], Any],
+    fit: Callable[[Any, np.ndarray, Any], Any],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a classifier on the support set of each episode and score it on the queries.
 
@@ -206,7 +241,7 @@ def _score_each(
     scorer : callable or None
         Called with classifier, queries and labels; None leaves the scores at 0.
     fit : callable
-        From samples and labels to a fitted classifier.
+        From support examples, their labels and the queries to a fitted classifier.
 
     Returns
     -------
@@ -218,8 +253,8 @@ def _score_each(
     predicted = np.full(plan.query.shape, -1, dtype=np.int32)
     scores = np.zeros(plan.n_episodes)
     for episode, (support, query) in enumerate(episode_rows(plan)):
-        fitted = fit(_safe_indexing(X, support), y[support])
         queries = _safe_indexing(X, query)
+        fitted = fit(_safe_indexing(X, support), y[support], queries)
         predictions = codes_of(classes, fitted.predict(queries))
         predicted[episode][plan.query[episode] >= 0] = predictions
         if scorer is not None:

@@ -21,7 +21,8 @@ from ..utils._validation import check_labels, encode_labels, is_known, label_tex
 from ._draw import draw_episodes
 from ._evaluation import encode, few_shot_end
 from ._generalized import generalized_accuracy
-from ._result import Interval, count_text, import_pandas, score_text, t_interval
+from ._interval import Interval, t_interval
+from ._result import count_text, import_pandas, score_text
 from ._split import EpisodeSplit, episode_rows
 
 

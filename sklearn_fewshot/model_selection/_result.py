@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from ..episodes import EpisodePlan
-from ..utils._blocks import blocks
 from ..utils._html import html_table, range_text
 from ..utils._typing import Label, RandomState, Range, Way
+from ._interval import CONFIDENCE, Interval, bootstrap_interval, t_interval
 
-CONFIDENCE = 0.95
-RESAMPLE_BYTES = 2**23  # of bootstrap resamples drawn at a time
 PERCENT = (
     "accuracy",
     "balanced_accuracy",
@@ -37,128 +33,6 @@ def import_pandas(owner: str) -> Any:
             "attributes."
         ) from error
     return pandas
-
-
-class Interval(NamedTuple):
-    """A mean with a confidence interval and the name of its unit.
-
-    Parameters
-    ----------
-    mean : float
-        The mean.
-    low : float
-        Lower end.
-    high : float
-        Upper end.
-    name : str
-        Confidence, method, and what varies: "95 % t-interval over 600 episodes".
-
-    See Also
-    --------
-    EpisodicResult.interval_over : Computes one.
-
-    Examples
-    --------
-    >>> from sklearn_fewshot.model_selection import Interval
-    >>> interval = Interval(0.8, 0.7, 0.9, "95 % t-interval over 600 episodes")
-    >>> print(interval)
-    0.8 (0.7 to 0.9, 95 % t-interval over 600 episodes)
-    >>> round(interval.half_width, 2)
-    0.1
-    """
-
-    mean: float
-    low: float
-    high: float
-    name: str
-
-    @property
-    def half_width(self) -> float:
-        """Half the distance between the ends."""
-        return (self.high - self.low) / 2.0
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g} ({self.low:.4g} to {self.high:.4g}, {self.name})"
-
-
-def t_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) -> Interval:
-    """Return the mean of independent values with Student's t-interval.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        One value per unit.
-    unit : str
-        Name of the units.
-    confidence : float, default=0.95
-        Confidence of the interval.
-
-    Returns
-    -------
-    interval : Interval
-        Ends are NaN with a single value.
-    """
-    _check_confidence(confidence)
-    mean, n_values = float(np.mean(values)), len(values)
-    half = float("nan")
-    if n_values > 1:
-        quantile = stdtrit(n_values - 1, 0.5 + confidence / 2)
-        half = float(quantile * np.std(values, ddof=1) / np.sqrt(n_values))
-    name = f"{100 * confidence:g} % t-interval over {n_values} {unit}"
-    return Interval(mean, mean - half, mean + half, name)
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    unit: str,
-    confidence: float = CONFIDENCE,
-    n_resamples: int = 2000,
-    random_state: RandomState = 0,
-) -> Interval:
-    """Return the mean of independent values with a percentile bootstrap interval.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        One value per unit.
-    unit : str
-        Name of the units.
-    confidence : float, default=0.95
-        Confidence of the interval.
-    n_resamples : int, default=2000
-        Number of bootstrap resamples, drawn from the units with replacement.
-    random_state : int or None, default=0
-        Seed of the draws.
-
-    Returns
-    -------
-    interval : Interval
-        Ends are NaN with a single value, which has no spread.
-
-    References
-    ----------
-    B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
-    """
-    _check_confidence(confidence)
-    if not isinstance(n_resamples, Integral) or n_resamples < 1:
-        raise ValueError(f"'n_resamples' must be an int of at least 1. Got {n_resamples!r}.")
-    rng = np.random.default_rng(random_state)
-    n_values = len(values)
-    means = [
-        values[rng.integers(n_values, size=(part.stop - part.start, n_values))].mean(axis=1)
-        for part in blocks(n_resamples, 8 * n_values, max_bytes=RESAMPLE_BYTES)
-    ]
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
-    if n_values == 1:
-        low = high = np.nan
-    name = f"{100 * confidence:g} % bootstrap interval over {n_values} {unit}"
-    return Interval(float(np.mean(values)), float(low), float(high), name)
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"'confidence' must be between 0 and 1, such as 0.95. Got {confidence!r}.")
 
 
 class Answers(NamedTuple):
@@ -200,6 +74,8 @@ class EpisodicResult:
     answers : Answers or None, default=None
         The episodes, and the prediction for each query, from which :meth:`confusion_matrix`,
         :meth:`recall` and the columns of :meth:`to_frame` are computed.
+    transductive : str or None, default=None
+        The refinement by the queries of an episode, if they were also its unlabelled examples.
 
     See Also
     --------
@@ -230,6 +106,7 @@ class EpisodicResult:
     n_query: int
     scoring: str
     answers: Answers | None = None
+    transductive: str | None = None
 
     @property
     def mean(self) -> float:
@@ -353,7 +230,8 @@ class EpisodicResult:
         frame : pandas.DataFrame
             An episode's score and, if ``answers`` is not None, its ways, fewest and most shots,
             number of queries and imbalance (most over fewest queries of a class); or a class's
-            recall, its queries and the class it was most often predicted as in error.
+            recall, its queries and the class it was most often predicted as in error. Transductive
+            results have one more column, ``transductive``, with the refinement.
 
         Raises
         ------
@@ -366,10 +244,11 @@ class EpisodicResult:
             raise ValueError(f'to_frame takes per="episode" or per="class". Got {per!r}.')
         pd = import_pandas(type(self).__name__)
         if per == "class":
-            index = pd.Index(self.classes, name="class")
-            return pd.DataFrame(self._columns_of_classes(), index=index)
-        episode = pd.RangeIndex(len(self.scores), name="episode")
-        return pd.DataFrame(self._columns(), index=episode)
+            index, columns = pd.Index(self.classes, name="class"), self._columns_of_classes()
+        else:
+            index, columns = pd.RangeIndex(len(self.scores), name="episode"), self._columns()
+        frame = pd.DataFrame(columns, index=index)
+        return frame if self.transductive is None else frame.assign(transductive=self.transductive)
 
     def by(self, column: str) -> dict[Label, EpisodicResult]:
         """Return the results of episodes with equal ways, shots, queries or imbalance.
@@ -453,6 +332,8 @@ class EpisodicResult:
             f"{count_text(self.n_query, 'query', 'queries')}{self._on_average()}, "
             f"{count_text(len(self.scores), 'episode', 'episodes')}, interval over episodes"
         )
+        if self.transductive is not None:
+            conditions = f"transductive by {self.transductive}, {conditions}"
         if self.scoring != "accuracy":
             conditions = f"{self.scoring}, {conditions}"
         return f"{score_text(self.mean, self.half_width, self.scoring)} ({conditions})"

@@ -28,6 +28,9 @@ Range = int | tuple[int, int]
 #: Classes in an episode.
 Way = Range | Literal["all"]
 
+#: How unlabelled examples refine class means.
+Refinement = Literal["alpha_tim", "bd_cspn", "soft_kmeans"]
+
 #: A scorer by name, or called with estimator, X and y.
 Scoring = str | Callable[..., float]
 

@@ -110,18 +110,21 @@ def test_options_of_the_learner_reach_it_through_a_pipeline(pipeline, scaled, ta
     both = adapt(pipeline, scaled, table.y_new, include_base=True)
     assert set(both.classes_) == {*table.y, *table.y_new}
     y_support = np.where(np.arange(len(scaled)) % 2, table.y_new, "?")
-    refined = adapt(FrozenEstimator(pipeline), scaled, y_support, unlabelled="?")
-    for adapted, X, y, options in (
+    options = {"unlabelled": "?", "refinement": "bd_cspn"}
+    refined = adapt(FrozenEstimator(pipeline), scaled, y_support, **options)
+    for adapted, X, y, given in (
         (both, scaled, table.y_new, {"include_base": True}),
-        (refined, scaled, y_support, {"unlabelled": "?"}),
+        (refined, scaled, y_support, options),
     ):
-        expected = learner.adapt(scale.transform(X), y, **options)
+        expected = learner.adapt(scale.transform(X), y, **given)
         np.testing.assert_array_equal(
             adapted.predict_proba(X), expected.predict_proba(scale.transform(X))
         )
 
 
-@pytest.mark.parametrize("options", [{"include_base": True}, {"unlabelled": "?"}])
+@pytest.mark.parametrize(
+    "options", [{"include_base": True}, {"unlabelled": "?"}, {"refinement": "bd_cspn"}]
+)
 def test_what_is_adapted_already_takes_no_options(pipeline, scaled, table, options):
     adapted = adapt(pipeline, scaled, table.y_new)
     with pytest.raises(TypeError, match=rf"{next(iter(options))}=.* takes a learner"):

@@ -20,7 +20,12 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier, adapt
+from sklearn_fewshot import (
+    FewShotClassifier,
+    MatchingNetClassifier,
+    ProtoNetClassifier,
+    adapt,
+)
 from sklearn_fewshot.model_selection import (
     ClassKFold,
     EpisodeSplit,
@@ -571,3 +576,58 @@ def test_the_base_class_lda_uses_the_base_classes():
     raw = episodic_score(NearestCentroid(), X, y, **EPISODES)
     assert projected.mean > raw.mean + 0.1
     assert episodic_score(LogisticRegression(), X, y, preprocess=lda, **EPISODES).mean > raw.mean
+
+
+# ---------------------------------------------------------------------- transductive
+
+TRANSDUCTIVE = EPISODES | {"n_episodes": 6}
+
+
+@pytest.mark.parametrize("refinement", ["alpha_tim", "bd_cspn", "soft_kmeans"])
+@pytest.mark.parametrize("alpha", [None, 1.0], ids=["equal", "unequal"])
+def test_queries_are_the_unlabelled_examples_of_their_episode(refinement, alpha):
+    sizes = TRANSDUCTIVE | {"query_alpha": alpha}
+    result = episodic_score(pipe, X, y, **sizes, transductive=refinement)
+    for (support, query), score in zip(split_of(sizes).split(X, y), result.scores, strict=True):
+        both = np.concatenate([support, query])
+        marked = np.concatenate([y[support], np.full(len(query), "?")])
+        adapted = adapt(pipe, X[both], marked, unlabelled="?", refinement=refinement)
+        found = adapted[-1].transduction_[len(support) :]
+        assert_allclose(score, np.mean(found == y[query]))
+    inductive = episodic_score(pipe, X, y, **sizes)
+    assert not np.array_equal(result.answers.predicted, inductive.answers.predicted)
+
+
+def test_transductive_results_say_so():
+    result = episodic_score(pipe, X, y, **TRANSDUCTIVE, transductive="bd_cspn")
+    assert "(transductive by bd_cspn, 3-way 2-shot, " in str(result)
+    assert "transductive by bd_cspn" in result._repr_html_()
+    for per in ("episode", "class"):
+        assert set(result.to_frame(per)["transductive"]) == {"bd_cspn"}
+    (part,) = result.by("n_way").values()
+    assert part.transductive == "bd_cspn"
+    inductive = episodic_score(pipe, X, y, **TRANSDUCTIVE)
+    assert inductive.transductive is None
+    assert "transductive" not in str(inductive)
+    assert "transductive" not in inductive.to_frame().columns
+
+
+def test_transductive_scores_do_not_depend_on_jobs_or_scorer():
+    options = TRANSDUCTIVE | {"transductive": "alpha_tim"}
+    result = episodic_score(pipe, X, y, **options)
+    by_scorer = episodic_score(pipe, X, y, **options, scoring=get_scorer("accuracy"))
+    in_parallel = episodic_score(pipe, X, y, **options, n_jobs=2)
+    for other in (by_scorer, in_parallel):
+        assert_allclose(other.scores, result.scores)
+        assert_array_equal(other.answers.predicted, result.answers.predicted)
+
+
+def test_only_learners_with_means_can_be_transductive():
+    with pytest.raises(TypeError, match=r"takes a fitted learner.* NearestCentroid"):
+        episodic_score(NearestCentroid(), X, y, **TRANSDUCTIVE, transductive="alpha_tim")
+    matching = MatchingNetClassifier(max_epochs=0, refit=False, random_state=0)
+    matching = make_pipeline(scaler, matching.fit(scaler.transform(X_base), y_base))
+    with pytest.raises(TypeError, match="compares with means"):
+        episodic_score(matching, X, y, **TRANSDUCTIVE, transductive="alpha_tim")
+    with pytest.raises(ValueError, match="'transductive' parameter of episodic_score"):
+        episodic_score(pipe, X, y, **TRANSDUCTIVE, transductive=True)

@@ -28,6 +28,7 @@ from sklearn_fewshot import (
     load_model,
     save_model,
 )
+from sklearn_fewshot.adapted import REFINEMENTS
 from sklearn_fewshot.persistence import _archive
 from sklearn_fewshot.persistence._trusted import own_types
 from tests.persistence.equality import METHODS, check_equal
@@ -115,10 +116,13 @@ def test_rejection_and_calibration(learner, table, through_file):
     assert_array_equal(loaded.predict(table.X, **kept), clf.predict(table.X, **kept))
 
 
-def test_examples_without_a_label(learner, table, through_file):
+@pytest.mark.parametrize("refinement", REFINEMENTS)
+def test_examples_without_a_label(learner, table, through_file, refinement):
     y = np.where(np.arange(len(table.y_new)) % 2, table.y_new, "?")
-    clf = learner.adapt(table.X_new, y, unlabelled="?")
+    clf = learner.adapt(table.X_new, y, unlabelled="?", refinement=refinement)
     loaded = through_file(clf)
+    assert loaded.refinement == refinement
+    assert_array_equal(loaded.transduction_, clf.transduction_)
     check_equal(loaded, clf, table.X)
     check_equal(loaded.partial_fit(table.X_new, y), clf.partial_fit(table.X_new, y), table.X)
 

@@ -1,0 +1,195 @@
+"""Predictions from a support set: classes, probabilities, scores, rejection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+
+from ..network import FittedNetwork
+from ..utils._carried import raise_if_support_was_carried
+from ..utils._typing import ArrayLike, Label
+from ..utils._validation import check_labels, check_like_fitted
+from ._learner import SharesLearner
+from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
+from ._support import check_known
+from ._support_state import SupportState
+from ._unlabelled import refine
+
+
+class PredictsFromSupport(ClassifierMixin, SharesLearner):
+    """The public methods that read a support set, which a subclass stores."""
+
+    _network: FittedNetwork
+
+    def _current(self) -> SupportState:
+        """Return the support set; readers take it once, since another thread may exchange it."""
+        raise NotImplementedError
+
+    def predict(
+        self, X: ArrayLike, *, reject_label: Label | None = None, reject_rate: float = 0.05
+    ) -> np.ndarray:
+        """Predict the class of each query, or reject it as an outlier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        reject_label : label or None, default=None
+            The label of rejected outliers, of the same type as the classes. With None no query is
+            rejected.
+        reject_rate : float, default=0.05
+            False rejection rate: share of the inliers, queries of the classes, that may be
+            rejected, in [0, 1). With 0, reject only queries that score below every held-out query
+            seen during ``fit`` of the learner. Only with ``reject_label``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_queries,)
+
+        Raises
+        ------
+        ValueError
+            If ``reject_label`` is a class or of another type, or ``reject_rate`` is no share.
+        TypeError
+            If the learner has not measured the scores of inliers (``calibrate=False``).
+        """
+        support = self._current()
+        if reject_label is None:
+            check_reject_rate(reject_rate, is_used=False)
+            winners = [scores.argmax(axis=1) for scores in self._score_blocks(X, support)]
+            return support.classes[np.concatenate(winners)]
+        classes, outside = check_reject_label(reject_label, support.classes)
+        threshold = self._threshold(support, check_reject_rate(reject_rate))
+        labels = []
+        for scores in self._score_blocks(X, support):
+            winner = scores.argmax(axis=1)
+            is_inlier = scores.max(axis=1) >= threshold[winner]
+            labels.append(np.where(is_inlier, classes[winner], outside))
+        return np.concatenate(labels)
+
+    def rejection_threshold(self, reject_rate: float = 0.05) -> np.ndarray:
+        """Return the scores below which queries are rejected as outliers.
+
+        They are quantiles of the scores of inliers, measured on held-out classes at the end of
+        ``fit`` by the number of classes and of examples of each. Classes with three or more
+        examples add the leave-one-out scores of these.
+
+        Parameters
+        ----------
+        reject_rate : float, default=0.05
+            False rejection rate: share of the inliers that may be rejected, in [0, 1).
+
+        Returns
+        -------
+        threshold : float64 ndarray of shape (n_classes,)
+            For queries whose highest score (:meth:`score_samples`) is that of the class.
+
+        Raises
+        ------
+        ValueError
+            If ``reject_rate`` is no share.
+        TypeError
+            If the learner has not measured the scores of inliers (``calibrate=False``).
+        """
+        return self._threshold(self._current(), check_reject_rate(reject_rate))
+
+    def _threshold(self, support: SupportState, reject_rate: float) -> np.ndarray:
+        scores = leave_one_out_scores(
+            self._network,
+            support.representation,
+            support.shown,
+            partial(
+                refine,
+                self._network,
+                unlabelled=support.unlabelled,
+                refinement=support.refinement,
+            ),
+        )
+        return self._network.threshold(support.weight, reject_rate, scores)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_queries, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        support = self._current()
+        logits = self._score_blocks(X, support)
+        return np.concatenate([self._network.proba(part, support.weight) for part in logits])
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Score each query against each class, larger is closer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_classes) or (n_queries,)
+            Logits. With two classes one score, positive for ``classes_[1]``: their difference.
+        """
+        logits = np.concatenate(list(self._score_blocks(X)))
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Score each query as an inlier of any class, larger is more similar to the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+
+        Returns
+        -------
+        score : ndarray of shape (n_queries,)
+            The largest class score: for Prototypical Networks the negative scaled distance to the
+            nearest prototype, which does not depend on how many classes there are.
+        """
+        return np.concatenate([scores.max(axis=1) for scores in self._score_blocks(X)])
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        y : array-like of shape (n_queries,)
+            True labels.
+        sample_weight : array-like of shape (n_queries,) or None, default=None
+            Weights.
+
+        Returns
+        -------
+        accuracy : float
+            Labels that the classifier does not know count as errors, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If no label of y is known: the accuracy would be 0 by construction.
+        """
+        raise_if_support_was_carried(given=False)
+        check_known(check_labels(X, y), self._current().classes)
+        return super().score(X, y, sample_weight)
+
+    def _score_blocks(
+        self, X: ArrayLike, support: SupportState | None = None
+    ) -> Iterator[np.ndarray]:
+        """Check queries and score them, a block at a time."""
+        support = support or self._current()
+        X = check_like_fitted(self, X)
+        self._network.warn_of_range(X)
+        yield from support.score_blocks(self._network, X)
