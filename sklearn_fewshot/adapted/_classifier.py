@@ -98,9 +98,9 @@ class FewShotClassifier(PredictsFromSupport):
     where :math:`w_{jk}` are probabilities of the classes and, beside them, of an outlier.
     "bd_cspn" (Liu et al.) first shifts the means so that their mean is that of the unlabelled
     examples, and averages in only those of which the class is the most probable one. "alpha_tim"
-    (Veilleux et al.) goes on from the result of "soft_kmeans" by gradient steps that decrease the
-    cross-entropy of the labelled examples, and increase the information of the unlabelled ones
-    about the classes,
+    (Veilleux et al.) improves the weights of "soft_kmeans" by gradient steps on the class means:
+    they decrease the cross-entropy of the labelled examples, and increase the information of the
+    unlabelled ones about their classes,
 
     .. math::
 
