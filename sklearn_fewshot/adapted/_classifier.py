@@ -65,7 +65,7 @@ class FewShotClassifier(PredictsFromSupport):
     classes_ : ndarray of shape (n_classes,)
         Labels of the support set, sorted.
     class_count_ : ndarray of shape (n_classes,)
-        Examples of each class.
+        Examples of each class, copies included.
     transduction_ : ndarray of shape (n_support,)
         Label of each example of ``fit`` and then of each ``partial_fit``, in the order given: that
         in ``y``, and for unlabelled ones what ``predict`` answers. Examples of classes that were
@@ -90,6 +90,10 @@ class FewShotClassifier(PredictsFromSupport):
 
     Notes
     -----
+    Copies of an example weigh in the class means, but tell nothing of the class: probabilities,
+    thresholds and the correction of unequal shots go by the number of distinct examples. Near
+    copies, such as augmented ones, are not recognised: leave them out of the support set.
+
     Unlabelled examples :math:`x_j` change the mean :math:`c_k` of the :math:`n_k` examples of a
     class. "soft_kmeans" (Ren et al.) is one step to
 

@@ -74,8 +74,9 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         """Return the scores below which queries are rejected as outliers.
 
         They are quantiles of the scores of inliers, measured on held-out classes at the end of
-        ``fit`` by the number of classes and of examples of each. Classes with three or more
-        examples add the leave-one-out scores of these.
+        ``fit`` by the number of classes and of examples of each, with wider tails where few classes
+        were held out. Classes with three or more distinct examples add the leave-one-out scores of
+        these.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ N_STRENGTHS = 101  # tried for the shot bias ...
 POWERS = (1.0, 0.75, 0.5, 0.25)  # ... and how it may fall with the number of examples
 LOG_RANGE = (-20.0, 20.0)  # of the inverse temperature
 WIDENED_AT = 0.05  # the false rejection rate that is right for classes that are left out
-MOST_WIDENED = 2.0  # with two held-out classes the factor is anything from one to five
+MOST_WIDENED = 1.5  # of two or three held-out classes the factor is anything from one to five
 
 
 class InlierScores(NamedTuple):

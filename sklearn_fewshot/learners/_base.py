@@ -136,6 +136,7 @@ class BaseMetaLearner(
             "history_": trained.history,
             "best_epoch_": trained.best_epoch,
             "n_way_": trained.n_way,
+            "n_calibration_classes_": n_held_out_of(trained.network),
             "input_shape_": trained.network.recipe.input_shape,
             "net_": trained.net,
             "_kept_classifier": KeptClassifier(),
@@ -477,6 +478,11 @@ class BaseMetaLearner(
         """Restore the learner."""
         super().__setstate__(state)
         self._kept_classifier = KeptClassifier()
+
+
+def n_held_out_of(network: FittedNetwork) -> int:
+    """Return how many held-out classes the calibration of a network rests on."""
+    return 0 if network.calibration is None else network.calibration.n_held_out
 
 
 def _start_scale_if(

@@ -94,6 +94,10 @@ class Recipe(NamedTuple):
 class ScoreModel(Protocol):
     """The model of a network's scores; ``calibration`` fits one on held-out classes."""
 
+    @property
+    def n_held_out(self) -> int:
+        """Held-out classes that it rests on."""
+
     def inverse_temperature(self, count: np.ndarray) -> float:
         """Return the factor of the logits in probabilities, given the examples of each class."""
 

@@ -379,6 +379,18 @@ def test_training_again_keeps_or_renews_the_calibration(make_learner, table, par
     assert learner.fit(table.X, table.y)._network.calibration is not None
 
 
+def test_a_learner_says_how_many_classes_its_calibration_rests_on(make_learner, table):
+    held_out = ["base-0", "base-9", "base-3"]
+    for params, expected in (
+        ({"validation_classes": held_out}, 3),
+        ({"validation_classes": held_out, "refit": True}, 3),
+        ({"validation_fraction": 0.0}, 0),
+        ({"calibrate": False}, 0),
+    ):
+        learner = make_learner(**params).fit(table.X, table.y)
+        assert learner.n_calibration_classes_ == expected
+
+
 def test_refitted_learners_keep_what_held_out_classes_said(make_learner, table, monkeypatch):
     held_out = []
 

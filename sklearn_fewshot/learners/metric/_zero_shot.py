@@ -186,8 +186,8 @@ class ZeroShotRelationNetClassifier(BaseZeroShotLearner):
 
     trained, as with examples, by squared errors on pairs of query and class. Training starts from
     a ridge regression of the attributes on the embedding, and from a relation module that is a
-    distance; ``h`` starts as the identity. ``predict_proba`` divides the scores of a query by
-    their sum.
+    distance; ``h`` starts as the identity. ``predict_proba`` divides the scores of a query, to a
+    power that is fitted on held-out classes, by their sum.
 
     Without ``class_attributes`` in ``fit`` classes get one-hot vectors: an ordinary classifier.
 
