@@ -26,8 +26,9 @@ from sklearn_fewshot.adapted._alpha_tim import (
     logit_slope,
     loss_gradient,
 )
-from sklearn_fewshot.adapted._unlabelled import DEFAULT, join_examples, refine
+from sklearn_fewshot.adapted._unlabelled import DEFAULT, Unlabelled, join_examples, refine
 from sklearn_fewshot.network import Representation
+from sklearn_fewshot.utils._digest import digests
 from sklearn_fewshot.utils._sklearn import InvalidParameterError
 
 every_refinement = pytest.mark.parametrize("refinement", REFINEMENTS)
@@ -52,7 +53,11 @@ def task():
 
 def refined(network, task, refinement):
     labelled, unlabelled = task
-    return refine(network, network.condense(labelled), labelled, unlabelled, refinement)
+    means = network.condense(labelled)
+    samples = Unlabelled(unlabelled, digests(unlabelled))
+    result, count = refine(network, means, means.class_count, labelled, samples, refinement)
+    assert_allclose(count, result.class_count)
+    return result
 
 
 def probabilities(network, means, rows, count):

@@ -311,7 +311,7 @@ def test_all_that_takes_long_has_a_bar(make_learner, pictures, table, capsys):
     err = capsys.readouterr().err
     parts = [err.index(f"\r{part}:") for part in ("epoch 1/2", "embedding", "calibration")]
     assert parts == sorted(parts)
-    assert "calibration of few and many shots:" in err
+    assert "calibration of unequal shots:" in err
     make_learner(verbose=1, freeze_backbone=True).fit(pictures.X, pictures.y)
     err = capsys.readouterr().err
     assert err.index("embedding:") < err.index("epoch 1/2:")  # by the frozen backbone
