@@ -16,7 +16,7 @@ from sklearn_fewshot.calibration import (
     sample_queries,
 )
 from sklearn_fewshot.calibration._carry_over import match
-from sklearn_fewshot.training import _meta_train
+from sklearn_fewshot.training import _calibrated
 
 
 def scored(network, calibration, table):
@@ -89,7 +89,7 @@ def test_a_refit_measures_how_scores_change(cls, table, monkeypatch):
         seen.append((network, data))
         return sample_queries(network, data, *args)
 
-    monkeypatch.setattr(_meta_train, "sample_queries", spy)
+    monkeypatch.setattr(_calibrated, "sample_queries", spy)
     held_out = ["base-0", "base-9"]
     budget = {"max_epochs": 2, "n_way": 3, "episodes_per_epoch": 4, "random_state": 0}
     learner = cls(refit=True, validation_classes=held_out, **budget).fit(table.X, table.y)
