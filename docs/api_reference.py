@@ -130,6 +130,10 @@ PAGES = (
                 ),
             ),
             Group(
+                "Several networks as one",
+                ("PooledModule", "PooledMember", "PooledHead", "Parallel"),
+            ),
+            Group(
                 "Values",
                 (
                     "Support",

@@ -164,6 +164,14 @@ class PooledMember(NamedTuple):
         The arguments of :meth:`EmbeddingModule.build` but for those of the head.
     heads : list of (type, dict)
         Classes and parameters of the heads.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn import PooledMember
+    >>> from sklearn_fewshot.nn.heads import AnchoredHead, PrototypicalHead
+    >>> heads = [(PrototypicalHead, {}), (AnchoredHead, {})]
+    >>> len(PooledMember({"backbone": "identity"}, heads).heads)
+    2
     """
 
     backbone: dict[str, Any]
