@@ -34,6 +34,14 @@ class Spectral(FrontAndTop):
     unit_length : bool
         Whether the embedding is centred by a learned bias and scaled to unit length.
 
+    Notes
+    -----
+    In the benchmark of series (docs/benchmarks/series.md), 5-way 1-shot accuracy on new classes is
+    99 % on synthetic vibration and on synthetic words, where a strided convolutional network of the
+    steps in the same training reaches 62 % and 73 % in more than ten times the seconds; on recorded
+    gestures it is 85 % and 65 %. One reason may be that filters learned from few base classes carry
+    over to new ones less well than power in frequency bands.
+
     Examples
     --------
     >>> import torch
@@ -81,8 +89,8 @@ class SeriesFeatures(nn.Module):
         S_b = \log\Big(10^{-3} + \operatorname{mean}_t
               \frac{|\sum_i h_i z_{t+i} e^{-2 \pi j b i / w}|^2}{\sum_i h_i^2}\Big)
 
-    It does not depend on the phase, and hardly on where in its part an event is. White noise has 0
-    in all bands but the first.
+    It hardly depends on the phase, and on where in its part an event is. Of white noise it is about
+    0. Frequencies are per step: series of other sampling rates have to be resampled.
 
     References
     ----------
