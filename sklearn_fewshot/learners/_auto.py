@@ -22,8 +22,12 @@ from ..training._checkpoint import Checkpoint
 from ..training._config import TrainingConfig
 from ..training._data import TrainingData
 from ..training._meta_train import Trained, Watch, represent
+from ..training._net import TrainingDiverged
 from ..training._pool import (
     Candidate,
+    Member,
+    Pool,
+    Scores,
     choose_pool,
     members_of,
     plan_comparison,
@@ -138,7 +142,8 @@ class AutoFewShotClassifier(BaseFewShotLearner):
 
     a logarithmic opinion pool. The weights :math:`w_m(K) \ge 0` have the least log-loss on held-out
     classes, with a small ridge towards equal weights, and are interpolated in :math:`\log K`.
-    Learners whose weight is small for every ``K`` are left out. ``history_`` lists the epochs of
+    Learners whose weight is small for every ``K`` are left out, and with a warning those whose
+    training diverges. ``history_`` lists the epochs of
     all learners, each with its name; ``best_epoch_`` and ``net_`` are those of the learner with the
     largest weight.
 
@@ -191,6 +196,12 @@ class AutoFewShotClassifier(BaseFewShotLearner):
                 "AutoFewShotClassifier has warm_start=True, but trains several learners and keeps "
                 "the best: there is no one network to continue from. Set warm_start=False, or "
                 "continue with the learner that leaderboard_ names first."
+            )
+        if self.checkpoint is not None and effective_n_jobs(self.n_jobs) > 1:
+            raise ValueError(
+                f"AutoFewShotClassifier has checkpoint={self.checkpoint!r} and n_jobs="
+                f"{self.n_jobs}: what other processes train is not checkpointed. Leave one of them "
+                "out."
             )
         if isinstance(self.estimators, str):
             return
@@ -268,8 +279,9 @@ class AutoFewShotClassifier(BaseFewShotLearner):
             trained = Parallel(n_jobs=n_jobs)(
                 delayed(_train_elsewhere)(candidate, data, seconds) for candidate in candidates
             )
-            return {it.name: one for it, one in zip(candidates, trained, strict=True)}
-        done: dict[str, tuple[Trained, float]] = {}
+            names = [candidate.name for candidate in candidates]
+            return _without_diverged(dict(zip(names, trained, strict=True)))
+        done: dict[str, tuple[Trained, float] | TrainingDiverged] = {}
         began = time.perf_counter()
         for number, candidate in enumerate(candidates):
             seconds = None
@@ -284,9 +296,9 @@ class AutoFewShotClassifier(BaseFewShotLearner):
                     break
                 seconds = share * max(left, 0.0) / (len(candidates) - number)
             own = watch.of_learner(candidate.name)
-            done[candidate.name] = train_candidate(candidate, data, own, seconds)
+            done[candidate.name] = _attempt(candidate, data, own, seconds)
             own.task.end()
-        return done
+        return _without_diverged(done)
 
     # ------------------------------------------------------------------ what they become
 
@@ -327,21 +339,7 @@ class AutoFewShotClassifier(BaseFewShotLearner):
             history=history,
         )
         seconds = [spent for _, spent in done.values()]
-        rows = [
-            {"learner": member.name, "n_shot": n_shot, **_summary(by_shot[n_shot].accuracies())}
-            | {"weight": float(pool.share[number, place]), "seconds": seconds[member.owner]}
-            for number, (member, by_shot) in enumerate(zip(members, scores, strict=True))
-            for place, n_shot in enumerate(by_shot)
-        ]
-        rows += [
-            {
-                "learner": "pool",
-                "n_shot": n_shot,
-                **_summary(pooled_accuracies(scores, pool, n_shot)),
-            }
-            | {"weight": 1.0, "seconds": sum(seconds)}
-            for n_shot in plans
-        ]
+        rows = _leaderboard_rows(members, scores, pool, seconds)
         return self._fitted_attributes(pooled) | {"_leaderboard": rows}
 
     @property
@@ -357,12 +355,62 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         return frame.sort_values(["n_shot", "accuracy"], ascending=[True, False], ignore_index=True)
 
 
+def _leaderboard_rows(
+    members: Sequence[Member],
+    scores: Sequence[dict[int, Scores]],
+    pool: Pool,
+    seconds: Sequence[float],
+) -> list[dict[str, Any]]:
+    """Return a row for each member and number of examples, and for the pool."""
+    rows = [
+        {"learner": member.name, "n_shot": n_shot, **_summary(by_shot[n_shot].accuracies())}
+        | {"weight": float(pool.share[number, place]), "seconds": seconds[member.owner]}
+        for number, (member, by_shot) in enumerate(zip(members, scores, strict=True))
+        for place, n_shot in enumerate(by_shot)
+    ]
+    of_pool = [
+        {"learner": "pool", "n_shot": n_shot, **_summary(pooled_accuracies(scores, pool, n_shot))}
+        | {"weight": 1.0, "seconds": sum(seconds)}
+        for n_shot in scores[0]
+    ]
+    return rows + of_pool
+
+
+def _attempt(
+    candidate: Candidate, data: TrainingData, watch: Watch, max_seconds: float | None
+) -> tuple[Trained, float] | TrainingDiverged:
+    """Train; a training that diverges costs the others nothing."""
+    try:
+        return train_candidate(candidate, data, watch, max_seconds)
+    except TrainingDiverged as error:
+        return error
+
+
 def _train_elsewhere(
     candidate: Candidate, data: TrainingData, max_seconds: float | None
-) -> tuple[Trained, float]:
+) -> tuple[Trained, float] | TrainingDiverged:
     """Train in another process: without what cannot come back."""
-    trained, seconds = train_candidate(candidate, data, max_seconds=max_seconds)
+    result = _attempt(candidate, data, Watch(), max_seconds)
+    if isinstance(result, TrainingDiverged):
+        return result
+    trained, seconds = result
     return trained._replace(net=None), seconds
+
+
+def _without_diverged(
+    done: Mapping[str, tuple[Trained, float] | TrainingDiverged],
+) -> dict[str, tuple[Trained, float]]:
+    """Return what was trained, with a warning of what was not; raise if that is nothing."""
+    trained, error = {}, None
+    for name, result in done.items():
+        if isinstance(result, TrainingDiverged):
+            error = result
+            warn_user(f"AutoFewShotClassifier leaves {name} out. {result}")
+        else:
+            trained[name] = result
+    if error is not None and not trained:
+        raise error
+    return trained
 
 
 def _summary(accuracies: np.ndarray) -> dict[str, float]:

@@ -220,7 +220,8 @@ def train_once(
     fit_task = watch.task.knowing(
         lambda net: watch.describe(finish(copy.deepcopy(network), net, epoch=len(net.history)))
     )
-    title = "" if first is None else "again on all classes"
+    titles = (watch.owner, "" if first is None else "again on all classes")
+    title = ", ".join(filter(None, titles))
     history = [] if first is None else first.history
     episodes = EpisodicTask(_load(config, task), valid, title, fit_task, saved, history)
     net, best_epoch = _train(config, network.trained, task, episodes, first)

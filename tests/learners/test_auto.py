@@ -203,6 +203,24 @@ def test_time_that_is_up_leaves_learners_out(table):
     assert len(one.history_) == 1
 
 
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_training_that_diverges_costs_the_others_nothing(n_jobs, table):
+    wild = ("wild", ProtoNetClassifier(**BUDGET, lr=1e30, optimizer="sgd", backbone="mlp"))
+    with pytest.warns(UserWarning, match="leaves wild out. Training diverged"):
+        learner = make(estimators=["raw", wild], n_jobs=n_jobs).fit(table.X, table.y)
+    assert set(learner.leaderboard_["learner"]) == {"raw", "raw, anchored", "pool"}
+    with (
+        pytest.warns(UserWarning, match="leaves wild out"),
+        pytest.raises(ArithmeticError, match="Training diverged"),
+    ):
+        make(estimators=[wild]).fit(table.X, table.y)
+
+
+def test_bars_name_the_learner(table, capsys):
+    make(estimators=["ProtoNet"], verbose=1, max_epochs=1).fit(table.X, table.y)
+    assert "ProtoNet, epoch 1/1" in capsys.readouterr().err
+
+
 def test_time_that_suffices_changes_nothing(table):
     params = {"estimators": ["raw", "ProtoNet"]}
     first, again = (make(max_seconds=it, **params).fit(table.X, table.y) for it in (None, 1e6))
@@ -220,6 +238,7 @@ def test_time_that_suffices_changes_nothing(table):
         ({"estimators": []}, ValueError, "at least one learner"),
         ({"estimators": ["raw", ("raw", MatchingNetClassifier())]}, ValueError, "name of its own"),
         ({"estimators": [("a", GradientNetClassifier())]}, TypeError, "'a' .* does not embed"),
+        ({"checkpoint": "folder", "n_jobs": 2}, ValueError, "is not checkpointed"),
         ({"max_seconds": 0}, ValueError, "'max_seconds' parameter"),
         ({"n_jobs": 1.5}, ValueError, "'n_jobs' parameter"),
     ],
