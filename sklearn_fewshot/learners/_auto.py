@@ -105,8 +105,8 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         The learners to train. By name, with the parameters of this learner: "ProtoNet",
         "MatchingNet", "RelationNet", "Baseline"; without training "linear", the best linear method
         of the base classes, and "raw", class means of the samples themselves. "auto" takes
-        "ProtoNet" and "Baseline" for images, and all others for vectors and series. Learners that
-        are given as such keep their own parameters but for held-out classes, ``refit``, ``device``,
+        "ProtoNet" and "Baseline" for images, and all but "Baseline" for vectors and series. Learners
+        that are given as such keep their own parameters but for held-out classes, ``refit``, ``device``,
         ``random_state`` and what else concerns the fit as a whole. What compares with class means
         takes part a second time, with an anchored readout.
     max_seconds : float or None, default=None
@@ -138,14 +138,13 @@ class AutoFewShotClassifier(BaseFewShotLearner):
 
     .. math::
 
-        P(k \mid q) \propto \prod_m P_m(k \mid q)^{{w_m(K)}}
+        P(k \mid q) \propto \prod_m P_m(k \mid q)^{w_m(K)}
 
     a logarithmic opinion pool. The weights :math:`w_m(K) \ge 0` have the least log-loss on held-out
     classes, with a small ridge towards equal weights, and are interpolated in :math:`\log K`.
     Learners whose weight is small for every ``K`` are left out, and with a warning those whose
-    training diverges. ``history_`` lists the epochs of
-    all learners, each with its name; ``best_epoch_`` and ``net_`` are those of the learner with the
-    largest weight.
+    training diverges. ``history_`` lists the epochs of all learners, each with its name;
+    ``best_epoch_`` and ``net_`` are those of the learner with the largest weight.
 
     References
     ----------

@@ -36,7 +36,7 @@ class ProtoNetClassifier(BaseFewShotLearner):
         start from the input itself ("residual_mlp", "spectral", "identity").
     learn_scale : bool, default=True
         Whether training adjusts the scale. The paper has ``scale=1, learn_scale=False``.
-    readout : {{"prototype", "anchored"}}, default="prototype"
+    readout : {"prototype", "anchored"}, default="prototype"
         How queries are compared with the support set: by the distances to the class means, or by
         logistic regression whose penalty holds it at them
         (:class:`~sklearn_fewshot.nn.heads.AnchoredHead`). "anchored" is as good with one example
