@@ -105,10 +105,10 @@ class AutoFewShotClassifier(BaseFewShotLearner):
         The learners to train. By name, with the parameters of this learner: "ProtoNet",
         "MatchingNet", "RelationNet", "Baseline"; without training "linear", the best linear method
         of the base classes, and "raw", class means of the samples themselves. "auto" takes
-        "ProtoNet" and "Baseline" for images, and all but "Baseline" for vectors and series. Learners
-        that are given as such keep their own parameters but for held-out classes, ``refit``, ``device``,
-        ``random_state`` and what else concerns the fit as a whole. What compares with class means
-        takes part a second time, with an anchored readout.
+        "ProtoNet" and "Baseline" for images, and all but "Baseline" for vectors and series.
+        Learners that are given as such keep their own parameters but for held-out classes,
+        ``refit``, ``device``, ``random_state`` and what else concerns the fit as a whole. What
+        compares with class means takes part a second time, with an anchored readout.
     max_seconds : float or None, default=None
         Time for ``fit``, about. Each learner may train for an equal part of what is left of it;
         those whose turn would come after it are left out, with a warning. What is learned then
