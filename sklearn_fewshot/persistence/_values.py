@@ -268,3 +268,4 @@ def check_predicts(estimator: Any) -> None:
                 if n_outputs is not None and len(part.classes_) > n_outputs:
                     part = part.adapt(query, part.classes_[:1])  # base classes are too many
                 part.predict_proba(query)
+                part.predict(query)  # takes the labels, too
