@@ -141,8 +141,9 @@ def write() -> None:
         used += runs
         for n_way, n_shot in SETTINGS:
             label = f"{n_way}-way {n_shot}-shot"
-            if runs and f"{label} ProtoNet" in runs[0]:
-                cells, gain = row(name, label, runs)
+            scored = [run for run in runs if f"{label} ProtoNet" in run]
+            if scored:
+                cells, gain = row(name, label, scored)
                 rows.append(cells)
                 gains += gain
     loads = [run["load_before"] for run in used]
