@@ -153,9 +153,9 @@ def write() -> None:
                 rows.append(row(name, f"{n_way}-way {n_shot}-shot", baselines))
         used += [run for who in ("baselines", *LEARNERS) for run in STUDY.find(name, who)]
     loads = [run["load_before"] for run in used]
-    times = [[who, *(seconds(STUDY.find(name, who)) for name in DATA)] for who in LEARNERS]
+    times = [[who, *(seconds(STUDY.find(name, who)) for name in DATA)] for who in measured()]
     table = markdown_table(
-        ["data", "setting", *LEARNERS, "support baseline", "base-class LDA"], rows
+        ["data", "setting", *measured(), "support baseline", "base-class LDA"], rows
     )
     table += "\n\nSeconds of training (mean; upper bounds, as the machine had other load):\n\n"
     table += markdown_table(["learner", *DATA], times)
@@ -172,6 +172,11 @@ def write() -> None:
     )
 
 
+def measured() -> list[str]:
+    """Return the learners that there are results of."""
+    return [who for who in LEARNERS if any(STUDY.find(name, who) for name in DATA)]
+
+
 def row(name: str, label: str, baselines: list[dict[str, Any]]) -> list[str]:
     """Lay out one data set and setting."""
     column = {
@@ -183,7 +188,7 @@ def row(name: str, label: str, baselines: list[dict[str, Any]]) -> list[str]:
     best = max(column, key=lambda baseline: column[baseline].mean())
     reference = np.array([run[label] for run in STUDY.find(name, "ProtoNet")])
     cells = [f"{name} ({len(baselines)})", label]
-    for who in LEARNERS:
+    for who in measured():
         values = np.array([run[label] for run in STUDY.find(name, who)])
         cell = f"{values.mean():.1f}" if len(values) else ""
         if len(values) == len(reference) > 1 and who != "ProtoNet":
