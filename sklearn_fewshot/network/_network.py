@@ -29,7 +29,7 @@ from ..nn import (
 )
 from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape, takes_any_length
-from ..nn.heads import PrototypicalHead
+from ..nn.heads import Head, PrototypicalHead
 from ..utils._blocks import blocks
 from ..utils._input_range import InputRange
 from ._device import on_cpu, on_wanted_device
@@ -172,6 +172,14 @@ class FittedNetwork:
         """Return samples as :meth:`adapt` and :meth:`predict` take them: embedded, if they are."""
         return self.embed(X, on_rows) if self.embeds_rows and not self._is_for_encoded else X
 
+    @property
+    def _embeds_unchanged(self) -> bool:
+        """Whether embeddings are the samples: in their own precision, without torch."""
+        module = self.module
+        if not isinstance(module, EmbeddingModule) or not isinstance(module.backbone, Identity):
+            return False
+        return type(module.head).prepare is Head.prepare
+
     def for_encoded_rows(self) -> FittedNetwork:
         """Return this network for rows that it has encoded already."""
         network = copy.copy(self)
@@ -185,8 +193,7 @@ class FittedNetwork:
                 f"{type(self.module).__name__} does not embed rows one by one: there is no "
                 "embedding to look at. Take a learner that has one, such as ProtoNetClassifier."
             )
-        backbone = self.module.backbone if isinstance(self.module, EmbeddingModule) else None
-        if isinstance(backbone, Identity):
+        if self._embeds_unchanged:
             rows = X.reshape(len(X), -1)
             return rows if self.input_scale == 1.0 else rows * self.input_scale
         with says_what_to_lower(f"Lower predict_batch_size={self.batch_size}."):

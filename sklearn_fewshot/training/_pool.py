@@ -125,9 +125,12 @@ def share_embedding(candidates: list[Candidate], data: TrainingData) -> list[Can
 
 
 def share_frozen(recipes: Sequence[Recipe]) -> bool:
-    """Whether all networks have one and the same frozen backbone."""
+    """Whether all networks have one and the same frozen backbone.
+
+    Only a module is the same wherever it is built: others draw weights each time.
+    """
     backbone = recipes[0].options.get("backbone")
-    return all(
+    return isinstance(backbone, torch.nn.Module) and all(
         recipe.options.get("top_options") is not None and recipe.options.get("backbone") is backbone
         for recipe in recipes
     )

@@ -87,6 +87,21 @@ def test_a_frozen_backbone_embeds_each_sample_once_in_training(table):
     assert Counted.n_rows <= 2 * len(table.X) + building  # for training, and for the base classes
 
 
+@pytest.mark.parametrize("backbone", ["mlp", lambda: nn.Linear(6, 4)])
+def test_frozen_backbones_with_random_weights_are_those_that_were_trained_on(backbone, table):
+    """Each learner draws its own: the first epoch's features must be those of predictions."""
+    learner = make(backbone=backbone, freeze_backbone=True, calibrate=False)
+    learner.set_params(estimators=["ProtoNet", "MatchingNet"], refit=False).fit(table.X, table.y)
+    rows = learner.representation_.embedding.reshape(len(table.X), -1)
+    np.testing.assert_allclose(learner.transform(table.X), rows, atol=1e-4)
+    board = learner.leaderboard_.set_index(["learner", "n_shot"])["accuracy"]
+    held_out = {"n_way": 2, "n_shot": 2, "n_query": 5, "n_episodes": 60}
+    score = episodic_score(learner, table.X_new, table.y_new, **held_out).mean
+    assert score > 0.8 * board["pool", 2]
+    parts = {id(part) for part in learner.module_.backbone.modules() if isinstance(part, nn.Linear)}
+    assert len(parts) > 2  # a backbone for each
+
+
 # ------------------------------------------------------------------ how they are pooled
 
 

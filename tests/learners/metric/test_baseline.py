@@ -172,6 +172,14 @@ def test_regression_needs_nothing_of_the_examples_but_their_embedding(table):
     assert learner.score(table.X, table.y) > 0.7
 
 
+def test_samples_that_are_not_embedded_are_centred_too(table):
+    params = {"backbone": "identity", "max_epochs": 0, "validation_fraction": 0.0}
+    learner = make(**params).fit(table.X, table.y)
+    centred = table.X - table.X.mean(axis=0)
+    expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(learner.transform(table.X), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["table", "pictures"])
 def test_embeddings_are_centred_by_the_base_classes(kind, request):
     toy = request.getfixturevalue(kind)
