@@ -123,9 +123,10 @@ def run(name: str, dim: int, rounds: int) -> dict[str, Any]:
     learner.fit(X_base[::10], y_base[::10])
     head = learner.module_.head
     family = name.partition(",")[0]
-    rivals = {"bare": bare(family, head, X, y, entry.bare[dim])}
+    embedding = learner.transform(X)  # of the baseline, centred
+    rivals = {"bare": bare(family, head, embedding, y, entry.bare[dim])}
     if VERSION and family in easyfsl_loop.METHODS:
-        rivals["easyfsl"] = easyfsl(family, head, X, y, entry.easyfsl[dim])
+        rivals["easyfsl"] = easyfsl(family, head, embedding, y, entry.easyfsl[dim])
     same = compare(learner, X, y, {who: accuracy for who, (_, accuracy, _) in rivals.items()})
     require_agreement(name, dim, same)
     package = partial(score_by_package, learner, X, y, entry.package[dim])
@@ -179,7 +180,10 @@ def compare(
     """Score the same episodes by all, and say how far rivals are from the package in the mean."""
     same = {"n_episodes": N_COMPARED, "random_state": 1}
     package = episodic_score(learner, X, y, **same, **EPISODE).scores
-    embedding, shape = torch.from_numpy(X), (EPISODE["n_way"], EPISODE["n_shot"], -1)
+    embedding, shape = (
+        torch.from_numpy(learner.transform(X)),
+        (EPISODE["n_way"], EPISODE["n_shot"], -1),
+    )
     scores: dict[str, list[float]] = {who: [] for who in accuracies}
     for support, query in EpisodeSplit(**same, **EPISODE).split(X, y):
         for who, accuracy in accuracies.items():
