@@ -16,6 +16,7 @@ from .learners.metric import (
     ZeroShotProtoNetClassifier,
     ZeroShotRelationNetClassifier,
 )
+from .learners.optimization import MAMLClassifier, MetaLSTMClassifier, ReptileClassifier
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
 from .utils._attributes import ClassAttributes
@@ -29,10 +30,13 @@ __all__ = [
     "FewShotClassifier",
     "FewShotPipeline",
     "FrozenEncoder",
+    "MAMLClassifier",
     "MatchingNetClassifier",
+    "MetaLSTMClassifier",
     "ModelFormatError",
     "ProtoNetClassifier",
     "RelationNetClassifier",
+    "ReptileClassifier",
     "RidgeNetClassifier",
     "SiameseNetClassifier",
     "ZeroShotProtoNetClassifier",

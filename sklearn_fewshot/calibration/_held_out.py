@@ -10,6 +10,7 @@ import numpy as np
 
 from ..episodes import EpisodeSampler, drawable_classes, place_in_class, some_of_each
 from ..network import FittedNetwork, Representation
+from ..nn import FewShotModule
 from ..utils._progress import follow
 from ._model import (
     BaseAndNew,
@@ -24,6 +25,8 @@ from ._model import (
 WAYS = (2, 5, 10, 30)
 SHOTS = (1, 2, 3, 5, 10)
 N_EPISODES = 40  # of each way and shot
+FEW_WAYS, FEW_SHOTS_ALONE = (2, 5, 10), (1, 5)  # where adapting takes long ...
+FEW_EPISODES = 25  # ... and episodes of each
 N_QUERIES = 1000  # of each way and shot, about
 FEW_SHOTS = (1, 2, 3, 5, 10)  # of held-out classes used as new ones, beside base classes
 N_SPLITS = 4  # random halvings of the held-out classes into base and new classes, per shot
@@ -95,7 +98,7 @@ def calibrate(
     if (held_out & drawable).sum() < 2:
         return None
     some = data.of_classes(held_out & drawable)
-    tasks = list(product(*_ways_and_shots(some, network.module.n_outputs)))
+    tasks = list(product(*_ways_and_shots(some, network.module)))
     sizes = list(sample_queries(network, some, tasks, rng, verbose))
     # Base and new classes together exceed the fixed number of outputs of some networks.
     has_bias = network.module.score_shift and network.module.n_outputs is None
@@ -104,12 +107,12 @@ def calibrate(
     return Calibration(fit_temperature(sizes), tabulate_inlier_scores(sizes), bias, n_held_out)
 
 
-def _ways_and_shots(data: EncodedData, n_outputs: int | None) -> tuple[list[int], list[int]]:
+def _ways_and_shots(data: EncodedData, module: FewShotModule) -> tuple[list[int], list[int]]:
     """Return the ways and shots that the data permit."""
+    ways, shots = (FEW_WAYS, FEW_SHOTS_ALONE) if module.is_costly else (WAYS, SHOTS)
     sizes = np.bincount(data.codes)
-    most = min(len(sizes), n_outputs or len(sizes))
-    shots = [shot for shot in SHOTS if shot < np.median(sizes)]
-    return sorted({min(way, most) for way in WAYS}), shots
+    most = min(len(sizes), module.n_outputs or len(sizes))
+    return sorted({min(way, most) for way in ways}), [k for k in shots if k < np.median(sizes)]
 
 
 def sample_queries(
@@ -121,12 +124,13 @@ def sample_queries(
 ) -> Iterator[SampledQueries]:
     """Yield scored queries of each way and shot."""
     stored = network.to_tensor(data.rows)
+    n_episodes = FEW_EPISODES if network.module.is_costly else N_EPISODES
     for n_way, n_shot in follow(tasks, "task", verbose, desc="calibration"):
-        n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
+        n_query = int(np.clip(N_QUERIES // (n_episodes * n_way), 1, 10))
         sampler = EpisodeSampler(
             data.codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=data.groups, clamp=True
         )
-        plan = sampler.plan(N_EPISODES, rng)
+        plan = sampler.plan(n_episodes, rng)
         logits, target = (
             np.concatenate(part) for part in zip(*network.score_plan(stored, plan), strict=True)
         )

@@ -25,6 +25,7 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
+from ..nn.optimization import embedding_part
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
@@ -489,5 +490,6 @@ def _start_scale_if(
     measures_start: Callable[[torch.nn.Module], bool], module: Any, task: Task
 ) -> None:
     """Measure the initial scale, if the head starts from the distances of the backbone."""
+    module = embedding_part(module)
     if isinstance(module, EmbeddingModule) and measures_start(module.backbone):
         start_scale(module, task)

@@ -17,9 +17,10 @@ VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
 COMMON_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "spectral" for
-    series and "conv4" for images; "mlp", "resnet12", "conv4_maps", "koch" (for images of
-    105 x 105) and "identity" are the others. A module is copied, never trained in place. A class or
-    function is called with ``input_shape``, if it has such a parameter, and returns a module.
+    series and "conv4" for images; "mlp", "resnet12", "conv4_strided", "conv4_maps", "koch" (for
+    images of 105 x 105) and "identity" are the others. A module is copied, never trained in place.
+    A class or function is called with ``input_shape``, if it has such a parameter, and returns a
+    module.
 n_way : int, (low, high) or "all", default=60
     Classes per training episode, at most the number of training classes; from a pair, each episode
     samples its own. More ways make a better embedding.
@@ -39,9 +40,9 @@ lr : float, default=1e-3
     Learning rate at the start.
 weight_decay : float, default=0.0
     Weight decay of the optimizer.
-lr_schedule : {"cosine", "step", "constant"} or callable, default="cosine"
-    How the learning rate decays until ``max_epochs``: along a cosine to zero, by half at every
-    tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
+lr_schedule : {"cosine", "linear", "step", "constant"} or callable, default="cosine"
+    How the learning rate decays until ``max_epochs``: along a cosine or a line to zero, by half at
+    every tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
 validation_fraction : float, default=0.2
     Share of the classes held out of training, on which the best weights are chosen; at least two
     classes. 0 trains on all classes and keeps the last weights.

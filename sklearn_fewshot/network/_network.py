@@ -29,7 +29,8 @@ from ..nn import (
 )
 from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape, takes_any_length
-from ..nn.heads import Head, PrototypicalHead
+from ..nn.heads import Head
+from ..nn.optimization import AdaptingModule
 from ..utils._blocks import blocks
 from ..utils._input_range import InputRange
 from ._device import on_cpu, on_wanted_device
@@ -74,10 +75,14 @@ class FittedNetwork:
         The model of scores, fitted on held-out classes; None if it was not fitted.
     input_range : InputRange or None
         What ``fit`` saw of its samples.
+    initial : FittedNetwork or None
+        The network before it is adapted, if the weights themselves are: it embeds, and represents
+        the base classes.
     """
 
     calibration: ScoreModel | None = None
     input_range: InputRange | None = None
+    initial: FittedNetwork | None = None
     _is_for_encoded = False
 
     def __init__(
@@ -110,6 +115,11 @@ class FittedNetwork:
         return isinstance(self.module, Joins)
 
     @property
+    def of_base(self) -> FittedNetwork:
+        """The network that represents the base classes: this, or the one before it is adapted."""
+        return self.initial or self
+
+    @property
     def averages(self) -> bool:
         """Whether classes are represented by the means of their examples."""
         return isinstance(self.module, EmbeddingModule) and self.module.head.averages
@@ -127,6 +137,8 @@ class FittedNetwork:
     @property
     def embedding_shape(self) -> tuple[int, ...]:
         """Shape of one embedding."""
+        if self.initial is not None:
+            return self.initial.embedding_shape
         if not isinstance(self.module, EmbeddingModule):
             return tuple(self.embed(np.zeros((1, *self.recipe.input_shape), np.float32)).shape[1:])
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
@@ -188,6 +200,8 @@ class FittedNetwork:
 
     def embed(self, X: np.ndarray, on_rows: Callable[[int], object] | None = None) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
+        if self.initial is not None:
+            return self.initial.embed(X, on_rows)
         if not self.embeds_rows:
             raise TypeError(
                 f"{type(self.module).__name__} does not embed rows one by one: there is no "
@@ -242,10 +256,13 @@ class FittedNetwork:
         """Work out what :meth:`predict` compares with, from encoded items."""
         self.check_n_classes(items.n_classes)
         with torch.no_grad():
+            support = self._support(items)
             if isinstance(self.module, EmbedsRows):
-                state = self.module.adapt_embedded(self._support(items))
+                state = self.module.adapt_embedded(support)
             else:
-                state = self.module.adapt(self._support(items))
+                state = self.module.adapt(support)
+            if isinstance(self.module, AdaptingModule):
+                self.module.check_steps(support, state)
         return {name: value.cpu().numpy() for name, value in state.items()}
 
     def predict(self, state: State, rows: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -490,11 +507,3 @@ class FittedNetwork:
         self.__dict__.update(state)
         module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
-
-
-def identity_network(n_features: int) -> FittedNetwork:
-    """Return the network of a classifier without a learner: class means of the raw rows."""
-    recipe = Recipe(
-        EmbeddingModule, (n_features,), {"backbone": "identity", "head": PrototypicalHead}
-    )
-    return FittedNetwork(recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256)

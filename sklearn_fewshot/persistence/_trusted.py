@@ -26,7 +26,7 @@ from ..adapted._support_state import SupportState
 from ..adapted._unlabelled import Unlabelled
 from ..calibration import Calibration, InlierScores, ShotBias, ShotBiasByWay, Temperature
 from ..network import FittedNetwork, Recipe, Representation
-from ..nn import PooledMember, backbones, heads
+from ..nn import PooledMember, backbones, heads, optimization
 from ..utils._attributes import ClassAttributes
 from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
@@ -63,7 +63,7 @@ NAMED = {
     "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",  # 1.6 has it
 }
 #: Modules whose public classes and functions may be referred to by name.
-MODULES = (package_nn, heads, backbones)
+MODULES = (package_nn, heads, backbones, optimization)
 
 # What skops builds values with, its "loaders". Left out are those that can do harm with types that
 # skops trusts: generators whose state hangs or crashes them, sparse matrices (compressed, and with

@@ -26,6 +26,7 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
 from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
+from ..nn.optimization import embedding_part
 from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
@@ -72,8 +73,9 @@ class Untrained(NamedTuple):
 
     def starting_as(self, start: Start, features: np.ndarray, codes: np.ndarray) -> Untrained:
         """Return a copy whose linear path is a linear method, fitted to features of classes."""
-        assert isinstance(self.module, EmbeddingModule)
-        assert isinstance(self.trained, EmbeddingModule)
+        before, trained = embedding_part(self.module), embedding_part(self.trained)
+        assert isinstance(before, EmbeddingModule)
+        assert isinstance(trained, EmbeddingModule)
         (method,) = _methods(features, codes, [start])
         options: dict[str, object] = {"unit_length": start.unit_length}
         if method.linear is not None:
@@ -81,18 +83,19 @@ class Untrained(NamedTuple):
         is_frozen = self.recipe.options.get("top_options") is not None
         part = "top_options" if is_frozen else "backbone_options"
         recipe = self.recipe.with_option(**{part: options})
-        module = recipe.build().to(next(self.module.parameters()).device)
+        whole = recipe.build().to(next(self.module.parameters()).device)
+        module = embedding_part(whole)
         assert isinstance(module, EmbeddingModule)
-        module.autocast_dtype = self.trained.autocast_dtype
+        module.autocast_dtype = trained.autocast_dtype
         top = linear_part(module.backbone)
         assert isinstance(top, LinearStart)
         mean = _tensor(method.mean) if start.unit_length else None
         top.start_from(_tensor(method.linear), mean, factor=1.0 / method.size)
-        if isinstance(self.module.backbone, FrontAndTop):
+        if isinstance(before.backbone, FrontAndTop):
             assert isinstance(module.backbone, FrontAndTop)
-            module.backbone[0] = self.module.backbone.front
+            module.backbone[0] = before.backbone.front
         if self.trained is self.module:
-            return Untrained(recipe, module, module)
+            return Untrained(recipe, whole, whole)
         return Untrained(recipe, module, EmbeddingModule(top, module.head))
 
 
@@ -131,7 +134,7 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     from the most examples of the training episodes, at the best temperature of each. Nothing is
     trained, so this is inexpensive.
     """
-    data, trained = task.data, network.trained
+    data, trained = task.data, embedding_part(network.trained)
     if not config.may_project or not isinstance(trained, EmbeddingModule):
         return AS_BUILT
     classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
@@ -350,8 +353,9 @@ class _Features:
         return np.concatenate([self._compute(part) for part in _parts(rows)])
 
     def _compute(self, rows: np.ndarray) -> np.ndarray:
-        assert isinstance(self.network.trained, EmbeddingModule)
-        backbone = self.network.trained.backbone
+        trained = embedding_part(self.network.trained)
+        assert isinstance(trained, EmbeddingModule)
+        backbone = trained.backbone
         top = linear_part(backbone)
         assert isinstance(top, LinearStart)
         inputs = self.store.take(rows)
