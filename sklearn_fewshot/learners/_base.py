@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Self
@@ -15,7 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier
-from ..episodes import drawable_classes
 from ..network import FittedNetwork, Recipe, on_cpu, predict_on
 from ..nn import (
     EmbeddingModule,
@@ -29,7 +28,7 @@ from ..nn.optimization import embedding_part
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
-from ..training._data import TrainingData, given_validation, hold_out
+from ..training._data import TrainingData, divide_by_tasks, given_validation, hold_out
 from ..training._fingerprint import fingerprint
 from ..training._meta_train import Trained, Watch, may_refit, meta_train
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
@@ -49,7 +48,7 @@ from ..utils._validation import (
     warn_of_layout,
 )
 from ..utils._warnings import warn_user
-from ._limits import check_padding, warn_of_size, without_common_padding
+from ._limits import check_padding, warn_of_size, warn_of_unusable, without_common_padding
 from ._parameters import SCHEDULES, LearnerParameters
 
 # Parameters that no result depends on.
@@ -168,7 +167,8 @@ class BaseMetaLearner(
         with says_what_to_lower(TRAINING_MEMORY):
             data = check(seed)
             fresh._check_start(start)
-            with fresh._unfinished_fit(settings, data, groups, class_groups, seed) as checkpoint:
+            aligned = groups, class_groups, data_options.get("tasks")
+            with fresh._unfinished_fit(settings, data, aligned, seed) as checkpoint:
                 if checkpoint is not None and checkpoint.seed != seed:
                     seed = checkpoint.seed  # drawn by the fit that was interrupted
                     data = check(seed)
@@ -196,6 +196,8 @@ class BaseMetaLearner(
         groups: ArrayLike | None,
         class_groups: ArrayLike | None,
         seed: int,
+        *,
+        tasks: ArrayLike | None = None,
     ) -> TrainingData:
         """Validate everything that ``fit`` takes and hold out the validation classes."""
         owner = type(self).__name__
@@ -213,12 +215,21 @@ class BaseMetaLearner(
         self.input_scale_ = input_scale(X)
         groups = check_aligned("groups", groups, len(X))
         class_groups = check_aligned("class_groups", class_groups, len(X))
+        codes, classes, class_tasks = divide_by_tasks(codes, classes, groups, tasks, owner)
         fraction = self.validation_fraction if self.validation_classes is None else 0.0
-        validation = hold_out(codes, classes, groups, class_groups, fraction=fraction, seed=seed)
+        validation = hold_out(
+            codes,
+            classes,
+            groups,
+            class_groups,
+            fraction=fraction,
+            seed=seed,
+            class_tasks=class_tasks,
+        )
         if self.validation_classes is not None:
-            drawable = drawable_classes(codes, groups)
-            validation = given_validation(classes, self.validation_classes, drawable, owner)
-        return TrainingData(X, codes, classes, groups, validation)
+            wanted = self.validation_classes
+            validation = given_validation(codes, classes, groups, wanted, owner, class_tasks)
+        return TrainingData(X, codes, classes, groups, validation, class_tasks=class_tasks)
 
     def _check_start(self, start: FittedNetwork | None) -> None:
         """Raise if the data do not match the network that ``warm_start`` continues from."""
@@ -267,7 +278,7 @@ class BaseMetaLearner(
             warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
         if isinstance(backbone, str) and not self.freeze_backbone:
             warn_of_size(name, backbone, config.recipe, len(data.X))
-        self._warn_of_unusable(data)
+        warn_of_unusable(name, data, self.max_epochs)
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
         if n_clamped:
@@ -281,27 +292,8 @@ class BaseMetaLearner(
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-                f"{self.max_epochs} and keeps the last weights. Add classes of at least two "
-                "examples, or set validation_fraction=0."
-            )
-
-    def _warn_of_unusable(self, data: TrainingData) -> None:
-        """Warn if training or validation has one class to draw from: every answer is right."""
-        name, drawable = type(self).__name__, drawable_classes(data.codes, data.groups)
-        rest = "The others lack a second example, from another group if there are groups."
-        training, validation = (
-            data.classes[side & drawable] for side in (data.training, data.validation)
-        )
-        if len(training) == 1 and data.attributes is None:
-            warn_user(
-                f"{name} can draw training episodes from one class alone, {label_text(training)}: "
-                f"every answer is right, and nothing is learned. {rest}"
-            )
-        if data.validation.any() and len(validation) < 2:
-            warn_user(
-                f"{name} has {data.validation.sum()} validation classes, but can draw episodes "
-                f"from {label_text(validation) or 'none'} only, where every answer is right. "
-                f"{rest} It trains for max_epochs={self.max_epochs} and keeps the last weights."
+                f"{self.max_epochs} and keeps the last weights. Add {_of_use(data)}, or set "
+                "validation_fraction=0."
             )
 
     def _wants_validation(self) -> bool:
@@ -363,16 +355,15 @@ class BaseMetaLearner(
         self,
         settings: str | None,
         data: TrainingData,
-        groups: ArrayLike | None,
-        class_groups: ArrayLike | None,
+        aligned: Sequence[ArrayLike | None],
         seed: int,
     ) -> AbstractContextManager[Checkpoint | None]:
         """Open the checkpoint of an interrupted fit of the same settings on the same data."""
         if self.checkpoint is None:
             return nullcontext()
-        aligned = [None if given is None else np.asarray(given) for given in (groups, class_groups)]
+        arrays = [None if given is None else np.asarray(given) for given in aligned]
         checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        what = (settings, data.X, data.codes, aligned, checked)
+        what = (settings, data.X, data.codes, arrays, checked)
         return open_checkpoint(self.checkpoint, type(self).__name__, seed, *what)
 
     # ------------------------------------------------------------------ the fitted network
@@ -479,6 +470,12 @@ class BaseMetaLearner(
         """Restore the learner."""
         super().__setstate__(state)
         self._kept_classifier = KeptClassifier()
+
+
+def _of_use(data: TrainingData) -> str:
+    """Name what could be held out if there were more of it."""
+    classes = "classes of at least two examples"
+    return classes if data.class_tasks is None else f"tasks with two {classes}"
 
 
 def n_held_out_of(network: FittedNetwork) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..calibration import EncodedData, calibrate
-from ..episodes import drawable_classes, thinned
+from ..episodes import thinned
 from ..network import FittedNetwork, Recipe, Representation
 from ..nn import (
     DataTensor,
@@ -303,12 +303,15 @@ def _validation_episodes(
     config: TrainingConfig, task: Task, module: FewShotModule
 ) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
-    usable = task.data.validation & drawable_classes(task.data.codes, task.data.groups)
+    usable = task.data.usable(task.data.validation)
     if usable.sum() < 2:  # with a single class every answer would be right
         return None
     sampler = config.sampler(task.data, task.data.validation)
     n_queries = N_COSTLY_QUERIES if module.is_costly else N_VALIDATION_QUERIES
-    n_episodes = -(-n_queries // (np.max(sampler.n_way_) * config.n_query))
+    n_way = np.max(sampler.n_way_)
+    if task.data.class_tasks is not None:
+        n_way = min(n_way, task.data.class_tasks.mean_size(usable))
+    n_episodes = -(-n_queries // (n_way * config.n_query))
     return task.episodes(int(n_episodes), sampler)
 
 
@@ -414,7 +417,7 @@ def _finish(
             rows = _encode_again(network, fitted.of_base, task, add)
         representation = represent(fitted.of_base, rows, data)
         if config.calibrate and not is_refit:
-            encoded = EncodedData(rows, data.codes, data.groups)
+            encoded = EncodedData(rows, data.codes, data.groups, data.class_tasks)
             fitted.of_base.calibration = calibrate(fitted.of_base, encoded, data.held_out, verbose)
             if fitted.initial is not None:
                 fitted.calibration = calibrate(
@@ -458,8 +461,9 @@ def _encode_again(
 
 def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:
     """Return what represents the base classes."""
-    codes = data.codes
+    codes = data.label_codes
+    n_labels = len(data.classes) if data.class_tasks is None else data.class_tasks.n_labels
     if not network.joins:
         kept = thinned(np.arange(len(codes)), codes, MAX_ROWS_KEPT)
         rows, codes = rows[kept], codes[kept]
-    return network.condense(Representation.of_examples(rows, codes, len(data.classes)))
+    return network.condense(Representation.of_examples(rows, codes, n_labels))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..episodes import drawable_classes, thinned
+from ..episodes import ClassTasks, thinned
 from ..network import Recipe
 from ..nn import (
     DataTensor,
@@ -137,7 +137,7 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     data, trained = task.data, embedding_part(network.trained)
     if not config.may_project or not isinstance(trained, EmbeddingModule):
         return AS_BUILT
-    classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
+    classes = np.flatnonzero(data.usable(data.training))
     options = network.recipe.options  # networks of one's own are not built again with others
     is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
     is_linear = isinstance(linear_part(trained.backbone), LinearStart)
@@ -150,7 +150,7 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     starts = [Start(shrinkage, unit) for shrinkage in shrinkages for unit in (False, True)]
     rows = np.flatnonzero(data.training[data.codes])
     losses: dict[Start, float] = {}
-    folds = np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
+    folds = _folds(classes, data.class_tasks, task.rng)
     for fold in follow(folds, "fold", config.verbose, desc="choosing the start"):
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
@@ -169,6 +169,18 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
                 loss = _least_log_loss(module, episodes)
                 losses[method.start] = losses.get(method.start, 0.0) + loss
     return min(losses, key=lambda start: losses[start])
+
+
+def _folds(
+    classes: np.ndarray, class_tasks: ClassTasks | None, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Divide classes into folds of at least two, of whole tasks if there are several."""
+    owner = np.zeros(0) if class_tasks is None else class_tasks.task[classes]
+    tasks = np.unique(owner)
+    if len(tasks) < 2:
+        return np.array_split(rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
+    parts = np.array_split(rng.permutation(tasks), min(N_FOLDS, len(tasks)))
+    return [classes[np.isin(owner, part)] for part in parts]
 
 
 def start_scale(module: EmbeddingModule, task: Task) -> None:

@@ -129,7 +129,7 @@ default=None
         """
         return self._fit(X, y, groups, class_groups, class_attributes=class_attributes)
 
-    def _check_data(
+    def _check_data(  # type: ignore[override]  # takes attributes and no tasks
         self,
         X: ArrayLike,
         y: ArrayLike,
