@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._draw import sample
+from ._plan import EpisodePlan
 
 _Ints: TypeAlias = npt.NDArray[np.intp]
 _Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -46,6 +47,11 @@ class ClassTasks(NamedTuple):
     def paired(self, classes: _Bools) -> _Bools:
         """Return those of some classes whose task has another of them."""
         return classes & (self.sizes(classes) >= 2)[self.task]
+
+    def with_labels(self, plan: EpisodePlan) -> EpisodePlan:
+        """Return a plan with codes of the labels in place of those of the classes."""
+        label = np.append(self.label, -1)  # the last is that of padding
+        return plan._replace(classes=label[plan.classes])
 
     def smallest(self) -> tuple[int, str]:
         """Return the classes of the task that has fewest, and a text that says so."""

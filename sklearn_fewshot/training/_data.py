@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..episodes import (
     ClassTasks,
@@ -17,7 +15,7 @@ from ..episodes import (
     pair_with_tasks,
 )
 from ..utils._exact_labels import as_column
-from ..utils._tasks import check_tasks
+from ..utils._tasks import check_tasks, join_units
 from ..utils._validation import group_of_class, is_known, label_text
 
 TORN_CLASS = (
@@ -187,24 +185,6 @@ def hold_out(
         return held_out
     assert owners is not None
     return np.isin(owners, owners[held_out])  # classes that are too small go with their task
-
-
-def join_units(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the smallest units that divide no unit of either kind.
-
-    Parameters
-    ----------
-    one, other : int ndarray of shape (n,)
-        Codes of the units that each item is in.
-
-    Returns
-    -------
-    units : int ndarray of shape (n,)
-    """
-    first, n_nodes = one.max() + 1, one.max() + other.max() + 2
-    edges = coo_array((np.ones(len(one)), (one, first + other)), shape=(n_nodes, n_nodes))
-    component = connected_components(edges, directed=False)[1][one]
-    return np.unique(component, return_inverse=True)[1].reshape(-1)
 
 
 def given_validation(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ._typing import ArrayLike
 from ._validation import check_aligned, encode_labels, is_missing
@@ -52,3 +54,21 @@ def _check_complete(tasks: np.ndarray) -> None:
             f"tasks lacks {len(missing)} entries (NaN or None), first at position {missing[0]}. "
             "Name the tasks of these samples, or drop the samples."
         )
+
+
+def join_units(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the smallest units that divide no unit of either kind.
+
+    Parameters
+    ----------
+    one, other : int ndarray of shape (n,)
+        Codes of the units that each item is in.
+
+    Returns
+    -------
+    units : int ndarray of shape (n,)
+    """
+    first, n_nodes = one.max() + 1, one.max() + other.max() + 2
+    edges = coo_array((np.ones(len(one)), (one, first + other)), shape=(n_nodes, n_nodes))
+    component = connected_components(edges, directed=False)[1][one]
+    return np.unique(component, return_inverse=True)[1].reshape(-1)
