@@ -297,6 +297,7 @@ def episodic_cross_validate(
         raise TypeError(f"{owner} takes an estimator, or a dict of at least one. Got {{}}.")
     X, y, groups, class_groups, tasks = indexable(X, y, groups, class_groups, tasks)
     y = np.asarray(y)
+    units: Any
     names, units = check_tasks(tasks, len(y))
     if cv is None:
         whole = ClassShuffleSplit if names is None else GroupShuffleSplit
