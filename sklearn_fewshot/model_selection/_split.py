@@ -61,8 +61,8 @@ class EpisodeSplit(BaseCrossValidator):
     ``groups`` given to :meth:`split` (who drew, spoke or photographed) are never in the support
     and the queries of one episode. ``tasks`` (assays, patients, data sets) divide the classes:
     those of an episode are of one task, a label in several tasks is another class in each, and
-    tasks are equally likely. Every class must be able to fill an episode: classes that are too small raise
-    instead of being cut short, and so do tasks of fewer than ``n_way`` classes.
+    tasks are equally likely. Every class must be able to fill an episode: classes that are too
+    small raise instead of being cut short, and so do tasks of fewer than ``n_way`` classes.
 
     Examples
     --------
