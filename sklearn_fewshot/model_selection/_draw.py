@@ -47,8 +47,8 @@ class Drawn(NamedTuple):
         The episodes.
     episodes : EpisodeSplit or FrozenEpisodes
         Their parameters.
-    names_of_one : ndarray
-        Those of the labels that stand for one class: with tasks, labels of one task.
+    labels_are_names : bool
+        Whether equal labels of other data mean equal classes.
     """
 
     X: Any
@@ -56,7 +56,7 @@ class Drawn(NamedTuple):
     codes: np.ndarray
     plan: EpisodePlan
     episodes: Any
-    names_of_one: np.ndarray
+    labels_are_names: bool
 
     def result(
         self, scored: Scored, scoring: Any, transductive: str | None = None
@@ -105,12 +105,14 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner:
             "episode, so they test nothing. Keep equal rows on one side: "
             "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
         )
-    return Drawn(X, classes, codes, plan, episodes, classes[_are_of_one_task(codes, tasks)])
+    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks))
 
 
-def _are_of_one_task(codes: np.ndarray, tasks: Any) -> np.ndarray:
-    """Return which labels are those of one task, bool of shape (n_classes,)."""
-    _, task_codes = check_tasks(tasks, len(codes))
-    if task_codes is None:
-        return np.ones(codes.max() + 1, dtype=bool)
-    return np.bincount(pair_with_tasks(codes, task_codes, task_codes)[1].label) == 1
+def _are_names(codes: np.ndarray, tasks: Any) -> bool:
+    """Whether labels tell classes of other data apart: not if tasks have labels in common."""
+    if tasks is None:
+        return True
+    names, task_codes = check_tasks(tasks, len(codes))
+    if names is None or task_codes is None:  # of one task this cannot be said
+        return False
+    return bool(np.bincount(pair_with_tasks(codes, task_codes, names)[1].label).max() == 1)

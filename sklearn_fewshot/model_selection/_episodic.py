@@ -173,8 +173,8 @@ def episodic_score(
     Warns
     -----
     UserWarning
-        If the learner was trained on some of the classes, going by their labels (with ``tasks``, by
-        those that only one task has), or queries have equal rows in their support set.
+        If the learner was trained on some of the classes, going by their labels (unless ``tasks``
+        have labels in common), or queries have equal rows in their support set.
 
     See Also
     --------
