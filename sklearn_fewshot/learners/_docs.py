@@ -119,7 +119,8 @@ input_shape_ : tuple of int
 input_scale_ : float
     Factor applied to inputs: 1/255 if ``fit`` got 8-bit images.
 n_way_ : int or (low, high)
-    Classes per training episode, at most the number of training classes.
+    Classes per training episode, at most the number of training classes; with ``tasks``, at most
+    those of the largest task.
 module_ : torch.nn.Module
     The trained network, in evaluation mode.
 net_ : skorch.NeuralNet
