@@ -23,9 +23,13 @@ from sklearn_fewshot.base import BaseFewShotLearner
 
 BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 0}
 BUDGETED = ProtoNetClassifier(**BUDGET)
+CHEAPER = {
+    "ReptileClassifier": {"adapt_steps": 2},
+    "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4},
+}
 EVERY_LEARNER = [
     *(
-        cls(**BUDGET)
+        cls(**BUDGET, **CHEAPER.get(name, {}))
         for name, cls in (
             (name, getattr(sklearn_fewshot, name)) for name in sklearn_fewshot.__all__
         )

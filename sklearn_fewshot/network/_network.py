@@ -489,7 +489,10 @@ class FittedNetwork:
         """Return weights as numpy arrays: small, and free of the device that trained them."""
         state = self.__dict__.copy()
         del state["module"]
-        state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
+        weights = self.module.state_dict()
+        if self.initial is not None:  # which has those of the network before it is adapted
+            weights = {k: v for k, v in weights.items() if not k.startswith("initial.")}
+        state["weights"] = {k: v.cpu().numpy() for k, v in weights.items()}
         dtype = self.autocast_dtype  # by its name: model files hold no values of torch
         state["autocast_dtype"] = None if dtype is None else str(dtype).removeprefix("torch.")
         modules = {k: v for k, v in self.recipe.options.items() if isinstance(v, nn.Module)}
@@ -505,5 +508,8 @@ class FittedNetwork:
         name = state["autocast_dtype"]
         state["autocast_dtype"] = None if name is None else getattr(torch, name)
         self.__dict__.update(state)
+        if self.initial is not None:
+            before = self.initial.module.state_dict()
+            weights |= {f"initial.{name}": value.cpu() for name, value in before.items()}
         module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)

@@ -25,7 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn.backbones._linear_start import FrontAndTop
-from ..nn.optimization import AdaptingModule
+from ..nn.optimization import AdaptingModule, embedding_part, without_front
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._calibrated import calibrate_by_attributes, carry_over_refit, represent_attributes
@@ -269,22 +269,24 @@ def _trainable_part(
     config: TrainingConfig, module: FewShotModule, data: TrainingData, device: torch.device
 ) -> tuple[FewShotModule, DataTensor]:
     """Return what is trained and its inputs: what a front end makes of them, computed once."""
-    if not isinstance(module, EmbeddingModule):
+    initial = embedding_part(module)
+    if not isinstance(initial, EmbeddingModule):
         if config.freeze_backbone:
             raise ValueError(
                 f"{config.owner} has freeze_backbone=True, but {type(module).__name__} has no "
                 "backbone to freeze. Set freeze_backbone=False."
             )
         return module, DataTensor(data.X, device, config.input_scale)
-    if not isinstance(module.backbone, FrontAndTop) or config.augment is not None:
-        module.autocast_dtype = resolve_precision(
-            config.precision, device, len(config.recipe.input_shape)
-        )
+    if not isinstance(initial.backbone, FrontAndTop) or config.augment is not None:
+        if isinstance(module, EmbeddingModule):
+            module.autocast_dtype = resolve_precision(
+                config.precision, device, len(config.recipe.input_shape)
+            )
         return module, DataTensor(data.X, device, config.input_scale)
     embedding = config.embedded
     if embedding is None:
-        embedding = embed_by_front(config, module.backbone.front, data.X)
-    return EmbeddingModule(module.backbone.top, module.head), DataTensor(embedding, device)
+        embedding = embed_by_front(config, initial.backbone.front, data.X)
+    return without_front(module), DataTensor(embedding, device)
 
 
 def embed_by_front(config: TrainingConfig, front: torch.nn.Module, X: np.ndarray) -> np.ndarray:
@@ -456,7 +458,9 @@ def _encode_again(
     if untrained.trained is untrained.module:
         return network.encode(task.data.X, on_rows)
     inputs = task.store.as_array()
-    return embed(untrained.trained, inputs, batch_size=network.batch_size, on_rows=on_rows)
+    return embed(
+        embedding_part(untrained.trained), inputs, batch_size=network.batch_size, on_rows=on_rows
+    )
 
 
 def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:

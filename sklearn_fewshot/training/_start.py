@@ -26,7 +26,7 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
 from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
-from ..nn.optimization import embedding_part
+from ..nn.optimization import embedding_part, without_front
 from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
@@ -82,7 +82,8 @@ class Untrained(NamedTuple):
             options["embedding_dim"] = method.linear.shape[1]
         is_frozen = self.recipe.options.get("top_options") is not None
         part = "top_options" if is_frozen else "backbone_options"
-        recipe = self.recipe.with_option(**{part: options})
+        given = self.recipe.options.get(part) or {}
+        recipe = self.recipe.with_option(**{part: given | options})
         whole = recipe.build().to(next(self.module.parameters()).device)
         module = embedding_part(whole)
         assert isinstance(module, EmbeddingModule)
@@ -96,7 +97,7 @@ class Untrained(NamedTuple):
             module.backbone[0] = before.backbone.front
         if self.trained is self.module:
             return Untrained(recipe, whole, whole)
-        return Untrained(recipe, module, EmbeddingModule(top, module.head))
+        return Untrained(recipe, whole, without_front(whole))
 
 
 def start_front(config: TrainingConfig, module: nn.Module, data: TrainingData) -> None:

@@ -1,6 +1,6 @@
 """Networks whose weights are adapted to the support set by an optimisation."""
 
-from ._adapting import AdaptingModule, embedding_part
+from ._adapting import AdaptingModule, embedding_part, without_front
 from ._gradient import GradientModule
 from ._meta_lstm import MetaLSTMModule
 from ._readout import PrototypeReadout, Readout, SharedReadout, ValueReadout
@@ -19,4 +19,5 @@ __all__ = [
     "ValueReadout",
     "embedding_part",
     "with_task_norm",
+    "without_front",
 ]

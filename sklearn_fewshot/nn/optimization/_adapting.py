@@ -1,5 +1,6 @@
 """Networks whose own weights are a function of the support set: what they share."""
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -11,9 +12,10 @@ from torch.func import functional_call, vmap
 from .._embedding_module import EmbeddingModule
 from .._module import FewShotModule
 from .._support import State, Support
+from ..backbones._linear_start import FrontAndTop
 from ..heads._matching import in_canonical_order
 from ._readout import ClassReadout, Readout, ValueReadout
-from ._task_norm import task_norms, with_task_norm
+from ._task_norm import TaskNorm, task_norms, with_task_norm
 
 # functional_call exchanges the weights of a module in place: one thread at a time.
 RUNNING = threading.RLock()
@@ -49,20 +51,29 @@ class AdaptingModule(FewShotModule):
 
     score_shift = False
     is_costly = True
+    #: Values that adapting needs at once for each weight.
+    n_weight_copies: int = 1
     #: Whether scales and offsets of batch normalisation are adapted too.
     adapts_norms: ClassVar[bool] = False
     breaks: ClassVar[dict[str, str]] = {}
 
     def __init__(self, initial: EmbeddingModule, readout: Readout) -> None:
         super().__init__()
-        initial.backbone = with_task_norm(initial.backbone)
+        if isinstance(initial.backbone, FrontAndTop):  # which has norms in its front alone
+            self.norms: tuple[TaskNorm, ...] = ()
+        else:
+            initial.backbone = with_task_norm(initial.backbone)
+            self.norms = tuple(task_norms(initial.backbone))
         self.initial = initial.train(False)
         self.readout = readout
-        self.norms = tuple(task_norms(initial.backbone))
         fixed = {id(p) for norm in self.norms for p in norm.parameters()}
         fixed = set() if self.adapts_norms else fixed
-        #: Names of the weights of the body that are adapted.
-        self.names = [k for k, p in initial.backbone.named_parameters() if id(p) not in fixed]
+        #: Names of the weights of the body that are adapted; those of a frozen part are not.
+        self.names = [
+            name
+            for name, p in initial.backbone.named_parameters()
+            if p.requires_grad and id(p) not in fixed
+        ]
         self.loops = False
         self.n_activations = 0
 
@@ -98,6 +109,21 @@ class AdaptingModule(FewShotModule):
         super().train(mode)
         self.initial.train(False)
         return self
+
+    def on_front(self) -> Self:
+        """Return this network without the front end of its backbone, with the same weights.
+
+        It takes what the front end makes of samples.
+        """
+        backbone = self.initial.backbone
+        assert isinstance(backbone, FrontAndTop)
+        part = copy.copy(self)
+        part._modules = {
+            **self._modules,
+            "initial": EmbeddingModule(backbone.top, self.initial.head),
+        }
+        part.names = [name.removeprefix("1.") for name in self.names]
+        return part
 
     # ------------------------------------------------------------------ the two methods
 
@@ -206,7 +232,7 @@ class AdaptingModule(FewShotModule):
         """Return how many tasks to adapt to at once; all in training, which needs all anyway."""
         if torch.is_grad_enabled():
             return None
-        n_values = sum(p.numel() for p in self.initial.backbone.parameters())
+        n_values = self.n_weight_copies * sum(p.numel() for p in self.body().values())
         n_values += tasks["inputs"].shape[1] * self.n_activations
         return max(1, TASK_BYTES // (FLOAT_BYTES * N_COPIES * max(1, n_values)))
 
@@ -233,12 +259,21 @@ def embedding_part(module: FewShotModule) -> FewShotModule:
     return module.initial if isinstance(module, AdaptingModule) else module
 
 
+def without_front(module: FewShotModule) -> FewShotModule:
+    """Return a network for what the front end of its backbone makes of samples."""
+    if isinstance(module, AdaptingModule):
+        return module.on_front()
+    assert isinstance(module, EmbeddingModule)
+    assert isinstance(module.backbone, FrontAndTop)
+    return EmbeddingModule(module.backbone.top, module.head)
+
+
 def body_of(state: State) -> State:
     """Return the weights of the body among the tensors of a state, by their names in it."""
     return {k.removeprefix("body."): v for k, v in state.items() if k.startswith("body.")}
 
 
-def as_body(body: State) -> State:
+def as_body(body: dict[str, Any]) -> dict[str, Any]:
     """Return the weights of the body as a part of a state."""
     return {f"body.{name}": value for name, value in body.items()}
 

@@ -13,7 +13,7 @@ from .._module import Criterion
 from .._support import State, Support
 from ..backbones import embedding_shape
 from ..heads import MetricHead
-from ._adapting import RUNNING, AdaptingModule, as_body
+from ._adapting import RUNNING, AdaptingModule, as_body, body_of
 from ._readout import PrototypeReadout, Readout, SharedReadout, ValueReadout
 
 LAST_LAYER = ("weight", "bias")
@@ -77,7 +77,6 @@ class GradientModule(AdaptingModule):
         self.step_size, self.learn_step_size = step_size, learn_step_size
         self.first_order, self.multi_step_loss = first_order, multi_step_loss
         self.n_batches = n_batches
-        self.adapted = [*self.names, *(LAST_LAYER if adapts == "all" else ())]
         self.step_sizes = self._initial_step_sizes()
         self.register_buffer("n_trained", torch.zeros((), dtype=torch.int64))
         self._n_trained: int | None = None  # the same as a number: reading it makes a GPU wait
@@ -118,11 +117,11 @@ class GradientModule(AdaptingModule):
             of_features, of_last = grad(self._support_loss, argnums=(0, 1))(
                 features, last, fixed, task
             )
-            slope = pull(of_features)[0] | of_last
+            slope = as_body(pull(of_features)[0]) | of_last
             if constant:
                 slope = {name: value.detach() for name, value in slope.items()}
-            moved = self._step(body | last, slope, task, j)
-            body, last = ({name: moved[name] for name in part} for part in (body, last))
+            moved = self._step(as_body(body) | last, slope, task, j)
+            body, last = body_of(moved), {name: moved[name] for name in LAST_LAYER}
         return states
 
     def _run_support(self, body: State, task: State) -> Any:
@@ -146,20 +145,20 @@ class GradientModule(AdaptingModule):
 
     # ------------------------------------------------------------------ step sizes
 
+    @property
+    def adapted(self) -> list[str]:
+        """Names of what takes the steps, as in a state."""
+        return [*as_body(dict.fromkeys(self.names)), *(LAST_LAYER * (self.adapts == "all"))]
+
     def _initial_step_sizes(self) -> nn.ParameterList:
         if self.learn_step_size is False:
             return nn.ParameterList()
         if self.learn_step_size == "layer":
             shape = (self.n_steps, len(self.adapted))
             return nn.ParameterList([torch.full(shape, log(self.step_size))])
-        body, n_features = self.body(), self.readout.n_features
-        shapes = {"weight": (1, n_features), "bias": (1,)}
-        return nn.ParameterList(
-            [
-                torch.full(shapes.get(name) or body[name].shape, self.step_size)
-                for name in self.adapted
-            ]
-        )
+        shapes = {name: value.shape for name, value in as_body(self.body()).items()}
+        shapes |= {"weight": torch.Size((1, self.readout.n_features)), "bias": torch.Size((1,))}
+        return nn.ParameterList([torch.full(shapes[k], self.step_size) for k in self.adapted])
 
     def _size(self, i: int, j: int) -> Any:
         """Return the step size of the i-th adapted tensor in step j."""

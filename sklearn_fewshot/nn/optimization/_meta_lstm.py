@@ -11,7 +11,7 @@ from .._batch import EpisodeBatch, take_rows
 from .._embedding_module import EmbeddingModule
 from .._module import Criterion
 from .._support import State
-from ._adapting import AdaptingModule, as_body
+from ._adapting import AdaptingModule, as_body, body_of
 from ._gradient import LAST_LAYER, make_readout
 from ._readout import Readout
 
@@ -54,6 +54,7 @@ class MetaLSTMModule(AdaptingModule):
     ) -> None:
         super().__init__(initial, readout)
         self.n_steps, self.hidden_dim = n_steps, hidden_dim
+        self.n_weight_copies = 8 * hidden_dim
         self.lstm = nn.Linear(4 + hidden_dim, 4 * hidden_dim)
         self.forget_gate = nn.Linear(hidden_dim + 2, 1)
         self.input_gate = nn.Linear(hidden_dim + 2, 1)
@@ -79,7 +80,7 @@ class MetaLSTMModule(AdaptingModule):
         body = self.body()
         features, moments = self.run_support(body, task)
         start = self.readout.start(features, task)
-        weights = body | {name: start.pop(name) for name in LAST_LAYER}
+        weights = as_body(body) | {name: start.pop(name) for name in LAST_LAYER}
         fixed = {"count": task["count"], **start}
         theta = _flatten(weights)  # (n_coordinates,)
         h = c = theta.new_zeros(len(theta), self.hidden_dim)
@@ -97,10 +98,9 @@ class MetaLSTMModule(AdaptingModule):
             keep = self.input_gate(torch.cat([h, state, keep], dim=1))
             theta = forget.squeeze(1).sigmoid() * theta - keep.squeeze(1).sigmoid() * gradient
             weights = _unflatten(theta, weights)
-        last = {name: weights.pop(name) for name in LAST_LAYER}
         if self.norms:
-            _, moments = self.run_support(weights, task)
-        return as_body(weights) | last | fixed | moments
+            _, moments = self.run_support(body_of(weights), task)
+        return weights | fixed | moments
 
     def _lstm_step(self, seen: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         write, keep, value, show = self.lstm(seen).chunk(4, dim=1)
@@ -108,10 +108,8 @@ class MetaLSTMModule(AdaptingModule):
         return show.sigmoid() * c.tanh(), c
 
     def _loss(self, weights: State, fixed: State, task: State) -> Tensor:
-        body = {name: value for name, value in weights.items() if name not in LAST_LAYER}
-        last = {name: weights[name] for name in LAST_LAYER}
-        features, _ = self.run_support(body, task)
-        return self.readout.loss(self.readout.outputs(last | fixed, features), task)
+        features, _ = self.run_support(body_of(weights), task)
+        return self.readout.loss(self.readout.outputs(weights | fixed, features), task)
 
     def training_loss(self, batch: EpisodeBatch, criterion: Criterion) -> Tensor:
         """Return the loss of the queries."""

@@ -10,7 +10,7 @@ from .._batch import EpisodeBatch, is_padding, take_rows
 from .._embedding_module import EmbeddingModule
 from .._module import Criterion
 from .._support import State, Support
-from ._adapting import AdaptingModule, as_body
+from ._adapting import AdaptingModule, as_body, body_of
 from ._gradient import LAST_LAYER, make_readout
 from ._readout import Readout
 
@@ -95,7 +95,7 @@ class ReptileModule(AdaptingModule):
         body = self.body()
         features, moments = self.run_support(body, task)
         start = self.readout.start(features, task)
-        weights = body | {name: start.pop(name) for name in LAST_LAYER}
+        weights = as_body(body) | {name: start.pop(name) for name in LAST_LAYER}
         fixed = {"count": task["count"], **start}
         second = {name: torch.zeros_like(value) for name, value in weights.items()}
         for j in range(n_steps):
@@ -104,17 +104,14 @@ class ReptileModule(AdaptingModule):
                 second[name] = SECOND_DECAY * second[name] + (1 - SECOND_DECAY) * value.square()
                 root = (second[name] / (1 - SECOND_DECAY ** (j + 1))).sqrt()
                 weights[name] = weights[name] - self.inner_lr * value / (root + SMALLEST)
-        last = {name: weights.pop(name) for name in LAST_LAYER}
         if self.norms:
-            _, moments = self.run_support(weights, task)
-        return as_body(weights) | last | fixed | moments
+            _, moments = self.run_support(body_of(weights), task)
+        return weights | fixed | moments
 
     def _loss(self, weights: State, fixed: State, batch: State) -> Tensor:
-        body = {name: value for name, value in weights.items() if name not in LAST_LAYER}
-        last = {name: weights[name] for name in LAST_LAYER}
-        features, _ = self.run_support(body, batch)
+        features, _ = self.run_support(body_of(weights), batch)
         scaled = batch | {"weight": batch["weight"] * batch["factor"]}
-        return self.readout.loss(self.readout.outputs(last | fixed, features), scaled)
+        return self.readout.loss(self.readout.outputs(weights | fixed, features), scaled)
 
     def _minibatch(self, task: State, j: int) -> State:
         """Return the j-th minibatch; they go round the examples that are there."""
