@@ -25,7 +25,7 @@ from ..nn import (
 from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
 from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
-from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
+from ..nn.heads import Head, MetricHead, PrototypicalHead
 from ..nn.optimization import embedding_part, without_front
 from ..utils._memory_map import some_rows
 from ..utils._progress import follow
@@ -144,7 +144,8 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     is_linear = isinstance(linear_part(trained.backbone), LinearStart)
     if not is_linear or not is_ours or len(classes) < LEAST_CLASSES:
         return AS_BUILT
-    is_sized = isinstance(trained.head, UnitLengthHead)  # for the embedding as it is built
+    # Whether the head has weights of the size of the embedding as it is built.
+    is_sized = type(trained.head).for_embeddings.__func__ is not Head.for_embeddings.__func__  # type: ignore[attr-defined]
     fits = isinstance(trained.head, MetricHead) and trained.head.exact and not is_sized
     head = trained.head if fits else PrototypicalHead()
     shrinkages = (None, *SHRINKAGES) if has_linear_start(trained.backbone) else (None,)

@@ -1,6 +1,6 @@
 """Model-agnostic meta-learning: gradient steps on the support set, and its relatives."""
 
-from math import log
+from math import exp, log
 from typing import Any, Literal, Self
 
 import torch
@@ -171,11 +171,9 @@ class GradientModule(AdaptingModule):
     def describe_steps(self) -> str:
         """Describe the inner steps."""
         size = self.step_size
-        if self.step_sizes is not None:
-            largest = max(float(part.detach().max()) for part in self.step_sizes)
-            size = (
-                float(torch.tensor(largest).exp()) if self.learn_step_size == "layer" else largest
-            )
+        if any(part.numel() for part in self.step_sizes):
+            size = max(float(part.detach().max()) for part in self.step_sizes if part.numel())
+            size = exp(size) if self.learn_step_size == "layer" else size
         return f"n_steps={self.n_steps} of step sizes up to {size:.3g}"
 
     def check_steps(self, support: Support, state: State) -> None:
