@@ -83,7 +83,7 @@ class TaskNorm(nn.Module):
             factor = factor * self.weight
         shift = -mean * factor if self.bias is None else self.bias - mean * factor
         shape = (1, -1) + (1,) * (x.ndim - 2)
-        return x * factor.view(shape) + shift.view(shape)
+        return torch.addcmul(shift.view(shape), x, factor.view(shape))
 
     def _moments_of(self, x: Tensor, weight: Tensor) -> Moments:
         n = weight.sum()
