@@ -41,6 +41,11 @@ PAGES = (
                 "``fit`` meta-trains on base classes; ``adapt`` makes a classifier of new ones.",
             ),
             Group(
+                "Learners that adapt their own weights",
+                ("MAMLClassifier", "ReptileClassifier", "MetaLSTMClassifier"),
+                "``adapt`` trains the network, or its last layer, on the examples of new classes.",
+            ),
+            Group(
                 "Zero-shot learners",
                 (
                     "ZeroShotProtoNetClassifier",
@@ -202,6 +207,7 @@ PAGES = (
                     "Spectral",
                     "SeriesFeatures",
                     "Conv4",
+                    "Conv4Strided",
                     "Conv4Maps",
                     "ResNet12",
                     "KochConv",
@@ -241,11 +247,23 @@ PAGES = (
                     "SiameseHead",
                     "RidgeHead",
                     "AnchoredHead",
+                    "GradientHead",
                     "CentroidHead",
                     "AnchoredCentroidHead",
                 ),
             ),
             Group("Heads for attributes", ("AttributePrototypeHead", "AttributeRelationHead")),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn.optimization",
+        "Networks whose weights are adapted to the support set.",
+        (
+            Group(
+                "Modules",
+                ("AdaptingModule", "GradientModule", "ReptileModule", "MetaLSTMModule"),
+            ),
+            Group("Batch normalisation", ("TaskNorm", "with_task_norm")),
         ),
     ),
 )

@@ -24,7 +24,7 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
-from ..nn.optimization import embedding_part
+from ..nn.optimization._adapting import embedding_part
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig

@@ -25,7 +25,8 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn.backbones._linear_start import FrontAndTop
-from ..nn.optimization import AdaptingModule, embedding_part, without_front
+from ..nn.optimization import AdaptingModule
+from ..nn.optimization._adapting import embedding_part, without_front
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._calibrated import calibrate_by_attributes, carry_over_refit, represent_attributes

@@ -26,7 +26,7 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
 from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import Head, MetricHead, PrototypicalHead
-from ..nn.optimization import embedding_part, without_front
+from ..nn.optimization._adapting import embedding_part, without_front
 from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig

@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_fewshot import MetaLSTMClassifier, RelationNetClassifier, ReptileClassifier
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
-from sklearn_fewshot.nn.optimization import embedding_part
+from sklearn_fewshot.nn.optimization._adapting import embedding_part
 
 METHODS = ("predict_proba", "decision_function", "score_samples")
 

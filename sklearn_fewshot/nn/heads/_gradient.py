@@ -36,10 +36,10 @@ class GradientHead(MetricHead):
         ``s`` at the start of training.
     learn_scale : bool
         Whether training adjusts it.
-    start : {"prototype", "shared"}
-        Whether rows start at the prototypes, or at one learned row for all classes.
     n_features : int
         Dimension of the embedding, for the learned row and step sizes.
+    start : {"prototype", "shared"}
+        Whether rows start at the prototypes, or at one learned row for all classes.
     n_steps : int
         Gradient steps.
     step_size : float
@@ -63,7 +63,7 @@ class GradientHead(MetricHead):
     >>> inputs = torch.tensor([[[0.0, 0.0], [0.0, 2.0], [4.0, 0.0]]])
     >>> support = Support(inputs, torch.tensor([[0, 0, 1]]), torch.ones(1, 3), n_classes=2)
     >>> head = GradientHead(n_features=2, n_steps=0)
-    >>> head.score(head.context(support), torch.tensor([[[0.0, 2.0]]])).detach()  # distances
+    >>> head.score(head.context(support), torch.tensor([[[0.0, 2.0]]])).detach().round()
     tensor([[[ -1., -20.]]])
     """
 

@@ -47,6 +47,31 @@ class AdaptingModule(FewShotModule):
     ----------
     loops : bool
         Whether tasks are adapted to one after the other.
+
+    Examples
+    --------
+    A network that only takes the moments of the support set:
+
+    >>> import torch
+    >>> from sklearn_fewshot.nn import Support
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> from sklearn_fewshot.nn.optimization import AdaptingModule
+    >>> from sklearn_fewshot.nn.optimization._readout import PrototypeReadout
+    >>> class MomentsOnly(AdaptingModule):
+    ...     @classmethod
+    ...     def around(cls, initial, input_shape, adaptation):
+    ...         return cls(initial, PrototypeReadout(2, initial.head))
+    ...
+    ...     def _adapt_one(self, task):
+    ...         features, moments = self.run_support(self.body(), task)
+    ...         return self.readout.start(features, task) | {"count": task["count"]} | moments
+    >>> module = MomentsOnly.build(
+    ...     (2,), adaptation={}, backbone="residual_mlp", head=PrototypicalHead
+    ... ).eval()
+    >>> inputs = torch.tensor([[[0.0, 0.0], [4.0, 4.0]]])
+    >>> state = module.adapt(Support(inputs, torch.tensor([[0, 1]]), torch.ones(1, 2), 2))
+    >>> module.predict(state, torch.tensor([[[1.0, 0.0]]])).detach().round()
+    tensor([[[ -1., -25.]]])
     """
 
     score_shift = False

@@ -52,6 +52,21 @@ class GradientModule(AdaptingModule):
         Whether the loss after each step counts, at the beginning of training.
     n_batches : int
         Length of the training that these shares refer to.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import Support
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> from sklearn_fewshot.nn.optimization import GradientModule
+    >>> steps = {"start": "prototype", "n_targets": None, "n_steps": 3}
+    >>> module = GradientModule.build(
+    ...     (2,), adaptation=steps, backbone="residual_mlp", head=PrototypicalHead
+    ... ).eval()
+    >>> inputs = torch.tensor([[[0.0, 0.0], [4.0, 4.0]]])
+    >>> state = module.adapt(Support(inputs, torch.tensor([[0, 1]]), torch.ones(1, 2), 2))
+    >>> module.predict(state, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
+    tensor([[0]])
     """
 
     n_trained: Tensor

@@ -45,6 +45,20 @@ class MetaLSTMModule(AdaptingModule):
         Steps, each on the whole support set.
     hidden_dim : int
         Units of the LSTM.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import Support
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> from sklearn_fewshot.nn.optimization import MetaLSTMModule
+    >>> module = MetaLSTMModule.build(
+    ...     (2,), adaptation={}, backbone="residual_mlp", head=PrototypicalHead
+    ... ).eval()
+    >>> inputs = torch.tensor([[[0.0, 0.0], [4.0, 4.0]]])
+    >>> state = module.adapt(Support(inputs, torch.tensor([[0, 1]]), torch.ones(1, 2), 2))
+    >>> module.predict(state, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
+    tensor([[0]])
     """
 
     breaks: ClassVar[dict[str, str]] = {"duplicates": "running moments weigh less in more examples"}

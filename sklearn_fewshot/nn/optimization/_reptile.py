@@ -44,6 +44,20 @@ class ReptileModule(AdaptingModule):
         Learning rate of Adam.
     batch_size : int
         Examples in a minibatch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn import Support
+    >>> from sklearn_fewshot.nn.heads import PrototypicalHead
+    >>> from sklearn_fewshot.nn.optimization import ReptileModule
+    >>> module = ReptileModule.build(
+    ...     (2,), adaptation={"n_targets": None}, backbone="residual_mlp", head=PrototypicalHead
+    ... ).eval()
+    >>> inputs = torch.tensor([[[0.0, 0.0], [4.0, 4.0]]])
+    >>> state = module.adapt(Support(inputs, torch.tensor([[0, 1]]), torch.ones(1, 2), 2))
+    >>> module.predict(state, torch.tensor([[[1.0, 0.0]]])).argmax(dim=-1)
+    tensor([[0]])
     """
 
     adapts_norms = True

@@ -54,7 +54,7 @@ class TaskNorm(nn.Module):
     >>> norm.row_weight = torch.ones(3)
     >>> y = norm(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]))
     >>> norm.moments[0]  # the mean of each channel, with the running one
-    tensor([1.5000, 3.7500], grad_fn=<AddBackward0>)
+    tensor([1.5000, 3.7500])
     """
 
     running_mean: Tensor
