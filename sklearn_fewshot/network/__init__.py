@@ -2,14 +2,18 @@
 
 from ._device import on_cpu, predict_on
 from ._network import FittedNetwork, identity_network
+from ._regression import Observations, RegressionNetwork, StdModel
 from ._values import Recipe, Representation, ScoreModel, State
 
 __all__ = [
     "FittedNetwork",
+    "Observations",
     "Recipe",
+    "RegressionNetwork",
     "Representation",
     "ScoreModel",
     "State",
+    "StdModel",
     "identity_network",
     "on_cpu",
     "predict_on",
