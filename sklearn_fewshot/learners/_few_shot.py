@@ -11,8 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..adapted import FewShotClassifier, check_support_pair
 from ..utils._typing import ArrayLike, Label, Refinement
 from ._classes import LearnsClasses
+from ._docs import with_common_parameters
 
 
+@with_common_parameters
 class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
     """Base of the learners that adapt to examples of new classes: the public methods.
 

@@ -2,7 +2,7 @@
 
 from ._device import on_cpu, predict_on
 from ._network import FittedNetwork, identity_network
-from ._regression import Observations, RegressionNetwork, StdModel
+from ._regression import Observations, RegressionNetwork, StdModel, ridge_network
 from ._values import Recipe, Representation, ScoreModel, State
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "identity_network",
     "on_cpu",
     "predict_on",
+    "ridge_network",
 ]

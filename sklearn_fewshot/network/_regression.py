@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from ..episodes import EpisodePlan
-from ..nn import Support, kept_memory, score_plan, take_rows
+from ..nn import EmbeddingModule, Support, kept_memory, score_plan, take_rows
+from ..nn.regression import BayesianRidgeHead
 from ._network import FittedNetwork
-from ._values import State, as_writeable_tensor
+from ._values import Recipe, State, as_writeable_tensor
 
 
 class StdModel(Protocol):
@@ -127,9 +128,7 @@ class RegressionNetwork(FittedNetwork):
         """Return the calibrated factor of standard deviations: 1 without calibration."""
         return 1.0 if self.calibration is None else self.calibration.std_factor(n_support)
 
-    def _split(
-        self, predicted: np.ndarray, n_support: int | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, predicted: np.ndarray, n_support: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Return values and standard deviations, calibrated unless ``n_support`` is None."""
         n_targets = self.n_targets
         if predicted.shape[-1] not in (n_targets, 2 * n_targets):
@@ -154,3 +153,18 @@ class RegressionNetwork(FittedNetwork):
         inputs = self._rows(rows)
         target, weight = (as_writeable_tensor(part).to(inputs) for part in (values, weight))
         return Support(inputs.unsqueeze(0), target.unsqueeze(0), weight.unsqueeze(0), n_classes=1)
+
+
+def ridge_network(n_features: int, n_targets: int) -> RegressionNetwork:
+    """Return the network of a regressor without a learner: ridge regression on the raw rows."""
+    options = {
+        "backbone": "identity",
+        "head": BayesianRidgeHead,
+        "head_options": {"n_targets": n_targets, "noise": 1.0},
+    }
+    recipe = Recipe(EmbeddingModule, (n_features,), options)
+    network = RegressionNetwork(
+        recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256
+    )
+    network.n_targets = n_targets
+    return network

@@ -12,7 +12,7 @@ import torch
 
 from ..calibration import EncodedData, calibrate
 from ..episodes import drawable_classes, thinned
-from ..network import FittedNetwork, Recipe, Representation
+from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
 from ..nn import (
     DataTensor,
     EmbeddingModule,
@@ -35,6 +35,7 @@ from ._data import TrainingData
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
 from ._start import AS_BUILT, Start, Untrained, start_front, start_training
+from ._values import calibrate_values, observe_task
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
@@ -47,8 +48,8 @@ class Trained(NamedTuple):
     ----------
     network : FittedNetwork
         The trained network, calibrated.
-    representation : Representation
-        Of the base classes.
+    representation : Representation or Observations
+        Of the base classes; or what predictions without a support set adapt to.
     net : skorch.NeuralNet
         What trained it.
     history : list of dict
@@ -67,7 +68,7 @@ class Trained(NamedTuple):
     """
 
     network: FittedNetwork
-    representation: Representation
+    representation: Representation | Observations
     net: Any
     history: list[dict[str, Any]]
     best_epoch: int
@@ -297,7 +298,7 @@ def embed_by_front(config: TrainingConfig, front: torch.nn.Module, X: np.ndarray
 def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
     usable = task.data.validation & drawable_classes(task.data.codes, task.data.groups)
-    if usable.sum() < 2:  # with a single class every answer would be right
+    if usable.sum() < (2 if task.data.values is None else 1):  # of one class every answer is right
         return None
     sampler = config.sampler(task.data, task.data.validation)
     n_episodes = -(-N_VALIDATION_QUERIES // (np.max(sampler.n_way_) * config.n_query))
@@ -399,8 +400,16 @@ def _finish(
     measured = {} if is_refit else config.measure(network.trained, task)
     if isinstance(network.module, EmbeddingModule):
         network.module.autocast_dtype = None
-    fitted = fitted_network(config, network.module, network.recipe)
-    if data.attributes is None:
+    kind = FittedNetwork if data.values is None else RegressionNetwork
+    fitted = fitted_network(config, network.module, network.recipe, kind)
+    representation: Representation | Observations
+    if isinstance(fitted, RegressionNetwork) and data.values is not None:
+        fitted.n_targets = data.values.shape[1]
+        rows = _encode_again(network, fitted, task, lambda n_rows: None)
+        representation = observe_task(fitted, rows, data)
+        if config.calibrate and not is_refit:
+            fitted.calibration = calibrate_values(fitted, rows, data, verbose)
+    elif data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
             rows = _encode_again(network, fitted, task, add)
         representation = represent(fitted, rows, data)
@@ -415,9 +424,14 @@ def _finish(
     return Trained(fitted, representation, net, history, epoch, n_way, start, measured, fitted)
 
 
-def fitted_network(config: TrainingConfig, module: FewShotModule, recipe: Recipe) -> FittedNetwork:
+def fitted_network(
+    config: TrainingConfig,
+    module: FewShotModule,
+    recipe: Recipe,
+    kind: type[FittedNetwork] = FittedNetwork,
+) -> FittedNetwork:
     """Return a trained module as a network that can predict, not calibrated."""
-    fitted = FittedNetwork(
+    fitted = kind(
         module,
         recipe,
         input_scale=config.input_scale,

@@ -92,11 +92,11 @@ class BayesianRidgeHead(Head):
         return self.log_noise.exp()
 
     def context(self, representation: Support) -> State:
-        """Solve the regression of each episode, in float64.
+        r"""Solve the regression of each episode, in float64.
 
-        The variance needs :math:`q = \\varphi^\\top (\\Phi^\\top \\Phi + \\lambda I)^{-1} \\varphi`.
-        With ``root`` :math:`R` it is :math:`|R \\varphi|^2` (primal), or
-        :math:`|\\varphi|^2 / \\lambda - |R \\varphi|^2` (dual).
+        The variance needs :math:`\varphi^\top (\Phi^\top \Phi + \lambda I)^{-1} \varphi`. With the
+        ``root`` :math:`R` it is :math:`|R \varphi|^2` (primal), or
+        :math:`|\varphi|^2 / \lambda - |R \varphi|^2` (dual).
         """
         rows, penalty = _features(representation.inputs), self.penalty.double()
         weight = representation.weight.double().unsqueeze(-1).sqrt()

@@ -1,6 +1,7 @@
 """Conditional neural processes (Garnelo et al., 2018)."""
 
 import math
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -86,6 +87,6 @@ class NeuralProcessHead(Head):
 def _perceptron(n_in: int, hidden_dim: int, n_hidden: int, n_out: int) -> nn.Sequential:
     sizes = [n_in, *[hidden_dim] * n_hidden]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(hidden_dim, n_out))
