@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any, NamedTuple, Self
 
@@ -113,6 +114,7 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
     array([4.])
     """
 
+    _network: RegressionNetwork
     _parameter_constraints: dict[str, list[Any]] = {"learner": [HasMethods(["adapt", "fit"]), None]}
 
     def __init__(self, learner: Estimator = None) -> None:
@@ -262,12 +264,22 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
         regressor._support = TaskState(items.embedding, y, scale, network.adapt(items))
         return regressor
 
+    def _for_encoded(self, rows: np.ndarray) -> Self:
+        """Return this regressor, not fitted yet, for rows that its network has encoded already."""
+        other = copy.copy(self)
+        network = self._network.for_encoded_rows()
+        assert isinstance(network, RegressionNetwork)
+        other._network = network
+        other.input_shape_, other.n_features_in_ = rows.shape[1:], rows.shape[1]
+        other.__dict__.pop("feature_names_in_", None)
+        return other
+
     def _readapt(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Return a regressor of another support set, through the same network."""
-        other = unfitted_copy(self)
+        other = copy.copy(self)
+        other.__dict__.pop("_support", None)
         if self.learner is None:
             return other.fit(X, y)
-        other.__dict__ |= {k: v for k, v in vars(self).items() if k != "_support"}
         other._add(X, y)
         return other
 

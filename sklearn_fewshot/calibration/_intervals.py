@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.stats import norm
 
 from ..episodes import EpisodePlan, EpisodeSampler
@@ -93,14 +94,14 @@ def _plan(codes: np.ndarray, n_shot: int, rng: np.random.Generator) -> EpisodePl
 
 
 def _factor(
-    network: RegressionNetwork, stored: object, values: np.ndarray, plan: EpisodePlan
+    network: RegressionNetwork, stored: torch.Tensor, values: np.ndarray, plan: EpisodePlan
 ) -> float:
     ratio = np.concatenate(list(_ratios(network, stored, values, plan)))
     return max(LEAST_FACTOR, float(np.quantile(ratio, COVERAGE) / norm.ppf(0.5 + COVERAGE / 2)))
 
 
 def _ratios(
-    network: RegressionNetwork, stored: object, values: np.ndarray, plan: EpisodePlan
+    network: RegressionNetwork, stored: torch.Tensor, values: np.ndarray, plan: EpisodePlan
 ) -> Iterator[np.ndarray]:
     """Yield errors over predicted standard deviations."""
     for predicted, std, target in network.score_values(stored, values, plan):

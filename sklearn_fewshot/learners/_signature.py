@@ -31,7 +31,7 @@ def complete_signature(
     """
     parameters = _parameters_of(cls, defaults or {})
     _check_names(cls, parameters)
-    cls.__init__ = _constructor(cls, parameters, defaults or {})  # type: ignore[misc]
+    cls.__init__ = _constructor(cls, parameters, defaults or {})  # type: ignore[method-assign]
     constraints = {
         name: allowed
         for base in reversed(cls.__mro__)

@@ -70,6 +70,10 @@ class RegressionNetwork(FittedNetwork):
     n_targets: int = 1
     calibration: Any = None
 
+    def adapt(self, items: Any) -> State:
+        """Work out what :meth:`predict_values` computes with, from encoded :class:`Observations`."""
+        return super().adapt(items)
+
     def predict_values(
         self, state: State, rows: np.ndarray, n_support: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -151,8 +155,8 @@ class RegressionNetwork(FittedNetwork):
             rows = np.zeros((1, *rows.shape[1:]), rows.dtype)
             values, weight = np.zeros((1, self.n_targets)), np.zeros(1)
         inputs = self._rows(rows)
-        target, weight = (as_writeable_tensor(part).to(inputs) for part in (values, weight))
-        return Support(inputs.unsqueeze(0), target.unsqueeze(0), weight.unsqueeze(0), n_classes=1)
+        target, share = (as_writeable_tensor(part).to(inputs) for part in (values, weight))
+        return Support(inputs.unsqueeze(0), target.unsqueeze(0), share.unsqueeze(0), n_classes=1)
 
 
 def ridge_network(n_features: int, n_targets: int) -> RegressionNetwork:

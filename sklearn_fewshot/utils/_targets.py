@@ -34,7 +34,7 @@ def check_targets(
             f"{owner} requires y to be passed, but the target y is None. Pass the values of X."
         )
     try:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        values: np.ndarray = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except (TypeError, ValueError) as error:
         if "convert" not in str(error) and "must be a string or a real number" not in str(error):
             raise
@@ -43,15 +43,15 @@ def check_targets(
             "classes take a classifier, such as ProtoNetClassifier."
         ) from error
     n_samples = _num_samples(X)
-    if len(y) != n_samples:
+    if len(values) != n_samples:
         raise ValueError(
-            f"X and y have inconsistent numbers of samples: {n_samples} and {len(y)}. Pass one "
+            f"X and y have inconsistent numbers of samples: {n_samples} and {len(values)}. Pass one "
             "value, or one row of values, a sample."
         )
-    got = 1 if y.ndim == 1 else y.shape[1]
+    got = 1 if values.ndim == 1 else values.shape[1]
     if n_outputs is not None and got != n_outputs:
         raise ValueError(
             f"y must have {n_outputs} target{'s' * (n_outputs > 1)}, as in fit of the learner. Got "
             f"{got}."
         )
-    return y
+    return values

@@ -61,6 +61,8 @@ class BayesianRidgeHead(Head):
     tensor([[5.]])
     """
 
+    n_steps: Tensor
+
     def __init__(
         self,
         n_features: int,
