@@ -22,6 +22,7 @@ from .learners.metric import (
     ZeroShotProtoNetClassifier,
     ZeroShotRelationNetClassifier,
 )
+from .learners.optimization import MAMLClassifier, MetaLSTMClassifier, ReptileClassifier
 from .learners.regression import NeuralProcessRegressor, RidgeNetRegressor
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
@@ -37,11 +38,14 @@ __all__ = [
     "FewShotPipeline",
     "FewShotRegressor",
     "FrozenEncoder",
+    "MAMLClassifier",
     "MatchingNetClassifier",
+    "MetaLSTMClassifier",
     "ModelFormatError",
     "NeuralProcessRegressor",
     "ProtoNetClassifier",
     "RelationNetClassifier",
+    "ReptileClassifier",
     "RidgeNetClassifier",
     "RidgeNetRegressor",
     "SiameseNetClassifier",

@@ -15,8 +15,11 @@ import sklearn_fewshot
 from sklearn_fewshot import (
     AutoFewShotClassifier,
     BaselineClassifier,
+    MAMLClassifier,
     MatchingNetClassifier,
+    MetaLSTMClassifier,
     ProtoNetClassifier,
+    ReptileClassifier,
 )
 from sklearn_fewshot.base import BaseFewShotLearner
 from sklearn_fewshot.training import _net
@@ -170,6 +173,10 @@ LEARNERS |= {
         {"estimators": ["ProtoNet", "MatchingNet"]},
     ),
     "MatchingNetClassifier with full context": (MatchingNetClassifier, {"fce": True}),
+    "MAMLClassifier": (MAMLClassifier, {"n_steps": 2, "meta_batch_size": 1}),
+    "MAMLClassifier of the last layer": (MAMLClassifier, {"adapts": "head", "meta_batch_size": 1}),
+    "MetaLSTMClassifier": (MetaLSTMClassifier, {"n_steps": 2, "hidden_dim": 4}),
+    "ReptileClassifier": (ReptileClassifier, {"adapt_steps": 4, "n_steps": 2}),
     "BaselineClassifier": (BaselineClassifier, SMALL_BATCHES),
     "BaselineClassifier with regression": (
         BaselineClassifier,

@@ -25,6 +25,10 @@ from sklearn_fewshot.base import BaseFewShotLearner, BaseFewShotRegressor
 BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 0}
 BUDGETED = ProtoNetClassifier(**BUDGET)
 REGRESSION_BUDGET = {"max_epochs": 2, "episodes_per_epoch": 320, "lr": 1e-2, "random_state": 0}
+CHEAPER = {
+    "ReptileClassifier": {"adapt_steps": 2},
+    "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4},
+}
 
 
 def subclasses(base):
@@ -34,7 +38,7 @@ def subclasses(base):
 
 EVERY_REGRESSOR = [cls(**REGRESSION_BUDGET) for cls in subclasses(BaseFewShotRegressor)]
 EVERY_LEARNER = [
-    *(cls(**BUDGET) for cls in subclasses(BaseFewShotLearner)),
+    *(cls(**BUDGET, **CHEAPER.get(cls.__name__, {})) for cls in subclasses(BaseFewShotLearner)),
     MatchingNetClassifier(fce=True, **BUDGET),
     BaselineClassifier(readout="anchored", **BUDGET),
     *EVERY_REGRESSOR,

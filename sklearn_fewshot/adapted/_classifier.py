@@ -285,7 +285,8 @@ class FewShotClassifier(PredictsFromSupport):
             self.n_features_in_ = self.learner.n_features_in_
             if hasattr(self.learner, "feature_names_in_"):
                 self.feature_names_in_ = self.learner.feature_names_in_
-            self._network = self.learner._network
+            network = self.learner._network
+            self._network = network.of_base if self.include_base else network
         if self.unlabelled is not None:
             self._network.check_takes_unlabelled()
         validate_parameter_constraints(CONSTRAINTS, vars(self), type(self).__name__)
@@ -306,6 +307,7 @@ class FewShotClassifier(PredictsFromSupport):
     def _of_items(cls, learner: Estimator, items: Representation, classes: np.ndarray) -> Self:
         """Build a classifier of what a learner represents classes by, such as its base classes."""
         classifier = cls(learner)._start(None)
+        classifier._network = learner._network.of_base
         classifier._set_classes(items, classes)
         return classifier
 

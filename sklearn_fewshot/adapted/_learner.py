@@ -107,7 +107,8 @@ def check_learner(estimator: Estimator, what: str) -> None:
 
 def check_same_network(learner: Estimator | None, network: FittedNetwork, owner: str) -> None:
     """Raise if new examples would go through another network than those that are there."""
-    if learner is None or getattr(learner, "_network", None) is network:
+    current = getattr(learner, "_network", None)
+    if learner is None or current is network or getattr(current, "initial", None) is network:
         return
     raise ValueError(
         f"The learner of this {owner} was fitted again or exchanged after its examples were given: "

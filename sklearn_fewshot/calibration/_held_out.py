@@ -8,8 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..episodes import EpisodeSampler, drawable_classes, place_in_class, some_of_each
+from ..episodes import (
+    ClassTasks,
+    EpisodeSampler,
+    drawable_classes,
+    place_in_class,
+    some_of_each,
+)
 from ..network import FittedNetwork, Representation
+from ..nn import FewShotModule
 from ..utils._progress import follow
 from ._model import (
     BaseAndNew,
@@ -24,6 +31,8 @@ from ._model import (
 WAYS = (2, 5, 10, 30)
 SHOTS = (1, 2, 3, 5, 10)
 N_EPISODES = 40  # of each way and shot
+FEW_WAYS, FEW_SHOTS_ALONE = (2, 5, 10), (1, 5)  # where adapting takes long ...
+FEW_EPISODES = 25  # ... and episodes of each
 N_QUERIES = 1000  # of each way and shot, about
 FEW_SHOTS = (1, 2, 3, 5, 10)  # of held-out classes used as new ones, beside base classes
 N_SPLITS = 4  # random halvings of the held-out classes into base and new classes, per shot
@@ -52,19 +61,34 @@ class EncodedData(NamedTuple):
         Their class codes.
     groups : ndarray of shape (n_samples,) or None
         Support and queries of an episode share none.
+    class_tasks : ClassTasks or None
+        Task of each class: all classes of an episode are of one.
     """
 
     rows: np.ndarray
     codes: np.ndarray
     groups: np.ndarray | None
+    class_tasks: ClassTasks | None = None
 
     def of_classes(self, wanted: np.ndarray) -> EncodedData:
         """Return the data of some classes, bool of shape (n_classes,), numbered anew."""
         kept = wanted[self.codes]
         codes = np.unique(self.codes[kept], return_inverse=True)[1]
-        return EncodedData(
-            self.rows[kept], codes, None if self.groups is None else self.groups[kept]
-        )
+        groups = None if self.groups is None else self.groups[kept]
+        tasks = None if self.class_tasks is None else self.class_tasks.take(wanted)
+        return EncodedData(self.rows[kept], codes, groups, tasks)
+
+    def usable(self, classes: np.ndarray) -> np.ndarray:
+        """Return those of some classes, bool of shape (n_classes,), that episodes can have."""
+        drawable = classes & drawable_classes(self.codes, self.groups)
+        return drawable if self.class_tasks is None else self.class_tasks.paired(drawable)
+
+    def classes_for(self, n_way: int) -> np.ndarray:
+        """Return the codes of classes in tasks of so many classes; of all, if no task is known."""
+        if self.class_tasks is None:
+            return np.arange(self.codes.max() + 1)
+        sizes = np.bincount(self.class_tasks.task)
+        return np.flatnonzero((sizes >= min(n_way, sizes.max()))[self.class_tasks.task])
 
 
 def calibrate(
@@ -89,27 +113,29 @@ def calibrate(
         Fitted on all classes if those held out cannot form an episode; None if all cannot.
     """
     rng = np.random.default_rng(0)  # fixed: equal networks and data are calibrated equally
-    drawable = drawable_classes(data.codes, data.groups)
-    if (held_out & drawable).sum() < 2:
+    if data.usable(held_out).sum() < 2:
         held_out = np.ones_like(held_out)
-    if (held_out & drawable).sum() < 2:
+    usable = data.usable(held_out)
+    if usable.sum() < 2:
         return None
-    some = data.of_classes(held_out & drawable)
-    tasks = list(product(*_ways_and_shots(some, network.module.n_outputs)))
+    some = data.of_classes(usable)
+    tasks = list(product(*_ways_and_shots(some, network.module)))
     sizes = list(sample_queries(network, some, tasks, rng, verbose))
-    # Base and new classes together exceed the fixed number of outputs of some networks.
+    # Base and new classes are of several tasks: the shot bias is that of all classes together.
+    # Together they exceed the fixed number of outputs of some networks.
     has_bias = network.module.score_shift and network.module.n_outputs is None
     bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
-    n_held_out = 0 if held_out.all() else int((held_out & drawable).sum())
+    n_held_out = 0 if held_out.all() else int(usable.sum())
     return Calibration(fit_temperature(sizes), tabulate_inlier_scores(sizes), bias, n_held_out)
 
 
-def _ways_and_shots(data: EncodedData, n_outputs: int | None) -> tuple[list[int], list[int]]:
+def _ways_and_shots(data: EncodedData, module: FewShotModule) -> tuple[list[int], list[int]]:
     """Return the ways and shots that the data permit."""
+    ways, shots = (FEW_WAYS, FEW_SHOTS_ALONE) if module.is_costly else (WAYS, SHOTS)
     sizes = np.bincount(data.codes)
-    most = min(len(sizes), n_outputs or len(sizes))
-    shots = [shot for shot in SHOTS if shot < np.median(sizes)]
-    return sorted({min(way, most) for way in WAYS}), shots
+    n_classes = len(sizes) if data.class_tasks is None else np.bincount(data.class_tasks.task).max()
+    most = int(min(n_classes, module.n_outputs or n_classes))
+    return sorted({min(way, most) for way in ways}), [k for k in shots if k < np.median(sizes)]
 
 
 def sample_queries(
@@ -121,18 +147,28 @@ def sample_queries(
 ) -> Iterator[SampledQueries]:
     """Yield scored queries of each way and shot."""
     stored = network.to_tensor(data.rows)
+    n_episodes = FEW_EPISODES if network.module.is_costly else N_EPISODES
     for n_way, n_shot in follow(tasks, "task", verbose, desc="calibration"):
-        n_query = int(np.clip(N_QUERIES // (N_EPISODES * n_way), 1, 10))
+        n_query = int(np.clip(N_QUERIES // (n_episodes * n_way), 1, 10))
+        classes = data.classes_for(n_way)
+        rows = np.flatnonzero(np.isin(data.codes, classes))
         sampler = EpisodeSampler(
-            data.codes, n_way=n_way, n_shot=n_shot, n_query=n_query, groups=data.groups, clamp=True
+            np.searchsorted(classes, data.codes[rows]),
+            n_way=n_way,
+            n_shot=n_shot,
+            n_query=n_query,
+            rows=rows,
+            groups=None if data.groups is None else data.groups[rows],
+            clamp=True,
+            class_tasks=None if data.class_tasks is None else data.class_tasks.take(classes),
         )
-        plan = sampler.plan(N_EPISODES, rng)
+        plan = sampler.plan(n_episodes, rng)
         logits, target = (
             np.concatenate(part) for part in zip(*network.score_plan(stored, plan), strict=True)
         )
         code = np.take_along_axis(plan.classes, np.maximum(target, 0), axis=1)
         real = target >= 0
-        yield SampledQueries(logits[real], target[real], code[real], n_way, n_shot)
+        yield SampledQueries(logits[real], target[real], classes[code[real]], n_way, n_shot)
 
 
 def _fit_held_out_bias(

@@ -10,12 +10,15 @@ from ._holdout import (
 )
 from ._plan import EpisodePlan
 from ._sampler import EpisodeSampler
+from ._tasks import ClassTasks, pair_with_tasks
 
 __all__ = [
+    "ClassTasks",
     "EpisodePlan",
     "EpisodeSampler",
     "drawable_classes",
     "held_out_classes",
+    "pair_with_tasks",
     "place_in_class",
     "reserved_rows",
     "some_of_each",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _Ints: TypeAlias = npt.NDArray[np.intp]
+_Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 def sample(size: _Ints, n_items: int, rng: np.random.Generator) -> _Ints:
@@ -56,3 +57,32 @@ def keep_first(items: _Ints, n_kept: _Ints) -> _Ints:
 
 def padding_last(items: _Ints) -> _Ints:
     return np.take_along_axis(items, np.argsort(items < 0, axis=1, kind="stable"), axis=1)
+
+
+def draw_from_cells(count: _Ints, chosen: _Bools, n_items: int, rng: np.random.Generator) -> _Ints:
+    """Draw items from the chosen cells of each class, numbered over all cells of the class.
+
+    Parameters
+    ----------
+    count : ndarray of shape (n_episodes, n_way, n_cells)
+        Rows of each cell.
+    chosen : ndarray of bool of shape (n_episodes, n_way, n_cells)
+        Cells to draw from.
+    n_items : int
+        Items to draw.
+    rng : numpy.random.Generator
+        Source of the items.
+
+    Returns
+    -------
+    items : ndarray of shape (n_episodes, n_way, n_items)
+        Different items, in random order, then -1 where there are fewer.
+    """
+    inside = np.where(chosen, count, 0)
+    size = inside.sum(axis=-1)
+    rank = sample(size, n_items, rng)  # among the chosen rows of the class
+    end = np.cumsum(inside).reshape(inside.shape)  # over all classes, to search them in one call
+    target = rank + (end[..., -1] - size)[..., None]
+    cell = np.searchsorted(end.ravel(), target, side="right")
+    skipped = np.cumsum(count - inside, axis=-1).ravel()
+    return np.where(rank < 0, -1, rank + skipped[cell])

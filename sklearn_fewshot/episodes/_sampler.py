@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..utils._typing import Range, Way
-from ._draw import keep_first, padding_last, sample
+from ._draw import draw_from_cells, keep_first, padding_last, sample
 from ._plan import EpisodePlan
+from ._tasks import ClassTasks, TaskDraw, plain
 
 _Ints: TypeAlias = npt.NDArray[np.intp]
 _Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -65,11 +66,13 @@ class EpisodeSampler:
     min_way : int, default=2
         Least `n_way` and number of classes that are accepted: 1 where an episode is one task of a
         regression.
+    class_tasks : ClassTasks, default=None
+        Task of each class. An episode has classes of one task, and all tasks are equally likely.
 
     Attributes
     ----------
     n_way_ : int or (int, int)
-        `n_way`, cut to the number of classes that can be drawn.
+        `n_way`, cut to the number of classes that can be drawn, or to that of the largest task.
     n_clamped_ : int
         Number of classes that are cut short or never drawn.
 
@@ -94,9 +97,11 @@ class EpisodeSampler:
         names: Sequence[Any] | npt.NDArray[Any] | None = None,
         owner: str = "EpisodeSampler",
         min_way: int = 2,
+        class_tasks: ClassTasks | None = None,
     ) -> None:
         self._owner, self._names, self._clamp = owner, names, clamp
         self._min_way, self._unit = min_way, "task" if min_way == 1 else "class"
+        self._tasks = class_tasks
         self._check_parameters(n_way, n_shot, n_query)
         self._n_shot, self._n_query = _as_range(n_shot), int(n_query)
         codes = np.asarray(codes, dtype=np.intp)
@@ -105,7 +110,11 @@ class EpisodeSampler:
         self._rows = _ClassRows(codes, n_classes, self._groups, rows)
         full = self._can_fill(self._n_shot[1], self._n_query)
         self._check_classes(full, n_shot)
-        self._drawable = np.flatnonzero(self._can_fill(1, 1) if clamp else full)
+        drawable = self._can_fill(1, 1) if clamp else full
+        if class_tasks is not None:
+            drawable = self._check_tasks(class_tasks, drawable)
+        self._drawable = np.flatnonzero(drawable)
+        self._of_tasks = class_tasks and TaskDraw(self._drawable, class_tasks.task)
         self._n_way = self._fit_way(n_way)
         self.n_way_ = self._n_way if isinstance(n_way, tuple | list) else self._n_way[1]
         self.n_clamped_ = int(np.count_nonzero(~full))
@@ -142,13 +151,15 @@ class EpisodeSampler:
         else:
             classes, side = self._divide_groups(self._groups, classes, n_way, n_shot, rng)
             count, on_support = self._groups.look_up(classes, side)
-            support = _draw_from_cells(count, on_support, self._n_shot[1], rng)
+            support = draw_from_cells(count, on_support, self._n_shot[1], rng)
             support = keep_first(support, n_shot[:, None])
-            query = _draw_from_cells(count, ~on_support, self._n_query, rng)
+            query = draw_from_cells(count, ~on_support, self._n_query, rng)
         take = self._rows.take
         return EpisodePlan(take(classes, support), take(classes, query), classes)
 
     def _draw_classes(self, n_way: _Ints, rng: np.random.Generator) -> _Ints:
+        if self._of_tasks is not None:
+            return keep_first(self._of_tasks.draw(len(n_way), self._n_way[1], rng), n_way)
         n_drawable = np.full(len(n_way), len(self._drawable))
         classes = self._drawable[sample(n_drawable, self._n_way[1], rng)]
         return keep_first(classes, n_way)
@@ -205,11 +216,17 @@ class EpisodeSampler:
         return _ClassGroups(codes, np.unique(groups, return_inverse=True)[1], n_classes)
 
     def _fit_way(self, n_way: int | _Range | Literal["all"]) -> _Range:
-        n_drawable = len(self._drawable)
+        n_drawable, of_which, remedy = len(self._drawable), "", "Lower n_way or give more classes."
+        if self._tasks is not None and self._of_tasks is not None:
+            n_drawable = int(self._of_tasks.size.max())
+            if not self._clamp and not isinstance(n_way, str):
+                n_drawable, smallest = self._tasks.smallest()
+                of_which = " of the smallest task"
+                remedy = f'{smallest}; lower n_way, take n_way="all" or leave its samples out.'
         low, high = (n_drawable, n_drawable) if isinstance(n_way, str) else _as_range(n_way)
         if high > n_drawable and not self._clamp:
-            must = f"be at most the number of classes, {n_drawable}"
-            raise self._error("n_way", must, n_way, "Lower n_way or give more classes.")
+            must = f"be at most the number of classes{of_which}, {n_drawable}"
+            raise self._error("n_way", must, n_way, remedy)
         return min(low, n_drawable), min(high, n_drawable)
 
     def _check_parameters(self, n_way: Way, n_shot: Range, n_query: Any) -> None:
@@ -238,6 +255,20 @@ class EpisodeSampler:
             remedy = f"lower n_shot + n_query or drop the {self._unit}."
             raise self._error("n_shot", must, n_shot, f"{self._worst(~full)}; {remedy}")
 
+    def _check_tasks(self, tasks: ClassTasks, drawable: _Bools) -> _Bools:
+        """Return the classes whose task has another one to draw; raise if these are too few."""
+        size, smallest = tasks.smallest()
+        if size < 2 and not self._clamp:
+            raise ValueError(
+                f"{self._owner} draws the classes of an episode from one task, which needs two. "
+                f"{smallest}; give it another one, or leave its samples out."
+            )
+        paired = tasks.paired(drawable)
+        if not paired.any():
+            need = "needs a task with two classes of two examples each. Got none."
+            raise ValueError(f"{self._owner} {need}")
+        return paired
+
     def _worst(self, short: _Bools) -> str:
         """Describe the smallest of the classes that are too small, and count the others."""
         codes = np.flatnonzero(short)
@@ -249,9 +280,9 @@ class EpisodeSampler:
         return f"{text}, too few like those of {others}"
 
     def _describe(self, code: int) -> str:
-        name = code if self._names is None else self._names[code]
-        name = name.item() if isinstance(name, np.generic) else name
-        text = f"{self._unit.capitalize()} {name!r} has {_plural(self._rows.size[code], 'example')}"
+        name = repr(plain(code if self._names is None else self._names[code]))
+        name += "" if self._tasks is None else f" of {self._tasks.describe(code)}"
+        text = f"{self._unit.capitalize()} {name} has {_plural(self._rows.size[code], 'example')}"
         if self._groups is None:
             return text
         return f"{text} in {_plural(self._groups.n_cells[code], 'group')}"
@@ -447,35 +478,6 @@ def _can_divide(count: _Ints, n_shot: int, n_query: int) -> bool:
     for n_rows in count.tolist():
         sums |= sums << n_rows
     return (sums >> n_shot) & ((2 << n_spare) - 1) != 0
-
-
-def _draw_from_cells(count: _Ints, chosen: _Bools, n_items: int, rng: np.random.Generator) -> _Ints:
-    """Draw items from the chosen cells of each class, numbered over all cells of the class.
-
-    Parameters
-    ----------
-    count : ndarray of shape (n_episodes, n_way, n_cells)
-        Rows of each cell.
-    chosen : ndarray of bool of shape (n_episodes, n_way, n_cells)
-        Cells to draw from.
-    n_items : int
-        Items to draw.
-    rng : numpy.random.Generator
-        Source of the items.
-
-    Returns
-    -------
-    items : ndarray of shape (n_episodes, n_way, n_items)
-        Different items, in random order, then -1 where there are fewer.
-    """
-    inside = np.where(chosen, count, 0)
-    size = inside.sum(axis=-1)
-    rank = sample(size, n_items, rng)  # among the chosen rows of the class
-    end = np.cumsum(inside).reshape(inside.shape)  # over all classes, to search them in one call
-    target = rank + (end[..., -1] - size)[..., None]
-    cell = np.searchsorted(end.ravel(), target, side="right")
-    skipped = np.cumsum(count - inside, axis=-1).ravel()
-    return np.where(rank < 0, -1, rank + skipped[cell])
 
 
 def _as_range(value: int | _Range) -> _Range:

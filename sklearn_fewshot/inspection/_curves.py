@@ -89,6 +89,7 @@ class ShotCurveDisplay:
         n_episodes: int = 600,
         scoring: Scoring = "accuracy",
         groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
         random_state: RandomState = 0,
         preprocess: Estimator = None,
         n_jobs: int | None = None,
@@ -118,6 +119,8 @@ class ShotCurveDisplay:
             Score of an episode, as in :func:`~sklearn_fewshot.model_selection.episodic_score`.
         groups : array-like of shape (n_samples,) or None, default=None
             Groups that support and queries of an episode never share.
+        tasks : array-like of shape (n_samples,) or None, default=None
+            Tasks, one of which the classes of an episode are from.
         random_state : int, RandomState instance or None, default=0
             Seed of the episodes.
         preprocess : fitted transformer or None, default=None
@@ -149,6 +152,7 @@ class ShotCurveDisplay:
             n_episodes=n_episodes,
             scoring=scoring,
             groups=groups,
+            tasks=tasks,
             random_state=random_state,
             preprocess=preprocess,
             n_jobs=n_jobs,

@@ -323,7 +323,7 @@ class AutoFewShotClassifier(BaseFewShotLearner):
             pooled_network(members, pool, trained, config, first=which) for which in (True, False)
         )
         if config.calibrate:
-            encoded = EncodedData(first.encode(data.X), data.codes, data.groups)
+            encoded = EncodedData(first.encode(data.X), data.codes, data.groups, data.class_tasks)
             first.calibration = calibrate(first, encoded, data.held_out, config.verbose)
             network.calibration = carry_over_refit(first, network, data)
         kept = thinned(np.arange(len(data.codes)), data.codes, MAX_ROWS)

@@ -23,6 +23,7 @@ from ..nn import (
     says_what_to_lower,
 )
 from ..nn.heads import Head
+from ..nn.optimization import embedding_part
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
@@ -287,7 +288,7 @@ class BaseMetaLearner(
         """Open the checkpoint of an interrupted fit of the same settings on the same data."""
         if self.checkpoint is None:
             return nullcontext()
-        given = [aligned.get(name) for name in ("groups", "class_groups")]
+        given = [aligned.get(name) for name in ("groups", "class_groups", "tasks")]
         arrays = [None if values is None else np.asarray(values) for values in given]
         checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
         what = (settings, data.X, data.codes, data.values, arrays, checked)
@@ -392,5 +393,6 @@ def _start_scale_if(
     measures_start: Callable[[torch.nn.Module], bool], module: Any, task: Task
 ) -> None:
     """Measure the initial scale, if the head starts from the distances of the backbone."""
+    module = embedding_part(module)
     if isinstance(module, EmbeddingModule) and measures_start(module.backbone):
         start_scale(module, task)

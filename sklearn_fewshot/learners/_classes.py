@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..adapted import FewShotClassifier
-from ..episodes import drawable_classes
 from ..network import FittedNetwork
 from ..training._config import TrainingConfig
-from ..training._data import TrainingData, given_validation, hold_out
+from ..training._data import TrainingData, divide_by_tasks, given_validation, hold_out
 from ..training._meta_train import Trained
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_aligned, check_labels, encode_labels, label_text
 from ..utils._warnings import warn_user
 from ._base import BaseMetaLearner
+from ._limits import warn_of_unusable
 from ._parameters import LearnerParameters
 
 
@@ -54,6 +54,7 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
         *,
         groups: ArrayLike | None = None,
         class_groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
         **options: Any,
     ) -> TrainingData:
         """Validate everything that ``fit`` takes and hold out the validation classes."""
@@ -68,16 +69,25 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
         self.classes_ = classes
         groups = check_aligned("groups", groups, len(X))
         class_groups = check_aligned("class_groups", class_groups, len(X))
+        codes, classes, class_tasks = divide_by_tasks(codes, classes, groups, tasks, owner)
         fraction = self.validation_fraction if self.validation_classes is None else 0.0
-        validation = hold_out(codes, classes, groups, class_groups, fraction=fraction, seed=seed)
+        validation = hold_out(
+            codes,
+            classes,
+            groups,
+            class_groups,
+            fraction=fraction,
+            seed=seed,
+            class_tasks=class_tasks,
+        )
         if self.validation_classes is not None:
-            drawable = drawable_classes(codes, groups)
-            validation = given_validation(classes, self.validation_classes, drawable, owner)
-        return TrainingData(X, codes, classes, groups, validation)
+            wanted = self.validation_classes
+            validation = given_validation(codes, classes, groups, wanted, owner, class_tasks)
+        return TrainingData(X, codes, classes, groups, validation, class_tasks=class_tasks)
 
     def _warn_of_few(self, config: TrainingConfig, data: TrainingData) -> None:
         name = type(self).__name__
-        self._warn_of_unusable(data)
+        warn_of_unusable(name, data, self.max_epochs)
         # Not of classes that are small only because of rows that are reserved.
         n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
         if n_clamped:
@@ -91,27 +101,8 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
             warn_user(
                 f"{name} has no validation classes ({len(data.classes)} classes in all, "
                 f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-                f"{self.max_epochs} and keeps the last weights. Add classes of at least two "
-                "examples, or set validation_fraction=0."
-            )
-
-    def _warn_of_unusable(self, data: TrainingData) -> None:
-        """Warn if training or validation has one class to draw from: every answer is right."""
-        name, drawable = type(self).__name__, drawable_classes(data.codes, data.groups)
-        rest = "The others lack a second example, from another group if there are groups."
-        training, validation = (
-            data.classes[side & drawable] for side in (data.training, data.validation)
-        )
-        if len(training) == 1 and data.attributes is None:
-            warn_user(
-                f"{name} can draw training episodes from one class alone, {label_text(training)}: "
-                f"every answer is right, and nothing is learned. {rest}"
-            )
-        if data.validation.any() and len(validation) < 2:
-            warn_user(
-                f"{name} has {data.validation.sum()} validation classes, but can draw episodes "
-                f"from {label_text(validation) or 'none'} only, where every answer is right. "
-                f"{rest} It trains for max_epochs={self.max_epochs} and keeps the last weights."
+                f"{self.max_epochs} and keeps the last weights. Add {_of_use(data)}, or set "
+                "validation_fraction=0."
             )
 
     def _wants_validation(self) -> bool:
@@ -141,6 +132,12 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
         """Restore the learner."""
         super().__setstate__(state)
         self._kept_classifier = KeptClassifier()
+
+
+def _of_use(data: TrainingData) -> str:
+    """Name what could be held out if there were more of it."""
+    classes = "classes of at least two examples"
+    return classes if data.class_tasks is None else f"tasks with two {classes}"
 
 
 def n_held_out_of(network: FittedNetwork) -> int:

@@ -31,9 +31,10 @@ validation_tasks : array-like of labels or None, default=None
 SHARED_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "spectral" for
-    series and "conv4" for images; "mlp", "resnet12", "conv4_maps", "koch" (for images of
-    105 x 105) and "identity" are the others. A module is copied, never trained in place. A class or
-    function is called with ``input_shape``, if it has such a parameter, and returns a module.
+    series and "conv4" for images; "mlp", "resnet12", "conv4_strided", "conv4_maps", "koch" (for
+    images of 105 x 105) and "identity" are the others. A module is copied, never trained in place.
+    A class or function is called with ``input_shape``, if it has such a parameter, and returns a
+    module.
 n_shot : int or (low, high), default=(1, 5)
     Support examples per class in a training episode. Any number can be used later.
 n_query : int, default=5
@@ -50,9 +51,9 @@ lr : float, default=1e-3
     Learning rate at the start.
 weight_decay : float, default=0.0
     Weight decay of the optimizer.
-lr_schedule : {"cosine", "step", "constant"} or callable, default="cosine"
-    How the learning rate decays until ``max_epochs``: along a cosine to zero, by half at every
-    tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
+lr_schedule : {"cosine", "linear", "step", "constant"} or callable, default="cosine"
+    How the learning rate decays until ``max_epochs``: along a cosine or a line to zero, by half at
+    every tenth of the training, or not at all. A callable maps the progress in [0, 1) to a factor.
 validation_fraction : float, default=0.2
     Share of the classes held out of training, on which the best weights are chosen; at least two
     classes. 0 trains on all classes and keeps the last weights.
@@ -122,7 +123,8 @@ CLASS_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
     Base classes, sorted.
 n_way_ : int or (low, high)
-    Classes per training episode, at most the number of training classes.
+    Classes per training episode, at most the number of training classes; with ``tasks``, at most
+    those of the largest task.
 n_calibration_classes_ : int
     Held-out classes that probabilities, rejection and the correction of unequal shots rest on. With
     fewer than ten they are rough; 0 if none were held out or ``calibrate=False``.

@@ -53,6 +53,7 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         *,
         groups: ArrayLike | None = None,
         class_groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> Self:
         """Meta-train the network on episodes drawn from the classes of y.
 
@@ -69,6 +70,12 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         class_groups : array-like of shape (n_samples,) or None, default=None
             Alphabet, genus, ... of a sample's class: classes of one group stay on one side of the
             validation split.
+        tasks : array-like of shape (n_samples,) or None, default=None
+            Assay, patient, data set, ... whose classes are compared with each other only: all
+            classes of an episode are of one task, and tasks are equally likely. A label that
+            several tasks have (0 and 1 in every assay) is another class in each, but one class of
+            the base classes. Whole tasks are held out for validation; with ``class_groups`` as
+            well, the smallest sets of classes that divide neither a task nor a group.
 
         Returns
         -------
@@ -78,8 +85,8 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         Raises
         ------
         ValueError
-            If a parameter or an array is malformed, there are fewer than two classes, or no class
-            has two examples.
+            If a parameter or an array is malformed, there are fewer than two classes, no class has
+            two examples, or no task has two such classes.
         ArithmeticError
             If training diverges: the loss is not finite.
         MemoryError
@@ -87,7 +94,7 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         OSError
             If the folder ``checkpoint`` cannot be written to.
         """
-        return self._fit(X, y, groups=groups, class_groups=class_groups)
+        return self._fit(X, y, groups=groups, class_groups=class_groups, tasks=tasks)
 
     # ------------------------------------------------------------------ adaptation and prediction
 

@@ -7,8 +7,9 @@ import torch
 
 from ..network import Recipe
 from ..nn.backbones import make_backbone, n_parameters, takes_any_length
+from ..training._data import TrainingData
 from ..utils._typing import Backbone
-from ..utils._validation import series_lengths
+from ..utils._validation import label_text, series_lengths
 from ..utils._warnings import warn_user
 
 # Of a network whose training is hopeless, and takes gigabytes: both at once. ResNet12, with 12
@@ -62,4 +63,32 @@ def warn_of_size(owner: str, backbone: str, recipe: Recipe, n_samples: int) -> N
             f"samples of shape {recipe.input_shape}, but there are only {n_samples} samples to "
             "train it. Check the order of the axes (channels come first), reduce the samples "
             "(TruncatedSVD for tables, resizing for images), or choose a smaller backbone."
+        )
+
+
+def warn_of_unusable(name: str, data: TrainingData, max_epochs: int) -> None:
+    """Warn of what no episode can be drawn from, or of one class only: every answer is right."""
+    rest = "The others lack a second example, from another group if there are groups."
+    if data.class_tasks is not None:
+        rest = f"{rest[:-1]}, or another class of their task."
+        sizes = data.class_tasks.sizes(data.usable(np.ones_like(data.validation)))
+        if (sizes == 0).any():
+            warn_user(
+                f"{np.count_nonzero(sizes == 0)} of the {len(sizes)} tasks of {name} have fewer "
+                "than two classes with two examples each: no episode is drawn from them. Add "
+                "classes or examples, or drop these tasks."
+            )
+    training, validation = (
+        data.classes[data.usable(side)] for side in (data.training, data.validation)
+    )
+    if len(training) == 1 and data.attributes is None:
+        warn_user(
+            f"{name} can draw training episodes from one class alone, {label_text(training)}: "
+            f"every answer is right, and nothing is learned. {rest}"
+        )
+    if data.validation.any() and len(validation) < 2:
+        warn_user(
+            f"{name} has {data.validation.sum()} validation classes, but can draw episodes "
+            f"from {label_text(validation) or 'none'} only, where every answer is right. "
+            f"{rest} It trains for max_epochs={max_epochs} and keeps the last weights."
         )

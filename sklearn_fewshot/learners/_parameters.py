@@ -32,8 +32,14 @@ def step_schedule(progress: float) -> float:
     return float(0.5 ** int(10 * progress))
 
 
+def linear_schedule(progress: float) -> float:
+    """Decay from 1 to 0 in proportion."""
+    return 1.0 - progress
+
+
 SCHEDULES: dict[str, Callable[[float], float] | None] = {
     "cosine": cosine_schedule,
+    "linear": linear_schedule,
     "step": step_schedule,
     "constant": None,
 }
@@ -59,7 +65,7 @@ class SharedParameters(TypedDict, total=False):
     optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer]
     lr: float
     weight_decay: float
-    lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float]
+    lr_schedule: Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
     validation_fraction: float
     patience: int | None
     refit: bool | Literal["auto"]
@@ -167,7 +173,9 @@ class TrainingParameters(BaseEstimator):
         optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer] = "adam",
         lr: float = 1e-3,
         weight_decay: float = 0.0,
-        lr_schedule: Literal["cosine", "step", "constant"] | Callable[[float], float] = "cosine",
+        lr_schedule: (
+            Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
+        ) = "cosine",
         validation_fraction: float = 0.2,
         patience: int | None = 10,
         refit: bool | Literal["auto"] = "auto",

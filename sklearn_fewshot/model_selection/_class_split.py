@@ -20,7 +20,8 @@ from ..utils._validation import (
 TORN_CLASS = (
     "The groups of {} are groups of classes, one for each class. {{torn}}. Groups of samples (who "
     "drew or spoke) belong to fit and to EpisodicScorer; under metadata routing "
-    "set_split_request(groups=False) keeps them away from here."
+    "set_split_request(groups=False) keeps them away from here. Tasks that have labels in common "
+    "are split by scikit-learn's GroupKFold."
 )
 
 

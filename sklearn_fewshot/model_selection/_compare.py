@@ -192,6 +192,7 @@ def compare_on_episodes(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     episodes: Episodes | None = None,
     n_jobs: int | None = None,
@@ -227,6 +228,8 @@ def compare_on_episodes(
         Score of an episode, as in :func:`episodic_score`; larger is better.
     groups : array-like of shape (n_samples,) or None, default=None
         Groups that support and queries of an episode never share.
+    tasks : array-like of shape (n_samples,) or None, default=None
+        Tasks, one of which the classes of an episode are from, as in :func:`episodic_score`.
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes.
     episodes : FrozenEpisodes, EpisodeSplit or None, default=None
@@ -286,7 +289,7 @@ def compare_on_episodes(
         episodes = EpisodeSplit(
             n_episodes, n_way=n_way, n_shot=n_shot, n_query=n_query, random_state=random_state
         )
-    drawn = draw_episodes(episodes, X, y, groups, owner)
+    drawn = draw_episodes(episodes, X, y, groups, tasks, owner)
     entrants = dict(estimators)
     if baselines:
         fewest = int((drawn.plan.support >= 0).sum(axis=2)[drawn.plan.classes >= 0].min())

@@ -11,6 +11,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
@@ -18,7 +19,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from ..utils._html import html_table
 from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing, validate_parameter_constraints
+from ..utils._tasks import check_tasks, join_units
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
+from ..utils._validation import encode_labels
 from ._class_split import ClassShuffleSplit
 from ._episodic import CONSTRAINTS, episodic_score
 from ._interval import Interval, bootstrap_interval, t_interval
@@ -38,7 +41,7 @@ class EpisodicCrossValidation:
     results : list of list of EpisodicResult
         ``results[split][seed]``.
     test_classes : list of ndarray
-        Labels that each split tests on.
+        Labels that each split tests on; tasks, if there are tasks.
     estimators : list of list of estimators or None, default=None
         The fitted estimators, if requested.
 
@@ -199,6 +202,7 @@ def episodic_cross_validate(
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
     class_groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: int = 0,
     return_estimator: bool = False,
     n_jobs: int | None = None,
@@ -219,7 +223,9 @@ def episodic_cross_validate(
     y : array-like of shape (n_samples,)
         Their labels.
     cv : splitter or None, default=None
-        Splits that share no class. None: ``ClassShuffleSplit(10, random_state=random_state)``.
+        Splits that share no class. None: ``ClassShuffleSplit(10, random_state=random_state)``, or
+        with ``tasks`` as many splits of whole tasks by
+        :class:`~sklearn.model_selection.GroupShuffleSplit`, with a fifth of them on the test side.
     n_seeds : int, default=1
         Trainings for each split.
     n_way : int, (low, high) or "all", default=5
@@ -237,6 +243,10 @@ def episodic_cross_validate(
         queries never share one, in training and in scoring.
     class_groups : array-like of shape (n_samples,) or None, default=None
         Alphabet, genus, ...: classes of one group stay on one side of every split.
+    tasks : array-like of shape (n_samples,) or None, default=None
+        Assay, patient, data set, ... whose classes are compared with each other only, in training
+        and in scoring. ``cv`` gets them as its groups; with ``class_groups`` as well, the smallest
+        sets that divide neither a task nor a group.
     random_state : int, default=0
         Seed of splits and episodes, and of the trainings, which get seeds of their own.
     return_estimator : bool, default=False
@@ -285,12 +295,20 @@ def episodic_cross_validate(
     named = estimator if isinstance(estimator, Mapping) else {"": estimator}
     if not named:
         raise TypeError(f"{owner} takes an estimator, or a dict of at least one. Got {{}}.")
-    cv = ClassShuffleSplit(10, random_state=random_state) if cv is None else cv
+    X, y, groups, class_groups, tasks = indexable(X, y, groups, class_groups, tasks)
+    y = np.asarray(y)
+    units: Any
+    names, units = check_tasks(tasks, len(y))
+    if cv is None:
+        whole = ClassShuffleSplit if names is None else GroupShuffleSplit
+        cv = whole(10, random_state=random_state)
     if not hasattr(cv, "split"):
         raise TypeError(f"{owner} takes a splitter as cv, such as ClassKFold(5). Got {cv!r}.")
-    X, y, groups, class_groups = indexable(X, y, groups, class_groups)
-    y = np.asarray(y)
-    splits = list(cv.split(X, y, class_groups))
+    if units is None:
+        units = class_groups
+    elif class_groups is not None:
+        units = join_units(units, encode_labels(np.asarray(class_groups), "class_groups")[1])
+    splits = list(cv.split(X, y, units))
     episodes = {
         "n_way": n_way,
         "n_shot": n_shot,
@@ -299,25 +317,28 @@ def episodic_cross_validate(
         "scoring": scoring,
         "random_state": random_state,
     }
-    tasks = [(name, sides, seed) for name in named for sides in splits for seed in range(n_seeds)]
+    trainings = [
+        (name, sides, seed) for name in named for sides in splits for seed in range(n_seeds)
+    ]
     run = delayed(_train_and_score)
-    step = len(tasks) if not verbose else max(n_seeds, effective_n_jobs(n_jobs))
+    step = len(trainings) if not verbose else max(n_seeds, effective_n_jobs(n_jobs))
     done: list[tuple[Any, EpisodicResult]] = []
-    with progress(len(tasks), "training", verbose) as add:
-        for some in gen_batches(len(tasks), step):
+    with progress(len(trainings), "training", verbose) as add:
+        for some in gen_batches(len(trainings), step):
             done += Parallel(n_jobs=n_jobs)(
                 run(
                     named[name],
-                    (X, y, groups, class_groups),
+                    (X, y, {"groups": groups, "class_groups": class_groups, "tasks": tasks}),
                     sides,
                     _training_seed(random_state, seed),
                     episodes,
                     return_estimator,
                 )
-                for name, sides, seed in tasks[some]
+                for name, sides, seed in trainings[some]
             )
             add(some.stop - some.start)
-    test_classes = [np.unique(y[test]) for _, test in splits]
+    tested = y if names is None else np.asarray(tasks)
+    test_classes = [np.unique(tested[test]) for _, test in splits]
     found = {}
     for place, name in enumerate(named):
         first = place * len(splits) * n_seeds
@@ -339,19 +360,19 @@ def _training_seed(random_state: int, seed: int) -> int:
 
 def _train_and_score(
     estimator: Estimator,
-    data: tuple[Any, Any, Any, Any],
+    data: tuple[Any, Any, dict[str, Any]],
     sides: tuple[np.ndarray, np.ndarray],
     seed: int,
     episodes: dict[str, Any],
     return_estimator: bool,
 ) -> tuple[Any, EpisodicResult]:
     """Fit a clone on one side and score it on the other."""
-    X, y, groups, class_groups = data
+    X, y, aligned = data
     train, test = sides
-    given = {"groups": groups, "class_groups": class_groups}
-    given = {
-        name: _safe_indexing(values, train) for name, values in given.items() if values is not None
-    }
+    given, new = (
+        {name: _safe_indexing(it, side) for name, it in aligned.items() if it is not None}
+        for side in sides
+    )
     fitted = _set_seed(clone(estimator), seed)
     if _is_meta_trained(fitted):
         fitted.fit(_safe_indexing(X, train), y[train], **_fit_params(fitted, given))
@@ -359,7 +380,8 @@ def _train_and_score(
         fitted,
         _safe_indexing(X, test),
         y[test],
-        groups=None if groups is None else _safe_indexing(groups, test),
+        groups=new.get("groups"),
+        tasks=new.get("tasks"),
         **episodes,
     )
     return (fitted if return_estimator else None), score

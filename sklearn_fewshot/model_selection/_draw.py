@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import indexable
 
-from ..episodes import EpisodePlan
+from ..episodes import EpisodePlan, pair_with_tasks
+from ..utils._tasks import check_tasks
 from ..utils._validation import encode_labels
 from ..utils._warnings import warn_user
 from ._duplicates import n_answered_by_support
 from ._result import Answers, EpisodicResult
-from ._split import EpisodeSplit, FrozenEpisodes
+from ._split import EpisodeSplit, FrozenEpisodes, n_way_of
 
 
 class Scored(NamedTuple):
@@ -46,6 +47,8 @@ class Drawn(NamedTuple):
         The episodes.
     episodes : EpisodeSplit or FrozenEpisodes
         Their parameters.
+    labels_are_names : bool
+        Whether equal labels of other data mean equal classes.
     """
 
     X: Any
@@ -53,26 +56,27 @@ class Drawn(NamedTuple):
     codes: np.ndarray
     plan: EpisodePlan
     episodes: Any
+    labels_are_names: bool
 
     def result(
         self, scored: Scored, scoring: Any, transductive: str | None = None
     ) -> EpisodicResult:
         """Return scores and predictions with the parameters of the episodes."""
-        n_way = self.plan.classes.shape[1] if self.episodes.n_way == "all" else self.episodes.n_way
+        n_way = n_way_of(self.plan) if self.episodes.n_way == "all" else self.episodes.n_way
         answers = Answers(self.classes, self.plan, scored.predicted)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
         sizes = n_way, self.episodes.n_shot, self.episodes.n_query
         return EpisodicResult(scored.scores, *sizes, name, answers, transductive)
 
 
-def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Drawn:
+def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner: str) -> Drawn:
     """Draw episodes, and warn of queries that have an equal row in their support set.
 
     Parameters
     ----------
     episodes : EpisodeSplit or FrozenEpisodes
         Parameters of the episodes.
-    X, y, groups : array-like
+    X, y, groups, tasks : array-like
         As in :func:`episodic_score`.
     owner : str
         Name of the caller, for error messages.
@@ -91,8 +95,8 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
             f"The 'episodes' parameter of {owner} must be an EpisodeSplit, FrozenEpisodes or None"
             f"{', or a list of these' * (owner == 'episodic_score')}. Got {episodes!r}."
         )
-    X, y, groups = indexable(X, y, groups)
-    y, plan = episodes._plan(X, y, groups, owner)
+    X, y, groups, tasks = indexable(X, y, groups, tasks)
+    y, plan = episodes._plan(X, y, groups, tasks, owner)
     classes, codes = encode_labels(y)
     n_copies, n_queries = n_answered_by_support(X, plan), np.count_nonzero(plan.query >= 0)
     if n_copies:
@@ -101,4 +105,14 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, owner: str) -> Dra
             "episode, so they test nothing. Keep equal rows on one side: "
             "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
         )
-    return Drawn(X, classes, codes, plan, episodes)
+    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks))
+
+
+def _are_names(codes: np.ndarray, tasks: Any) -> bool:
+    """Whether labels tell classes of other data apart: not if tasks have labels in common."""
+    if tasks is None:
+        return True
+    names, task_codes = check_tasks(tasks, len(codes))
+    if names is None or task_codes is None:  # of one task this cannot be said
+        return False
+    return bool(np.bincount(pair_with_tasks(codes, task_codes, names)[1].label).max() == 1)

@@ -41,6 +41,7 @@ def episodic_score(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
@@ -62,6 +63,7 @@ def episodic_score(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
@@ -83,6 +85,7 @@ def episodic_score(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     query_alpha: float | None = None,
@@ -124,6 +127,11 @@ def episodic_score(
     groups : array-like of shape (n_samples,) or None, default=None
         Source of each sample, such as the person who drew, spoke or photographed it: support and
         queries of an episode never share one.
+    tasks : array-like of shape (n_samples,) or None, default=None
+        Assay, patient, data set, ... whose classes are compared with each other only: all classes
+        of an episode are of one task, and tasks are equally likely. A label that several tasks have
+        is another class in each. ``n_way`` must not exceed the classes of any task; "all" takes all
+        of the task.
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes: equal integers give equal episodes, whatever the estimator.
     preprocess : fitted transformer or None, default=None
@@ -156,7 +164,7 @@ def episodic_score(
     Raises
     ------
     ValueError
-        If an array or a parameter is malformed, or a class is too small for the episodes.
+        If an array or a parameter is malformed, or a class or a task is too small for the episodes.
     NotFittedError
         If a learner, or a transformer before it, is not fitted.
     TypeError
@@ -165,8 +173,8 @@ def episodic_score(
     Warns
     -----
     UserWarning
-        If the learner was trained on some of the classes, going by their labels, or queries have
-        equal rows in their support set.
+        If the learner was trained on some of the classes, going by their labels (unless ``tasks``
+        have labels in common), or queries have equal rows in their support set.
 
     See Also
     --------
@@ -217,6 +225,7 @@ def episodic_score(
         X,
         y,
         groups,
+        tasks,
         several,
         "episodic_score",
         scoring,
@@ -233,6 +242,7 @@ def _score(
     X: ArrayLike,
     y: ArrayLike,
     groups: ArrayLike | None,
+    tasks: ArrayLike | None,
     several: list[Episodes],
     owner: str,
     scoring: Scoring,
@@ -244,7 +254,7 @@ def _score(
     given = {"scoring": scoring, "transductive": transductive}
     validate_parameter_constraints(CONSTRAINTS | TRANSDUCTIVE, given, owner)
     check_can_be_scored(estimator, owner)
-    drawn = [draw_episodes(episodes, X, y, groups, owner) for episodes in several]
+    drawn = [draw_episodes(episodes, X, y, groups, tasks, owner) for episodes in several]
     scored = evaluate(
         estimator,
         drawn[0],
@@ -289,8 +299,8 @@ class EpisodicScorer(BaseEstimator):
 
     Notes
     -----
-    Groups (sources of samples) reach the scorer by metadata routing:
-    ``EpisodicScorer().set_score_request(groups=True)``.
+    Groups (sources of samples) and tasks reach the scorer by metadata routing:
+    ``EpisodicScorer().set_score_request(groups=True, tasks=True)``.
 
     Examples
     --------
@@ -305,7 +315,7 @@ class EpisodicScorer(BaseEstimator):
     array([ True,  True])
     """
 
-    # scikit-learn reads routable metadata off the signature of `score`: here only groups.
+    # scikit-learn reads routable metadata off the signature of `score`: groups and tasks.
     __metadata_request__score = {"estimator": UNUSED}
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -333,7 +343,12 @@ class EpisodicScorer(BaseEstimator):
         self.query_alpha = query_alpha
 
     def score(
-        self, estimator: Estimator, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None
+        self,
+        estimator: Estimator,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> float:
         """Return the mean score over episodes; calling the scorer does the same.
 
@@ -347,6 +362,8 @@ class EpisodicScorer(BaseEstimator):
             Their labels.
         groups : array-like of shape (n_samples,) or None, default=None
             Groups that support and queries of an episode never share.
+        tasks : array-like of shape (n_samples,) or None, default=None
+            Tasks, one of which the classes of an episode are from.
 
         Returns
         -------
@@ -363,7 +380,7 @@ class EpisodicScorer(BaseEstimator):
         )
         owner = type(self).__name__
         try:
-            (result,) = _score(estimator, X, y, groups, [episodes], owner, self.scoring)
+            (result,) = _score(estimator, X, y, groups, tasks, [episodes], owner, self.scoring)
         except ValueError as error:  # which searches report, and go on with a score of NaN
             error.add_note(HALVING)
             raise

@@ -69,7 +69,8 @@ def evaluate(
     X, classes = drawn.X, drawn.classes
     end = few_shot_end(estimator)
     before = [] if preprocess is None else transformers_of(preprocess)
-    _warn_if_trained_on(classes, before if end is None else [*before, end.classifier.learner])
+    if drawn.labels_are_names:
+        _warn_if_trained_on(classes, before if end is None else [*before, end.classifier.learner])
     rows = np.unique(np.concatenate([plan.rows() for plan in plans]))
     plans = [plan.in_terms_of(rows) for plan in plans]
     y = classes[drawn.codes[rows]]

@@ -202,7 +202,7 @@ def generalized_episodic_score(
     episodes = EpisodeSplit(
         n_episodes, n_way=n_way, n_shot=n_shot, n_query=n_query, random_state=random_state
     )
-    drawn = draw_episodes(episodes, X, y, groups, owner)
+    drawn = draw_episodes(episodes, X, y, groups, None, owner)
     y_base = check_labels(X_base, y_base, names=("X_base", "y_base"))
     for labels, name, wanted in ((drawn.classes, "y", False), (np.unique(y_base), "y_base", True)):
         odd = labels[is_known(labels, learner.classes_) != wanted]

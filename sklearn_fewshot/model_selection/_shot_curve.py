@@ -100,6 +100,7 @@ def shot_curve(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     preprocess: Estimator = None,
     n_jobs: int | None = None,
@@ -131,6 +132,8 @@ def shot_curve(
         Score of an episode, as in :func:`episodic_score`.
     groups : array-like of shape (n_samples,) or None, default=None
         Groups that support and queries of an episode never share.
+    tasks : array-like of shape (n_samples,) or None, default=None
+        Tasks, one of which the classes of an episode are from, as in :func:`episodic_score`.
     random_state : int, RandomState instance or None, default=0
         Seed of the episodes.
     preprocess : fitted transformer or None, default=None
@@ -179,7 +182,7 @@ def shot_curve(
         n_query=n_query,
         random_state=random_state,
     )
-    drawn = draw_episodes(episodes, X, y, groups, owner)
+    drawn = draw_episodes(episodes, X, y, groups, tasks, owner)
     plans = [drawn.plan._replace(support=drawn.plan.support[:, :, :n]) for n in shots]
     scored = evaluate(
         estimator,

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 
-from ..episodes import EpisodePlan, EpisodeSampler
+from ..episodes import EpisodePlan, EpisodeSampler, pair_with_tasks
 from ..utils._html import range_text
 from ..utils._random import draw_seed
+from ..utils._tasks import check_tasks
 from ..utils._typing import ArrayLike, PathLike, RandomState, Range, Way
 from ..utils._validation import (
     check_aligned,
@@ -22,8 +23,7 @@ from ..utils._validation import (
     label_text,
 )
 from ._result import count_text
-
-MOST_QUERIES = 10  # of a class, in means, where shares are drawn
+from ._unequal_queries import with_unequal_queries
 
 
 class EpisodeSplit(BaseCrossValidator):
@@ -59,8 +59,10 @@ class EpisodeSplit(BaseCrossValidator):
     Notes
     -----
     ``groups`` given to :meth:`split` (who drew, spoke or photographed) are never in the support
-    and the queries of one episode. Every class must be able to fill an episode: classes that are
-    too small raise instead of being cut short.
+    and the queries of one episode. ``tasks`` (assays, patients, data sets) divide the classes:
+    those of an episode are of one task, a label in several tasks is another class in each, and
+    tasks are equally likely. Every class must be able to fill an episode: classes that are too
+    small raise instead of being cut short, and so do tasks of fewer than ``n_way`` classes.
 
     Examples
     --------
@@ -74,7 +76,7 @@ class EpisodeSplit(BaseCrossValidator):
     ['ant' 'bee'] ['ant' 'bee']
     """
 
-    __metadata_request__split = {"groups": True}
+    __metadata_request__split = {"groups": True, "tasks": True}
 
     def __init__(
         self,
@@ -94,7 +96,11 @@ class EpisodeSplit(BaseCrossValidator):
         self.query_alpha = query_alpha
 
     def split(
-        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of support and queries.
 
@@ -106,13 +112,15 @@ class EpisodeSplit(BaseCrossValidator):
             Labels.
         groups : array-like of shape (n_samples,) or None, default=None
             Groups that support and queries of an episode never share.
+        tasks : array-like of shape (n_samples,) or None, default=None
+            Tasks: the classes of an episode are those of one.
 
         Yields
         ------
         support, query : ndarray
             Rows of the two sides, class by class.
         """
-        _, plan = self._plan(X, y, groups, owner=type(self).__name__)
+        _, plan = self._plan(X, y, groups, tasks, owner=type(self).__name__)
         yield from episode_rows(plan)
 
     def get_n_splits(
@@ -120,12 +128,13 @@ class EpisodeSplit(BaseCrossValidator):
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> int:
         """Return the number of episodes.
 
         Parameters
         ----------
-        X, y, groups : object
+        X, y, groups, tasks : object
             Ignored.
 
         Returns
@@ -135,13 +144,18 @@ class EpisodeSplit(BaseCrossValidator):
         return self.n_episodes
 
     def _plan(
-        self, X: ArrayLike | None, y: ArrayLike | None, groups: ArrayLike | None, owner: str
+        self,
+        X: ArrayLike | None,
+        y: ArrayLike | None,
+        groups: ArrayLike | None,
+        tasks: ArrayLike | None,
+        owner: str,
     ) -> tuple[np.ndarray, EpisodePlan]:
         """Draw the episodes, or raise if one could not be filled.
 
         Parameters
         ----------
-        X, y, groups : array-like
+        X, y, groups, tasks : array-like
             As in :meth:`split`.
         owner : str
             Whose parameters these are, for error messages.
@@ -167,16 +181,35 @@ class EpisodeSplit(BaseCrossValidator):
         y = check_labels(X, y)
         classes, codes = encode_labels(y)
         groups = check_aligned("groups", groups, len(y))
-        params = {"n_way": self.n_way, "n_shot": self.n_shot, "n_query": self.n_query}
-        sampler = EpisodeSampler(codes, **params, groups=groups, names=classes, owner=owner)
+        names, task_codes = check_tasks(tasks, len(y))
+        class_tasks = None
+        if names is not None and task_codes is not None:
+            codes, class_tasks = pair_with_tasks(codes, task_codes, names)
+            classes = classes[class_tasks.label]
+        sampler = EpisodeSampler(
+            codes,
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            groups=groups,
+            names=classes,
+            owner=owner,
+            class_tasks=class_tasks,
+        )
         rng = np.random.default_rng(draw_seed(self.random_state))
         plan = _sorted_by_class(sampler.plan(self.n_episodes, rng))
-        if alpha is None:
-            return y, plan
-        owners = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        return y, _with_unequal_queries(plan, codes, owners, alpha, rng)
+        if alpha is not None:
+            owner_of = np.arange(len(y)) if groups is None else encode_labels(groups)[1]
+            plan = with_unequal_queries(plan, codes, owner_of, alpha, rng)
+        return y, plan if class_tasks is None else class_tasks.with_labels(plan)
 
-    def freeze(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FrozenEpisodes:
+    def freeze(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
+    ) -> FrozenEpisodes:
         """Draw the episodes once and for all.
 
         Parameters
@@ -187,14 +220,16 @@ class EpisodeSplit(BaseCrossValidator):
             Labels.
         groups : array-like of shape (n_samples,) or None, default=None
             Groups that support and queries of an episode never share.
+        tasks : array-like of shape (n_samples,) or None, default=None
+            Tasks: the classes of an episode are those of one.
 
         Returns
         -------
         episodes : FrozenEpisodes
             Episodes of these samples, in this order.
         """
-        y, plan = self._plan(X, y, groups, owner=type(self).__name__)
-        n_way = plan.classes.shape[1] if self.n_way == "all" else self.n_way
+        y, plan = self._plan(X, y, groups, tasks, owner=type(self).__name__)
+        n_way = n_way_of(plan) if self.n_way == "all" else self.n_way
         return FrozenEpisodes(
             plan.support,
             plan.query,
@@ -247,7 +282,7 @@ class FrozenEpisodes(BaseCrossValidator):
     array(['ant', 'cat'], dtype='<U3')
     """
 
-    __metadata_request__split = {"groups": True}
+    __metadata_request__split = {"groups": True, "tasks": True}
 
     def __init__(
         self,
@@ -321,7 +356,11 @@ class FrozenEpisodes(BaseCrossValidator):
             )
 
     def split(
-        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of support and queries.
 
@@ -331,15 +370,15 @@ class FrozenEpisodes(BaseCrossValidator):
             Samples; only their number matters.
         y : array-like of shape (n_samples,)
             Labels: those that the episodes were drawn for.
-        groups : object
-            Ignored: groups were kept apart, or not, when the episodes were drawn.
+        groups, tasks : object
+            Ignored: both were taken into account, or not, when the episodes were drawn.
 
         Yields
         ------
         support, query : ndarray
             Rows of the two sides, class by class.
         """
-        _, plan = self._plan(X, y, groups, owner=type(self).__name__)
+        _, plan = self._plan(X, y, groups, tasks, owner=type(self).__name__)
         yield from episode_rows(plan)
 
     def get_n_splits(
@@ -347,12 +386,13 @@ class FrozenEpisodes(BaseCrossValidator):
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        tasks: ArrayLike | None = None,
     ) -> int:
         """Return the number of episodes.
 
         Parameters
         ----------
-        X, y, groups : object
+        X, y, groups, tasks : object
             Ignored.
 
         Returns
@@ -362,7 +402,12 @@ class FrozenEpisodes(BaseCrossValidator):
         return self._episodes.n_episodes
 
     def _plan(
-        self, X: ArrayLike | None, y: ArrayLike | None, groups: ArrayLike | None, owner: str
+        self,
+        X: ArrayLike | None,
+        y: ArrayLike | None,
+        groups: ArrayLike | None,
+        tasks: ArrayLike | None,
+        owner: str,
     ) -> tuple[np.ndarray, EpisodePlan]:
         """Return labels and episodes, or raise if the episodes are of other samples."""
         y = check_labels(X, y)
@@ -408,6 +453,13 @@ def _plain_labels(y: np.ndarray) -> np.ndarray:
     return y.astype(str) if y.dtype == object else y
 
 
+def n_way_of(plan: EpisodePlan) -> int | tuple[int, int]:
+    """Return the number of classes in an episode; fewest and most, if they are not equal."""
+    sizes = (plan.classes >= 0).sum(axis=1)
+    low, high = int(sizes.min()), int(sizes.max())
+    return high if low == high else (low, high)
+
+
 def episode_rows(plan: EpisodePlan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Iterate over the rows of support and queries, class by class and without padding."""
     for support, query in zip(plan.support, plan.query, strict=True):
@@ -420,40 +472,3 @@ def _sorted_by_class(plan: EpisodePlan) -> EpisodePlan:
     order = np.argsort(padding_last, axis=1)  # (n_episodes, n_way)
     episode = np.arange(plan.n_episodes)[:, None]
     return EpisodePlan(*(rows[episode, order] for rows in plan))
-
-
-def _with_unequal_queries(
-    plan: EpisodePlan,
-    codes: np.ndarray,
-    groups: np.ndarray,
-    alpha: float,
-    rng: np.random.Generator,
-) -> EpisodePlan:
-    """Draw as many queries anew, in shares of the classes from a Dirichlet distribution."""
-    n_query = plan.query.shape[2]
-    rows_of_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    most = min(MOST_QUERIES * n_query, max(map(len, rows_of_class)))
-    query = np.full((*plan.classes.shape, most), -1, dtype=np.intp)
-    on_support = np.zeros(groups.max() + 1, dtype=bool)
-    for drawn, support, classes in zip(query, plan.support, plan.classes, strict=True):
-        its_groups = groups[support[support >= 0]]
-        on_support[its_groups] = True
-        rows = [rows_of_class[code] for code in classes if code >= 0]
-        rows = [part[~on_support[groups[part]]] for part in rows]
-        on_support[its_groups] = False
-        available = np.array([min(len(part), most) for part in rows])
-        shares = rng.dirichlet(np.full(len(rows), alpha))
-        kept = _apportioned(n_query * len(rows), shares, available)
-        for place, part, n_kept in zip(drawn, rows, kept, strict=False):
-            place[:n_kept] = rng.choice(part, n_kept, replace=False, shuffle=False)
-    return plan._replace(query=query)
-
-
-def _apportioned(total: int, shares: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Divide a total in given shares, whole numbers up to what is available."""
-    taken = np.minimum(np.floor(total * shares).astype(np.intp), available)
-    while (left := min(total - taken.sum(), (available - taken).sum())) > 0:
-        missing = np.where(taken < available, total * shares - taken, -np.inf)
-        first = np.argsort(-missing, kind="stable")[:left]
-        taken[first[taken[first] < available[first]]] += 1
-    return taken

@@ -1,8 +1,11 @@
 """A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
 
 from ._device import on_cpu, predict_on
-from ._network import FittedNetwork, identity_network
+from ._gradient import differentiate
+from ._identity import identity_network
+from ._network import FittedNetwork
 from ._regression import Observations, RegressionNetwork, StdModel, ridge_network
+from ._steps import with_steps
 from ._values import Recipe, Representation, ScoreModel, State
 
 __all__ = [
@@ -14,8 +17,10 @@ __all__ = [
     "ScoreModel",
     "State",
     "StdModel",
+    "differentiate",
     "identity_network",
     "on_cpu",
     "predict_on",
     "ridge_network",
+    "with_steps",
 ]

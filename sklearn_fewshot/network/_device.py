@@ -27,3 +27,5 @@ def predict_on(network: Any, device: Any, batch_size: int) -> None:
     """Let a fitted network predict elsewhere, or in other batches."""
     network.module.to(resolve_device(device))
     network.device, network.batch_size = str(device), batch_size
+    if network.initial is not None:
+        predict_on(network.initial, device, batch_size)

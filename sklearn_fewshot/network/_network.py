@@ -29,7 +29,8 @@ from ..nn import (
 )
 from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, embedding_shape, takes_any_length
-from ..nn.heads import Head, PrototypicalHead
+from ..nn.heads import Head
+from ..nn.optimization import AdaptingModule
 from ..utils._blocks import blocks
 from ..utils._input_range import InputRange
 from ._device import on_cpu, on_wanted_device
@@ -74,10 +75,14 @@ class FittedNetwork:
         The model of scores, fitted on held-out classes; None if it was not fitted.
     input_range : InputRange or None
         What ``fit`` saw of its samples.
+    initial : FittedNetwork or None
+        The network before it is adapted, if the weights themselves are: it embeds, and represents
+        the base classes.
     """
 
     calibration: ScoreModel | None = None
     input_range: InputRange | None = None
+    initial: FittedNetwork | None = None
     _is_for_encoded = False
 
     def __init__(
@@ -110,6 +115,11 @@ class FittedNetwork:
         return isinstance(self.module, Joins)
 
     @property
+    def of_base(self) -> FittedNetwork:
+        """The network that represents the base classes: this, or the one before it is adapted."""
+        return self.initial or self
+
+    @property
     def averages(self) -> bool:
         """Whether classes are represented by the means of their examples."""
         return isinstance(self.module, EmbeddingModule) and self.module.head.averages
@@ -127,6 +137,8 @@ class FittedNetwork:
     @property
     def embedding_shape(self) -> tuple[int, ...]:
         """Shape of one embedding."""
+        if self.initial is not None:
+            return self.initial.embedding_shape
         if not isinstance(self.module, EmbeddingModule):
             return tuple(self.embed(np.zeros((1, *self.recipe.input_shape), np.float32)).shape[1:])
         return embedding_shape(self.module.backbone, self.recipe.input_shape)
@@ -188,6 +200,8 @@ class FittedNetwork:
 
     def embed(self, X: np.ndarray, on_rows: Callable[[int], object] | None = None) -> np.ndarray:
         """Embed samples of shape (n_samples, *input_shape)."""
+        if self.initial is not None:
+            return self.initial.embed(X, on_rows)
         if not self.embeds_rows:
             raise TypeError(
                 f"{type(self.module).__name__} does not embed rows one by one: there is no "
@@ -242,10 +256,13 @@ class FittedNetwork:
         """Work out what :meth:`predict` compares with, from encoded items."""
         self.check_n_classes(items.n_classes)
         with torch.no_grad():
+            support = self._support(items)
             if isinstance(self.module, EmbedsRows):
-                state = self.module.adapt_embedded(self._support(items))
+                state = self.module.adapt_embedded(support)
             else:
-                state = self.module.adapt(self._support(items))
+                state = self.module.adapt(support)
+            if isinstance(self.module, AdaptingModule):
+                self.module.check_steps(support, state)
         return {name: value.cpu().numpy() for name, value in state.items()}
 
     def predict(self, state: State, rows: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -295,38 +312,6 @@ class FittedNetwork:
                 scored = verb(tensors, self._rows(some).unsqueeze(0))
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
-
-    def gradient(
-        self,
-        items: Representation,
-        rows: np.ndarray,
-        slope: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """Differentiate a function of the logits of embedded queries by what classes are.
-
-        Parameters
-        ----------
-        items : Representation
-            What represents the classes, such as means.
-        rows : ndarray of shape (n_queries, *embedding_shape)
-            Embedded queries.
-        slope : callable
-            From logits, uncorrected, to the derivative of the function by each of them; both of
-            shape (n_queries, n_classes).
-
-        Returns
-        -------
-        gradient : float64 ndarray of shape (n_items, *embedding_shape)
-        """
-        assert isinstance(self.module, EmbedsRows)
-        support = self._support(items)
-        inputs = support.inputs.detach().requires_grad_()
-        with torch.enable_grad():
-            state = self.module.adapt_embedded(support._replace(inputs=inputs))
-            logits = self.module.predict_embedded(state, self._rows(rows).unsqueeze(0))[0]
-        by_logits = as_writeable_tensor(slope(logits.detach().double().cpu().numpy())).to(logits)
-        (found,) = torch.autograd.grad(logits, inputs, by_logits)
-        return found[0].double().cpu().numpy()
 
     def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
@@ -472,7 +457,10 @@ class FittedNetwork:
         """Return weights as numpy arrays: small, and free of the device that trained them."""
         state = self.__dict__.copy()
         del state["module"]
-        state["weights"] = {k: v.cpu().numpy() for k, v in self.module.state_dict().items()}
+        weights = self.module.state_dict()
+        if self.initial is not None:  # which has those of the network before it is adapted
+            weights = {k: v for k, v in weights.items() if not k.startswith("initial.")}
+        state["weights"] = {k: v.cpu().numpy() for k, v in weights.items()}
         dtype = self.autocast_dtype  # by its name: model files hold no values of torch
         state["autocast_dtype"] = None if dtype is None else str(dtype).removeprefix("torch.")
         modules = {k: v for k, v in self.recipe.options.items() if isinstance(v, nn.Module)}
@@ -488,13 +476,8 @@ class FittedNetwork:
         name = state["autocast_dtype"]
         state["autocast_dtype"] = None if name is None else getattr(torch, name)
         self.__dict__.update(state)
+        if self.initial is not None:
+            before = self.initial.module.state_dict()
+            weights |= {f"initial.{name}": value.cpu() for name, value in before.items()}
         module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)
-
-
-def identity_network(n_features: int) -> FittedNetwork:
-    """Return the network of a classifier without a learner: class means of the raw rows."""
-    recipe = Recipe(
-        EmbeddingModule, (n_features,), {"backbone": "identity", "head": PrototypicalHead}
-    )
-    return FittedNetwork(recipe.build(), recipe, input_scale=1.0, device="cpu", batch_size=256)

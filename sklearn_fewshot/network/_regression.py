@@ -71,7 +71,7 @@ class RegressionNetwork(FittedNetwork):
     calibration: Any = None
 
     def adapt(self, items: Any) -> State:
-        """Work out what :meth:`predict_values` computes with, from encoded :class:`Observations`."""
+        """Work out what :meth:`predict_values` computes with, from encoded examples."""
         return super().adapt(items)
 
     def predict_values(

@@ -49,6 +49,9 @@ class FewShotModule(nn.Module):
     #: Whether a constant may be added to the logit of one class, to correct for unequal shots.
     score_shift: bool = True
 
+    #: Whether adapting takes long, such as by training steps: calibration then samples fewer tasks.
+    is_costly: bool = False
+
     @classmethod
     def build(cls, input_shape: tuple[int, ...], **options: Any) -> Self:
         """Build the module for samples of one shape."""

@@ -34,7 +34,7 @@ from ..calibration import (
     Temperature,
 )
 from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
-from ..nn import PooledMember, backbones, heads, regression
+from ..nn import PooledMember, backbones, heads, optimization, regression
 from ..utils._attributes import ClassAttributes
 from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
@@ -76,7 +76,7 @@ NAMED = {
     "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",  # 1.6 has it
 }
 #: Modules whose public classes and functions may be referred to by name.
-MODULES = (package_nn, heads, backbones, regression)
+MODULES = (package_nn, heads, backbones, optimization, regression)
 
 # What skops builds values with, its "loaders". Left out are those that can do harm with types that
 # skops trusts: generators whose state hangs or crashes them, sparse matrices (compressed, and with

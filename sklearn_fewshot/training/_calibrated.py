@@ -15,11 +15,11 @@ from ..calibration import (
     sample_queries,
     sample_queries_by_attributes,
 )
-from ..episodes import drawable_classes, some_of_each, thinned
+from ..episodes import some_of_each, thinned
 from ..network import FittedNetwork, Representation, ScoreModel
 from ..nn import EpisodicCrossEntropy
 from ._config import TrainingConfig
-from ._data import TrainingData
+from ._data import TrainingData, usable_classes
 
 MAX_CLASSES_COMPARED = 100  # by the networks before and after a refit ...
 MAX_ROWS_COMPARED = 50  # ... and examples of each
@@ -45,17 +45,28 @@ def _sample_training_classes(
     network: FittedNetwork, data: TrainingData, tasks: list[tuple[int, int]]
 ) -> list[SampledQueries]:
     """Score queries of training classes, for some ways and shots."""
-    classes = np.flatnonzero(data.training)
-    some = classes[:: -(-len(classes) // MAX_CLASSES_COMPARED)]
+    some = _some_training_classes(data)
     rows = np.flatnonzero(np.isin(data.codes, some))
     rows = rows[some_of_each(data.codes[rows], MAX_ROWS_COMPARED, np.random.default_rng(0))]
     codes = np.unique(data.codes[rows], return_inverse=True)[1]
     groups = None if data.groups is None else data.groups[rows]
-    usable = drawable_classes(codes, groups)
+    class_tasks = None if data.class_tasks is None else data.class_tasks.take(some)
+    usable = usable_classes(codes, groups, np.ones(len(some), dtype=bool), class_tasks)
     if usable.sum() < 2:
         return []
-    encoded = EncodedData(network.encode(data.X[rows]), codes, groups).of_classes(usable)
+    encoded = EncodedData(network.encode(data.X[rows]), codes, groups, class_tasks)
+    encoded = encoded.of_classes(usable)
     return list(sample_queries(network, encoded, tasks, np.random.default_rng(0)))
+
+
+def _some_training_classes(data: TrainingData) -> np.ndarray:
+    """Return about equally spaced training classes, those of a task together."""
+    classes = np.flatnonzero(data.training)
+    step = -(-len(classes) // MAX_CLASSES_COMPARED)
+    if data.class_tasks is None:
+        return classes[::step]
+    owner = data.class_tasks.task[classes]
+    return classes[np.isin(owner, np.unique(owner)[::step])]
 
 
 def represent_attributes(network: FittedNetwork, attributes: np.ndarray) -> Representation:

@@ -92,6 +92,8 @@ class TrainingConfig:
     measure : callable
         Called with the trained module and its task: returns what held-out classes say, by the
         name of the learner's attribute, before these classes are trained on too.
+    clip_norm : float or None
+        The greatest norm of the gradient of all weights together; None for any.
     embedded : ndarray or None
         The samples, embedded by the frozen backbone, if they are already.
     refits_start : bool
@@ -138,6 +140,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     input_range: InputRange | None = None
     refit: bool = False
     max_seconds: float | None = None
+    clip_norm: float | None = None
     embedded: np.ndarray | None = None
     refits_start: bool = False
     may_project: bool = True

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..calibration import EncodedData, calibrate
-from ..episodes import drawable_classes, thinned
+from ..episodes import thinned
 from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
 from ..nn import (
     DataTensor,
@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn.backbones._linear_start import FrontAndTop
+from ..nn.optimization import AdaptingModule, embedding_part, without_front
 from ..utils._progress import progress
 from ..utils._warnings import warn_user
 from ._calibrated import calibrate_by_attributes, carry_over_refit, represent_attributes
@@ -38,6 +39,7 @@ from ._start import AS_BUILT, Start, Untrained, start_front, start_training
 from ._values import calibrate_values, observe_task
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
+N_COSTLY_QUERIES = 2000  # where adapting takes long: 0.7 points
 MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
 
 
@@ -162,6 +164,9 @@ def meta_train(
     )
     here.task.end()
     again.network.calibration = carry_over_refit(first.network, again.network, data)
+    if first.network.initial is not None and again.network.initial is not None:
+        before, after = first.network.initial, again.network.initial
+        after.calibration = carry_over_refit(before, after, data)
     return first._replace(network=again.network, representation=again.representation, net=again.net)
 
 
@@ -211,7 +216,7 @@ def train_once(
     config = _cap_ways(config, network.module.n_outputs)
     trained, store = _trainable_part(config, network.module, data, device)
     task = Task(data, store, config.sampler(data, data.training), rng, device)
-    valid = _validation_episodes(config, task)
+    valid = _validation_episodes(config, task, network.module)
     network = network._replace(trained=trained)
     method = AS_BUILT
     if start is None:
@@ -265,22 +270,24 @@ def _trainable_part(
     config: TrainingConfig, module: FewShotModule, data: TrainingData, device: torch.device
 ) -> tuple[FewShotModule, DataTensor]:
     """Return what is trained and its inputs: what a front end makes of them, computed once."""
-    if not isinstance(module, EmbeddingModule):
+    initial = embedding_part(module)
+    if not isinstance(initial, EmbeddingModule):
         if config.freeze_backbone:
             raise ValueError(
                 f"{config.owner} has freeze_backbone=True, but {type(module).__name__} has no "
                 "backbone to freeze. Set freeze_backbone=False."
             )
         return module, DataTensor(data.X, device, config.input_scale)
-    if not isinstance(module.backbone, FrontAndTop) or config.augment is not None:
-        module.autocast_dtype = resolve_precision(
-            config.precision, device, len(config.recipe.input_shape)
-        )
+    if not isinstance(initial.backbone, FrontAndTop) or config.augment is not None:
+        if isinstance(module, EmbeddingModule):
+            module.autocast_dtype = resolve_precision(
+                config.precision, device, len(config.recipe.input_shape)
+            )
         return module, DataTensor(data.X, device, config.input_scale)
     embedding = config.embedded
     if embedding is None:
-        embedding = embed_by_front(config, module.backbone.front, data.X)
-    return EmbeddingModule(module.backbone.top, module.head), DataTensor(embedding, device)
+        embedding = embed_by_front(config, initial.backbone.front, data.X)
+    return without_front(module), DataTensor(embedding, device)
 
 
 def embed_by_front(config: TrainingConfig, front: torch.nn.Module, X: np.ndarray) -> np.ndarray:
@@ -295,13 +302,19 @@ def embed_by_front(config: TrainingConfig, front: torch.nn.Module, X: np.ndarray
         )
 
 
-def _validation_episodes(config: TrainingConfig, task: Task) -> ValidationEpisodes | None:
+def _validation_episodes(
+    config: TrainingConfig, task: Task, module: FewShotModule
+) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
-    usable = task.data.validation & drawable_classes(task.data.codes, task.data.groups)
+    usable = task.data.usable(task.data.validation)
     if usable.sum() < (2 if task.data.values is None else 1):  # of one class every answer is right
         return None
     sampler = config.sampler(task.data, task.data.validation)
-    n_episodes = -(-N_VALIDATION_QUERIES // (np.max(sampler.n_way_) * config.n_query))
+    n_queries = N_COSTLY_QUERIES if module.is_costly else N_VALIDATION_QUERIES
+    n_way = np.max(sampler.n_way_)
+    if task.data.class_tasks is not None:
+        n_way = min(n_way, task.data.class_tasks.mean_size(usable))
+    n_episodes = -(-n_queries // (n_way * config.n_query))
     return task.episodes(int(n_episodes), sampler)
 
 
@@ -347,6 +360,7 @@ def _train(
         schedule_epochs=config.max_epochs,
         patience=config.patience,
         max_seconds=config.max_seconds,
+        clip_norm=config.clip_norm,
         device=task.device,
         # Some of skorch fail at the end of a training without an epoch.
         callbacks=copy_callbacks(callbacks) if n_epochs > 0 else [],
@@ -405,17 +419,23 @@ def _finish(
     representation: Representation | Observations
     if isinstance(fitted, RegressionNetwork) and data.values is not None:
         fitted.n_targets = data.values.shape[1]
-        rows = _encode_again(network, fitted, task, lambda n_rows: None)
+        # A network that is adapted as a whole takes samples.
+        is_whole = fitted.initial is not None
+        rows = data.X if is_whole else _encode_again(network, fitted, task, lambda n_rows: None)
         representation = observe_task(fitted, rows, data)
         if config.calibrate and not is_refit:
             fitted.calibration = calibrate_values(fitted, rows, data, verbose)
     elif data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
-            rows = _encode_again(network, fitted, task, add)
-        representation = represent(fitted, rows, data)
+            rows = _encode_again(network, fitted.of_base, task, add)
+        representation = represent(fitted.of_base, rows, data)
         if config.calibrate and not is_refit:
-            encoded = EncodedData(rows, data.codes, data.groups)
-            fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
+            encoded = EncodedData(rows, data.codes, data.groups, data.class_tasks)
+            fitted.of_base.calibration = calibrate(fitted.of_base, encoded, data.held_out, verbose)
+            if fitted.initial is not None:
+                fitted.calibration = calibrate(
+                    fitted, encoded._replace(rows=data.X), data.held_out, verbose
+                )
     else:
         representation = represent_attributes(fitted, data.attributes)
         if config.calibrate and not is_refit:
@@ -440,6 +460,10 @@ def fitted_network(
         autocast_dtype=torch.bfloat16 if config.precision == "bfloat16" else None,
     )
     fitted.input_range = config.input_range
+    if isinstance(module, AdaptingModule):
+        options = {k: v for k, v in recipe.options.items() if k != "adaptation"}
+        initial = Recipe(EmbeddingModule, recipe.input_shape, options)
+        fitted.initial = fitted_network(config, module.initial, initial)
     return fitted
 
 
@@ -450,13 +474,16 @@ def _encode_again(
     if untrained.trained is untrained.module:
         return network.encode(task.data.X, on_rows)
     inputs = task.store.as_array()
-    return embed(untrained.trained, inputs, batch_size=network.batch_size, on_rows=on_rows)
+    return embed(
+        embedding_part(untrained.trained), inputs, batch_size=network.batch_size, on_rows=on_rows
+    )
 
 
 def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:
     """Return what represents the base classes."""
-    codes = data.codes
+    codes = data.label_codes
+    n_labels = len(data.classes) if data.class_tasks is None else data.class_tasks.n_labels
     if not network.joins:
         kept = thinned(np.arange(len(codes)), codes, MAX_ROWS_KEPT)
         rows, codes = rows[kept], codes[kept]
-    return network.condense(Representation.of_examples(rows, codes, len(data.classes)))
+    return network.condense(Representation.of_examples(rows, codes, n_labels))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..nn import EpisodeLoader, ValidationEpisodes, evaluate, kept_memory
@@ -312,6 +312,7 @@ def train(
     schedule_epochs: int,
     patience: int | None,
     max_seconds: float | None,
+    clip_norm: float | None,
     device: torch.device,
     callbacks: list[Any],
     verbose: int,
@@ -335,6 +336,8 @@ def train(
         Length of training.
     max_seconds : float or None
         Another limit of it.
+    clip_norm : float or None
+        The greatest norm of the gradient.
     schedule_epochs : int
         Epochs in which the learning rate goes through its schedule.
     device : torch.device
@@ -355,6 +358,8 @@ def train(
     """
     best = BestWeights(patience, max_seconds)
     ours: list[Any] = [("best_weights", best)]
+    if clip_norm is not None:
+        ours.append(("clip_norm", GradientNormClipping(clip_norm)))
     if lr_factor is not None:
         n_steps = max(1, schedule_epochs * len(task.train))
         ours.append(("lr_schedule", _per_batch_schedule(lr_factor, n_steps)))

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor
 
-from ..episodes import EpisodePlan, EpisodeSampler, drawable_classes
+from ..episodes import EpisodePlan, EpisodeSampler
 from ..network import FittedNetwork, Recipe
 from ..nn import (
     DataTensor,
@@ -184,13 +184,14 @@ def plan_comparison(data: TrainingData, rng: np.random.Generator) -> dict[int, E
 
     Of held-out classes; of all, if none are held out.
     """
-    drawn = data.held_out & drawable_classes(data.codes, data.groups)
+    drawn = data.usable(data.held_out)
     if drawn.sum() < 2:
         return {}
     rows = np.flatnonzero(drawn[data.codes])
     codes = np.unique(data.codes[rows], return_inverse=True)[1]
     usual = np.median(np.bincount(codes))
     groups = None if data.groups is None else data.groups[rows]
+    class_tasks = None if data.class_tasks is None else data.class_tasks.take(drawn)
     plans = {}
     for n_shot in SHOTS:
         if n_shot > 1 and n_shot >= usual:
@@ -203,6 +204,7 @@ def plan_comparison(data: TrainingData, rng: np.random.Generator) -> dict[int, E
             rows=rows,
             groups=groups,
             clamp=True,
+            class_tasks=class_tasks,
         )
         plans[n_shot] = sampler.plan(N_EPISODES, rng)
     return plans

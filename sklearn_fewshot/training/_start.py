@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..episodes import drawable_classes, thinned
+from ..episodes import ClassTasks, thinned
 from ..network import Recipe
 from ..nn import (
     DataTensor,
@@ -26,6 +26,7 @@ from ..nn._data import as_input, as_tensor
 from ..nn.backbones import Identity, SeriesFeatures, has_linear_start
 from ..nn.backbones._linear_start import FrontAndTop, LinearStart, linear_part
 from ..nn.heads import MetricHead, PrototypicalHead, UnitLengthHead
+from ..nn.optimization import embedding_part, without_front
 from ..utils._memory_map import some_rows
 from ..utils._progress import follow
 from ._config import Task, TrainingConfig
@@ -72,28 +73,31 @@ class Untrained(NamedTuple):
 
     def starting_as(self, start: Start, features: np.ndarray, codes: np.ndarray) -> Untrained:
         """Return a copy whose linear path is a linear method, fitted to features of classes."""
-        assert isinstance(self.module, EmbeddingModule)
-        assert isinstance(self.trained, EmbeddingModule)
+        before, trained = embedding_part(self.module), embedding_part(self.trained)
+        assert isinstance(before, EmbeddingModule)
+        assert isinstance(trained, EmbeddingModule)
         (method,) = _methods(features, codes, [start])
         options: dict[str, object] = {"unit_length": start.unit_length}
         if method.linear is not None:
             options["embedding_dim"] = method.linear.shape[1]
         is_frozen = self.recipe.options.get("top_options") is not None
         part = "top_options" if is_frozen else "backbone_options"
-        recipe = self.recipe.with_option(**{part: options})
-        module = recipe.build().to(next(self.module.parameters()).device)
+        given = self.recipe.options.get(part) or {}
+        recipe = self.recipe.with_option(**{part: given | options})
+        whole = recipe.build().to(next(self.module.parameters()).device)
+        module = embedding_part(whole)
         assert isinstance(module, EmbeddingModule)
-        module.autocast_dtype = self.trained.autocast_dtype
+        module.autocast_dtype = trained.autocast_dtype
         top = linear_part(module.backbone)
         assert isinstance(top, LinearStart)
         mean = _tensor(method.mean) if start.unit_length else None
         top.start_from(_tensor(method.linear), mean, factor=1.0 / method.size)
-        if isinstance(self.module.backbone, FrontAndTop):
+        if isinstance(before.backbone, FrontAndTop):
             assert isinstance(module.backbone, FrontAndTop)
-            module.backbone[0] = self.module.backbone.front
+            module.backbone[0] = before.backbone.front
         if self.trained is self.module:
-            return Untrained(recipe, module, module)
-        return Untrained(recipe, module, EmbeddingModule(top, module.head))
+            return Untrained(recipe, whole, whole)
+        return Untrained(recipe, whole, without_front(whole))
 
 
 def start_front(config: TrainingConfig, module: nn.Module, data: TrainingData) -> None:
@@ -131,10 +135,10 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     from the most examples of the training episodes, at the best temperature of each. Nothing is
     trained, so this is inexpensive.
     """
-    data, trained = task.data, network.trained
+    data, trained = task.data, embedding_part(network.trained)
     if not config.may_project or not isinstance(trained, EmbeddingModule):
         return AS_BUILT
-    classes = np.flatnonzero(drawable_classes(data.codes, data.groups) & data.training)
+    classes = np.flatnonzero(data.usable(data.training))
     options = network.recipe.options  # networks of one's own are not built again with others
     is_ours = isinstance(options.get("backbone"), str) or options.get("top_options") is not None
     is_linear = isinstance(linear_part(trained.backbone), LinearStart)
@@ -147,7 +151,7 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
     starts = [Start(shrinkage, unit) for shrinkage in shrinkages for unit in (False, True)]
     rows = np.flatnonzero(data.training[data.codes])
     losses: dict[Start, float] = {}
-    folds = np.array_split(task.rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
+    folds = _folds(classes, data.class_tasks, task.rng)
     for fold in follow(folds, "fold", config.verbose, desc="choosing the start"):
         inside = np.zeros(len(data.classes), dtype=bool)
         inside[fold] = True
@@ -166,6 +170,18 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
                 loss = _least_log_loss(module, episodes)
                 losses[method.start] = losses.get(method.start, 0.0) + loss
     return min(losses, key=lambda start: losses[start])
+
+
+def _folds(
+    classes: np.ndarray, class_tasks: ClassTasks | None, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Divide classes into folds of at least two, of whole tasks if there are several."""
+    owner = np.zeros(0) if class_tasks is None else class_tasks.task[classes]
+    tasks = np.unique(owner)
+    if len(tasks) < 2:
+        return np.array_split(rng.permutation(classes), min(N_FOLDS, len(classes) // 2))
+    parts = np.array_split(rng.permutation(tasks), min(N_FOLDS, len(tasks)))
+    return [classes[np.isin(owner, part)] for part in parts]
 
 
 def start_scale(module: EmbeddingModule, task: Task) -> None:
@@ -350,8 +366,9 @@ class _Features:
         return np.concatenate([self._compute(part) for part in _parts(rows)])
 
     def _compute(self, rows: np.ndarray) -> np.ndarray:
-        assert isinstance(self.network.trained, EmbeddingModule)
-        backbone = self.network.trained.backbone
+        trained = embedding_part(self.network.trained)
+        assert isinstance(trained, EmbeddingModule)
+        backbone = trained.backbone
         top = linear_part(backbone)
         assert isinstance(top, LinearStart)
         inputs = self.store.take(rows)

@@ -45,8 +45,8 @@ def check_targets(
     n_samples = _num_samples(X)
     if len(values) != n_samples:
         raise ValueError(
-            f"X and y have inconsistent numbers of samples: {n_samples} and {len(values)}. Pass one "
-            "value, or one row of values, a sample."
+            f"X and y have inconsistent numbers of samples: {n_samples} and {len(values)}. Pass "
+            "one value, or one row of values, a sample."
         )
     got = 1 if values.ndim == 1 else values.shape[1]
     if n_outputs is not None and got != n_outputs:

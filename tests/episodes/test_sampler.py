@@ -218,7 +218,7 @@ def test_items_are_drawn_from_the_chosen_groups_and_padded():
     """Items 0 and 1 are of the first group, 2 to 4 of the second, 5 of the third."""
     count = np.tile([2, 3, 1], (20, 2, 1))
     chosen = np.tile([[True, False, True], [False, True, False]], (20, 1, 1))
-    items = _episodes._draw_from_cells(count, chosen, 5, np.random.default_rng(0))
+    items = _draw.draw_from_cells(count, chosen, 5, np.random.default_rng(0))
     for first, second in items:
         assert sorted(first[:3]) == [0, 1, 5]
         assert sorted(second[:3]) == [2, 3, 4]

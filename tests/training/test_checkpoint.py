@@ -316,6 +316,7 @@ def test_other_parameters_or_data_are_another_fit(make_learner, table, tmp_path,
         ({}, (table.X[1:], table.y[1:]), {}),
         ({}, (table.X, table.y), {"groups": groups}),
         ({}, (table.X, table.y), {"class_groups": table.y}),
+        ({}, (table.X, table.y), {"tasks": [name > "base-2" for name in table.y]}),
     ]
     for number, (params, args, kwargs) in enumerate(cases):
         stop_after(1)

@@ -63,8 +63,9 @@ class BaselineClassifier(BaseFewShotLearner):
     -----
     Training minimises the cross-entropy of the base classes over single samples; ``n_way``,
     ``n_shot`` and ``n_query`` describe only the episodes of held-out classes that choose the best
-    weights, and an epoch has ``episodes_per_epoch`` batches of ``batch_size`` samples. Then, with
-    the mean ``m`` of the base classes' embeddings and
+    weights, and an epoch has ``episodes_per_epoch`` batches of ``batch_size`` samples. With
+    ``tasks`` the classes of the classifier are the pairs of task and label, and these episodes have
+    classes of one task. Then, with the mean ``m`` of the base classes' embeddings and
     :math:`\hat f(x) = (f(x) - m) / \lVert f(x) - m \rVert`,
 
     .. math::

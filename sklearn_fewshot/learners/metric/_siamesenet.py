@@ -290,6 +290,8 @@ def measure_threshold(
 ) -> dict[str, Any]:
     """Return the threshold by pairs of different classes, one or both of which were held out.
 
+    With tasks, both are of one.
+
     Parameters
     ----------
     module : EmbeddingModule
@@ -321,6 +323,9 @@ def measure_threshold(
         log_odds = head.log_odds(embedding, embedding).double().cpu().numpy()
     codes, is_new = codes[rows], is_new[rows]
     different = (codes[:, None] < codes) & (is_new[:, None] | is_new)
+    if task.data.class_tasks is not None:
+        owner = task.data.class_tasks.task[codes]
+        different &= owner[:, None] == owner
     warn_of_few_pairs(int(np.count_nonzero(different)), false_accept_rate)
     threshold = np.quantile(expit(log_odds[different]), 1.0 - false_accept_rate)
     return {"threshold_": float(threshold)}

@@ -1,6 +1,6 @@
 """Backbones: from a batch of samples to a batch of embeddings."""
 
-from ._conv import Conv4, Conv4Maps, ResNet12
+from ._conv import Conv4, Conv4Maps, Conv4Strided, ResNet12
 from ._koch import KochConv
 from ._linear_start import ResidualMLP
 from ._plain import MLP, Identity
@@ -23,6 +23,7 @@ __all__ = [
     "MLP",
     "Conv4",
     "Conv4Maps",
+    "Conv4Strided",
     "Frozen",
     "Identity",
     "KochConv",

@@ -40,6 +40,44 @@ class Conv4(nn.Sequential):
         )
 
 
+class Conv4Strided(nn.Sequential):
+    """Four blocks of 3x3 convolution with stride 2, batch normalisation and ReLU; mean over places.
+
+    A quarter of the arithmetic of ``Conv4``, whose convolutions see every place before the pooling:
+    for learners that adapt the network itself, many times for each task.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width), at least 16 x 16.
+    n_filters : int
+        Filters of each block, and dimension of the embedding.
+
+    References
+    ----------
+    Finn, Abbeel and Levine (2017), the network for Omniglot of appendix A.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.backbones import Conv4Strided
+    >>> backbone = Conv4Strided((1, 28, 28))
+    >>> backbone(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 64])
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], n_filters: int = 64) -> None:
+        channels = _n_channels(input_shape, at_least=16, owner="conv4_strided")
+        super().__init__(
+            _strided_block(channels, n_filters),
+            _strided_block(n_filters, n_filters),
+            _strided_block(n_filters, n_filters),
+            _strided_block(n_filters, n_filters),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
 class Conv4Maps(nn.Sequential):
     """Four blocks of 3x3 convolution that keep the spatial maps, for relation modules.
 
@@ -81,6 +119,14 @@ def _conv_block(n_in: int, n_out: int, *, padding: int = 1, pooled: bool = True)
         nn.Conv2d(n_in, n_out, 3, padding=padding, bias=False),  # the batch norm has the bias
         nn.BatchNorm2d(n_out),
         *([nn.MaxPool2d(2)] if pooled else []),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _strided_block(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
         nn.ReLU(inplace=True),
     )
 

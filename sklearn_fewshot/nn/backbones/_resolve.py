@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._modes import evaluating
-from ._conv import Conv4, Conv4Maps, ResNet12
+from ._conv import Conv4, Conv4Maps, Conv4Strided, ResNet12
 from ._koch import KochConv
 from ._linear_start import LinearStart, ResidualMLP, linear_part
 from ._plain import MLP, Identity
@@ -22,6 +22,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "residual_mlp": ResidualMLP,
     "spectral": Spectral,
     "conv4": Conv4,
+    "conv4_strided": Conv4Strided,
     "conv4_maps": Conv4Maps,
     "koch": KochConv,
     "resnet12": ResNet12,

@@ -3,6 +3,7 @@
 from ._anchored import AnchoredHead
 from ._attributes import AttributePrototypeHead, AttributeRelationHead
 from ._base import Head
+from ._gradient import GradientHead
 from ._matching import FullContextHead, MatchingHead
 from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
@@ -18,6 +19,7 @@ __all__ = [
     "AttributeRelationHead",
     "CentroidHead",
     "FullContextHead",
+    "GradientHead",
     "Head",
     "MatchingHead",
     "MetricHead",

@@ -1,0 +1,65 @@
+"""What the learners have in common whose weights are adapted to the support set."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral
+from typing import Any, Self
+
+from sklearn.utils.validation import check_is_fitted
+
+from ...network import with_steps
+from ...nn.backbones import auto_backbone
+from ...utils._warnings import warn_user
+from .._classes import KeptClassifier
+from .._few_shot import BaseFewShotLearner
+from .._parameters import TrainingParameters
+
+
+class AdaptsWeights(BaseFewShotLearner):
+    """Base of learners whose weights are a function of the support set."""
+
+    n_steps: int
+    learn_step_size: Any
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        name = type(self).__name__
+        if self.precision == "bfloat16":
+            warn_user(
+                f"{name} has precision='bfloat16', but gradients through gradient steps need more "
+                "digits: it computes in float32. Set precision='auto'."
+            )
+
+    def _with_steps(self, n_steps: int) -> Self:
+        check_is_fitted(self)
+        if not isinstance(n_steps, Integral) or n_steps < 0:
+            raise ValueError(f"n_steps must be an int of at least 0. Got {n_steps!r}.")
+        self._check_steps(n_steps)
+        learner = copy.copy(self)
+        learner.n_steps = int(n_steps)
+        learner._network = with_steps(self._network, int(n_steps))
+        learner._kept_classifier = KeptClassifier()
+        return learner
+
+    def _check_steps(self, n_steps: int) -> None:
+        """Raise if there are no step sizes for so many steps."""
+        per_weight = self.learn_step_size == "element" and n_steps not in (0, self.n_steps)
+        if per_weight or (self.learn_step_size == "layer" and n_steps > self.n_steps):
+            raise ValueError(
+                f"This {type(self).__name__} has learn_step_size={self.learn_step_size!r}: its "
+                f"step sizes were learned for n_steps={self.n_steps}. Got {n_steps}. Fit it with "
+                "that many steps, or with learn_step_size=False."
+            )
+
+
+def strided(learner: TrainingParameters) -> Any:
+    """Return the backbone; of images "auto" is the strided network, a quarter of the arithmetic."""
+    shape: tuple[int, ...] = learner.input_shape_
+    is_image = auto_backbone(shape) == "conv4"
+    return "conv4_strided" if learner.backbone == "auto" and is_image else learner.backbone
+
+
+def n_batches(learner: TrainingParameters) -> int:
+    """Return how many batches the training has at most."""
+    return max(1, learner.max_epochs * -(-learner.episodes_per_epoch // learner.meta_batch_size))
