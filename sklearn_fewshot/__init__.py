@@ -3,7 +3,13 @@
 Meta-train on many old classes, then recognise new ones from a handful of examples each.
 """
 
-from .adapted import FewShotClassifier, FewShotPipeline, adapt, make_fewshot_pipeline
+from .adapted import (
+    FewShotClassifier,
+    FewShotPipeline,
+    FewShotRegressor,
+    adapt,
+    make_fewshot_pipeline,
+)
 from .learners._auto import AutoFewShotClassifier
 from .learners._encoder import FrozenEncoder
 from .learners.metric import (
@@ -17,6 +23,7 @@ from .learners.metric import (
     ZeroShotRelationNetClassifier,
 )
 from .learners.optimization import MAMLClassifier, MetaLSTMClassifier, ReptileClassifier
+from .learners.regression import NeuralProcessRegressor, RidgeNetRegressor
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
 from .utils._attributes import ClassAttributes
@@ -29,15 +36,18 @@ __all__ = [
     "ClassAttributes",
     "FewShotClassifier",
     "FewShotPipeline",
+    "FewShotRegressor",
     "FrozenEncoder",
     "MAMLClassifier",
     "MatchingNetClassifier",
     "MetaLSTMClassifier",
     "ModelFormatError",
+    "NeuralProcessRegressor",
     "ProtoNetClassifier",
     "RelationNetClassifier",
     "ReptileClassifier",
     "RidgeNetClassifier",
+    "RidgeNetRegressor",
     "SiameseNetClassifier",
     "ZeroShotProtoNetClassifier",
     "ZeroShotRelationNetClassifier",

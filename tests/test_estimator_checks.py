@@ -15,34 +15,40 @@ import sklearn_fewshot
 from sklearn_fewshot import (
     BaselineClassifier,
     FewShotClassifier,
+    FewShotRegressor,
     MatchingNetClassifier,
     ProtoNetClassifier,
     make_fewshot_pipeline,
 )
-from sklearn_fewshot.base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner, BaseFewShotRegressor
 
 BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 0}
 BUDGETED = ProtoNetClassifier(**BUDGET)
+REGRESSION_BUDGET = {"max_epochs": 2, "episodes_per_epoch": 320, "lr": 1e-2, "random_state": 0}
 CHEAPER = {
     "ReptileClassifier": {"adapt_steps": 2},
     "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4},
 }
+
+
+def subclasses(base):
+    exported = [getattr(sklearn_fewshot, name) for name in sklearn_fewshot.__all__]
+    return [cls for cls in exported if isinstance(cls, type) and issubclass(cls, base)]
+
+
+EVERY_REGRESSOR = [cls(**REGRESSION_BUDGET) for cls in subclasses(BaseFewShotRegressor)]
 EVERY_LEARNER = [
-    *(
-        cls(**BUDGET, **CHEAPER.get(name, {}))
-        for name, cls in (
-            (name, getattr(sklearn_fewshot, name)) for name in sklearn_fewshot.__all__
-        )
-        if isinstance(cls, type) and issubclass(cls, BaseFewShotLearner)
-    ),
+    *(cls(**BUDGET, **CHEAPER.get(cls.__name__, {})) for cls in subclasses(BaseFewShotLearner)),
     MatchingNetClassifier(fce=True, **BUDGET),
     BaselineClassifier(readout="anchored", **BUDGET),
+    *EVERY_REGRESSOR,
 ]
 
 # The checks train on a handful of rows, of two or three classes, and transform arrays after frames.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.* training classes of .* too few examples:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.* has no validation classes:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.* training tasks of .* too few samples:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.* has no validation (classes|tasks):UserWarning"),
     pytest.mark.filterwarnings("ignore:X .* feature names, but .* was fitted with:UserWarning"),
 ]
 
@@ -57,7 +63,7 @@ OWN_CHECKS = [
     "check_dataframe_column_names_consistency",
 ]
 POLARS_CHECKS = ["check_set_output_transform_polars", "check_global_set_output_transform_polars"]
-FOR_CLASSIFIERS = ["check_param_validation", "check_dataframe_column_names_consistency"]
+FOR_ADAPTED = ["check_param_validation", "check_dataframe_column_names_consistency"]
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +80,7 @@ def run(check, estimator):
         pytest.fail(f"skipped: {skip}")
 
 
-@parametrize_with_checks([FewShotClassifier(), *EVERY_LEARNER])
+@parametrize_with_checks([FewShotClassifier(), FewShotRegressor(), *EVERY_LEARNER])
 def test_estimators_pass_every_check(estimator, check):
     run(check, estimator)
 
@@ -112,7 +118,7 @@ def test_learners_pass_the_checks_of_scikit_learns_own_estimators(estimator, nam
         run(lambda it: getattr(estimator_checks, name)(type(it).__name__, it), estimator)
 
 
-@pytest.mark.parametrize("name", FOR_CLASSIFIERS)
-def test_classifiers_pass_the_checks_of_scikit_learns_own_estimators(name):
-    estimator = FewShotClassifier()
+@pytest.mark.parametrize("name", FOR_ADAPTED)
+@pytest.mark.parametrize("estimator", [FewShotClassifier(), FewShotRegressor()])
+def test_adapted_ones_pass_the_checks_of_scikit_learns_own_estimators(estimator, name):
     run(lambda it: getattr(estimator_checks, name)(type(it).__name__, it), estimator)

@@ -6,15 +6,27 @@ from typing import Any, Protocol, overload
 
 from sklearn.utils.validation import check_is_fitted
 
+from ..network import RegressionNetwork
 from ..utils._typing import ArrayLike, Estimator, Label, Refinement
 from ._classifier import FewShotClassifier
 from ._learner import check_learner
+from ._regressor import FewShotRegressor
 from ._unlabelled import DEFAULT
 from ._walk import Path, check_is_no_search, walk
 
 
 class _AdaptsToExamples(Protocol):
     def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> FewShotClassifier: ...
+
+
+class _AdaptsToValues(Protocol):
+    def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> FewShotRegressor: ...
+
+
+@overload
+def adapt(
+    estimator: _AdaptsToValues | FewShotRegressor, X_support: ArrayLike, y_support: ArrayLike
+) -> FewShotRegressor: ...
 
 
 @overload
@@ -50,7 +62,7 @@ def adapt(
     unlabelled: Label | None = None,
     refinement: Refinement = DEFAULT,
 ) -> Estimator:
-    """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes.
+    """Adapt a fitted learner, or a pipeline or search that ends in one, to new classes or tasks.
 
     In a pipeline the support set passes through the fitted transformers first, which are not
     refitted; :meth:`Pipeline.predict(X, X_support=...) <sklearn.pipeline.Pipeline.predict>` would
@@ -58,13 +70,13 @@ def adapt(
 
     Parameters
     ----------
-    estimator : fitted learner, Pipeline, search or FewShotClassifier
+    estimator : fitted learner, Pipeline, search, FewShotClassifier or FewShotRegressor
         A pipeline's last step, or a search's best estimator, must be a learner or be adapted
         already. It is not changed, and later changes of it change nothing that was adapted.
     X_support : array-like of shape (n_support, ...)
-        Examples of the new classes, as the estimator's ``predict`` takes them.
+        Examples of the new classes or task, as the estimator's ``predict`` takes them.
     y_support : array-like of shape (n_support,)
-        Their labels.
+        Their labels, or values.
     include_base : bool, default=False
         Whether to keep the base classes together with the new ones, as in
         :meth:`ProtoNetClassifier.adapt`.
@@ -76,14 +88,14 @@ def adapt(
 
     Returns
     -------
-    adapted : FewShotClassifier or Pipeline
-        A :class:`FewShotClassifier`, or a pipeline that ends in one, of frozen copies of the
-        transformers.
+    adapted : FewShotClassifier, FewShotRegressor or Pipeline
+        A :class:`FewShotClassifier` or :class:`FewShotRegressor`, or a pipeline that ends in one,
+        of frozen copies of the transformers.
 
     Raises
     ------
     TypeError
-        If the estimator cannot be adapted, or is adapted already and
+        If the estimator cannot be adapted, or is adapted already or a regressor and
         ``include_base``, ``unlabelled`` or ``refinement`` is given.
     NotFittedError
         If it is not fitted.
@@ -124,8 +136,8 @@ def adapt_end(
     include_base: bool = False,
     unlabelled: Label | None = None,
     refinement: Refinement = DEFAULT,
-) -> tuple[Path, FewShotClassifier]:
-    """Return the path through an estimator, and the classifier of a support set at its end.
+) -> tuple[Path, FewShotClassifier | FewShotRegressor]:
+    """Return the path through an estimator, and what a support set makes of its end.
 
     Parameters and errors as in :func:`adapt`.
     """
@@ -137,17 +149,19 @@ def adapt_end(
     path = walk(estimator)
     check_is_no_search(path.end)
     support = path.transform(X_support)
-    if isinstance(path.end, FewShotClassifier):
+    if isinstance(path.end, FewShotClassifier | FewShotRegressor):
         check_is_fitted(path.end)
-        _check_no_options(options)
+        _check_no_options(options, "an adapted estimator")
         return path, path.end._readapt(support, y_support)
     check_learner(path.end, "The estimator that is adapted, or its last step,")
+    if isinstance(path.end._network, RegressionNetwork):
+        _check_no_options(options, "a regressor")
     return path, path.end.adapt(support, y_support, **options)
 
 
-def _check_no_options(options: dict[str, Any]) -> None:
+def _check_no_options(options: dict[str, Any], what: str) -> None:
     for name, value in options.items():
         raise TypeError(
-            f"{name}={value!r} takes a learner, or a pipeline or search that ends in one. Got an "
-            "adapted classifier. Pass the learner that was fitted on the base classes."
+            f"{name}={value!r} takes a learner of classes, or a pipeline or search that ends in "
+            f"one. Got {what}. Pass the learner that was fitted on the base classes."
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from ..network import FittedNetwork, Representation
+from ..network import FittedNetwork, Representation, differentiate
 from ..utils._blocks import blocks
 from ._soft_kmeans import LEAST_INLIERS, add_unlabelled, inlier_probabilities, soft_kmeans
 
@@ -119,7 +119,7 @@ def logit_slope(network: FittedNetwork, means: Representation) -> float:
     """
     flat = means.embedding.reshape(means.n_classes, -1)
     way = np.linalg.norm(flat.sum(axis=0) - len(flat) * flat)
-    gradient = network.gradient(means, means.embedding, np.ones_like)
+    gradient = differentiate(network, means, means.embedding, np.ones_like)
     return float(np.linalg.norm(gradient) / way) if way else 0.0
 
 
@@ -144,7 +144,7 @@ def loss_gradient(
     gradient = np.zeros(means.embedding.shape)
     for part in row_blocks(network, means, len(samples.rows)):
         some = samples.take(part)
-        gradient += network.gradient(means, some.rows, partial(slope_of, some))
+        gradient += differentiate(network, means, some.rows, partial(slope_of, some))
     return gradient
 
 

@@ -82,7 +82,7 @@ class FewShotPipeline(Pipeline):
         y_support: ArrayLike | None = None,
         **params: Any,
     ) -> np.ndarray:
-        """Predict classes, of the support set if there is one.
+        """Predict classes or values, by the support set if there is one.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class FewShotPipeline(Pipeline):
         X_support, y_support : array-like or None, default=None
             Support set, given together.
         **params : dict
-            As in :meth:`sklearn.pipeline.Pipeline.predict`.
+            As in :meth:`sklearn.pipeline.Pipeline.predict`; of the last step's ``predict``.
 
         Returns
         -------
@@ -248,7 +248,8 @@ class FewShotPipeline(Pipeline):
         Returns
         -------
         adapted : FewShotPipeline
-            Frozen copies of the transformers, and a :class:`FewShotClassifier`.
+            Frozen copies of the transformers, and a :class:`FewShotClassifier` or
+            :class:`FewShotRegressor`.
         """
         options: dict[str, Any] = {"include_base": include_base, "unlabelled": unlabelled}
         options["refinement"] = refinement
@@ -263,15 +264,16 @@ class FewShotPipeline(Pipeline):
         Parameters
         ----------
         X, y, classes : array-like
-            As in :meth:`FewShotClassifier.partial_fit`, samples not transformed.
+            As in :meth:`FewShotClassifier.partial_fit`, samples not transformed. Regressors take
+            no ``classes``.
 
         Returns
         -------
         self : FewShotPipeline
             Other threads may predict meanwhile.
         """
-        path = walk(self)
-        path.end.partial_fit(path.transform(X), y, classes)
+        path, options = walk(self), {} if classes is None else {"classes": classes}
+        path.end.partial_fit(path.transform(X), y, **options)
         return self
 
     @_if_end_has("drop_classes")

@@ -3,6 +3,7 @@
 from ._attributes import sample_queries_by_attributes
 from ._carry_over import carry_over
 from ._held_out import EncodedData, calibrate, sample_queries
+from ._intervals import Intervals, calibrate_intervals
 from ._model import (
     Calibration,
     InlierScores,
@@ -18,12 +19,14 @@ __all__ = [
     "Calibration",
     "EncodedData",
     "InlierScores",
+    "Intervals",
     "SampledQueries",
     "ShotBias",
     "ShotBiasByWay",
     "Temperature",
     "best_penalty",
     "calibrate",
+    "calibrate_intervals",
     "carry_over",
     "fit_temperature",
     "harmonic_mean",

@@ -100,7 +100,8 @@ class EpisodeSampler:
         class_tasks: ClassTasks | None = None,
     ) -> None:
         self._owner, self._names, self._clamp = owner, names, clamp
-        self._min_way, self._tasks = min_way, class_tasks
+        self._min_way, self._unit = min_way, "task" if min_way == 1 else "class"
+        self._tasks = class_tasks
         self._check_parameters(n_way, n_shot, n_query)
         self._n_shot, self._n_query = _as_range(n_shot), int(n_query)
         codes = np.asarray(codes, dtype=np.intp)
@@ -245,11 +246,13 @@ class EpisodeSampler:
             raise ValueError(f"{self._owner} needs at least {least}. Got {n_classes}.")
         if self._clamp and not self._can_fill(1, 1).any():
             what = "two examples" if self._groups is None else "examples of two groups"
-            raise ValueError(f"{self._owner} needs a class with {what}. Got none.")
+            raise ValueError(f"{self._owner} needs a {self._unit} with {what}. Got none.")
         if not self._clamp and not full.all():
             others = "" if self._groups is None else " of other groups"
-            must = f"leave n_query={self._n_query} examples{others} for queries in every class"
-            remedy = "lower n_shot + n_query or drop the class."
+            must = (
+                f"leave n_query={self._n_query} examples{others} for queries in every {self._unit}"
+            )
+            remedy = f"lower n_shot + n_query or drop the {self._unit}."
             raise self._error("n_shot", must, n_shot, f"{self._worst(~full)}; {remedy}")
 
     def _check_tasks(self, tasks: ClassTasks, drawable: _Bools) -> _Bools:
@@ -272,13 +275,14 @@ class EpisodeSampler:
         text = self._describe(codes[np.argmin(self._rows.size[codes])])
         if len(codes) == 1:
             return text
-        others = "another class" if len(codes) == 2 else f"{len(codes) - 1} other classes"
+        more, units = len(codes) - 1, "tasks" if self._unit == "task" else "classes"
+        others = f"another {self._unit}" if more == 1 else f"{more} other {units}"
         return f"{text}, too few like those of {others}"
 
     def _describe(self, code: int) -> str:
         name = repr(plain(code if self._names is None else self._names[code]))
         name += "" if self._tasks is None else f" of {self._tasks.describe(code)}"
-        text = f"Class {name} has {_plural(self._rows.size[code], 'example')}"
+        text = f"{self._unit.capitalize()} {name} has {_plural(self._rows.size[code], 'example')}"
         if self._groups is None:
             return text
         return f"{text} in {_plural(self._groups.n_cells[code], 'group')}"

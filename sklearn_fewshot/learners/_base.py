@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ..adapted import FewShotClassifier
 from ..network import FittedNetwork, Recipe, on_cpu, predict_on
 from ..nn import (
     EmbeddingModule,
@@ -28,7 +27,7 @@ from ..nn.optimization._adapting import embedding_part
 from ..training._callbacks import callback_parameters
 from ..training._checkpoint import Checkpoint, open_checkpoint
 from ..training._config import Task, TrainingConfig
-from ..training._data import TrainingData, divide_by_tasks, given_validation, hold_out
+from ..training._data import TrainingData
 from ..training._fingerprint import fingerprint
 from ..training._meta_train import Trained, Watch, may_refit, meta_train
 from ..training._sklearn_callbacks import DURING_FIT, CallbackSupport, FitTask, with_callbacks
@@ -37,25 +36,16 @@ from ..utils._fresh import unfitted_copy
 from ..utils._input_range import InputRange
 from ..utils._random import draw_seed, seeded_torch
 from ..utils._typing import ArrayLike, Backbone
-from ..utils._validation import (
-    check_aligned,
-    check_labels,
-    check_like_fitted,
-    check_X,
-    encode_labels,
-    input_scale,
-    label_text,
-    warn_of_layout,
-)
+from ..utils._validation import check_like_fitted, check_X, input_scale, warn_of_layout
 from ..utils._warnings import warn_user
-from ._limits import check_padding, warn_of_size, warn_of_unusable, without_common_padding
-from ._parameters import SCHEDULES, LearnerParameters
+from ._limits import check_padding, warn_of_size, without_common_padding
+from ._parameters import SCHEDULES, TrainingParameters
 
 # Parameters that no result depends on.
 WITHOUT_EFFECT = {"checkpoint", "verbose"}
 
 TRAINING_MEMORY = (
-    "Lower meta_batch_size, n_way, n_shot or n_query (smaller batches), or predict_batch_size "
+    "Lower meta_batch_size, {}n_shot or n_query (smaller batches), or predict_batch_size "
     "(fewer embedded at once), or take a smaller backbone."
 )
 # Backbones of the kinds that take samples of any shape as vectors.
@@ -63,38 +53,24 @@ ANY_LAYOUT = ("identity", "mlp", "residual_mlp")
 FEW_CLASSES = 100  # with fewer, held-out classes are a relevant loss: train again on all
 
 
-class KeptClassifier:
-    """The classifier of a learner's base classes: made when it is first used, and kept.
-
-    Copies and pickles of the learner make their own.
-    """
-
-    def __init__(self) -> None:
-        self._made: Any = None
-
-    def get(self, make: Callable[[], Any]) -> Any:
-        """Return the classifier."""
-        if self._made is None:
-            self._made = make()
-        return self._made
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> KeptClassifier:
-        return KeptClassifier()
-
-
 class BaseMetaLearner(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     CallbackSupport,
-    LearnerParameters,
+    TrainingParameters,
 ):
     """Trains a network on episodes; the base of the bases of all learners.
 
     A learner defines its own parameters and one hook: :meth:`_head` (which head, with which
     options) if it embeds rows and compares them, else :meth:`_module`. Where it differs from the
     rest of the family also :meth:`_criterion`, :meth:`_backbone`, :meth:`_measures_start` and
-    :meth:`_adjust`.
+    :meth:`_adjust`. What classes and tasks differ in is in :class:`~._classes.LearnsClasses` and
+    :class:`~._tasks.LearnsTasks`.
     """
+
+    #: What a validation result is about, and what history_ shows if training does harm.
+    _units: ClassVar[str] = "classes"
+    _harm: ClassVar[str] = "the accuracy falls"
 
     # ------------------------------------------------------------------ hooks
 
@@ -132,28 +108,32 @@ class BaseMetaLearner(
         """Return the attributes that ``fit`` sets, by name."""
         return {
             "_network": trained.network,
-            "representation_": trained.representation,
             "history_": trained.history,
             "best_epoch_": trained.best_epoch,
-            "n_way_": trained.n_way,
-            "n_calibration_classes_": n_held_out_of(trained.network),
             "input_shape_": trained.network.recipe.input_shape,
             "net_": trained.net,
-            "_kept_classifier": KeptClassifier(),
             **trained.measured,
         }
 
     # ------------------------------------------------------------------ fit
 
-    def _fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        groups: ArrayLike | None,
-        class_groups: ArrayLike | None,
-        **data_options: Any,
-    ) -> Self:
-        """Check, train, and set the fitted state; ``data_options`` are those of some learners."""
+    def _check_data(self, X: ArrayLike, y: ArrayLike, seed: int, **aligned: Any) -> TrainingData:
+        """Validate everything that ``fit`` takes and hold out classes or tasks."""
+        raise NotImplementedError
+
+    def _ways(self) -> Any:
+        """Return the number of classes in an episode."""
+        raise NotImplementedError
+
+    def _named_validation(self) -> ArrayLike | None:
+        """Return the labels that the user names to hold out."""
+        raise NotImplementedError
+
+    def _warn_of_few(self, config: TrainingConfig, data: TrainingData) -> None:
+        """Warn once of classes or tasks that are too few, or have too few samples."""
+
+    def _fit(self, X: ArrayLike, y: ArrayLike, **aligned: Any) -> Self:
+        """Check, train, and set the fitted state; ``aligned`` is what else ``fit`` was given."""
         self._validate_params()
         self._check_parameters()
         fresh = unfitted_copy(self)
@@ -162,12 +142,11 @@ class BaseMetaLearner(
         seed = draw_seed(self.random_state)
 
         def check(seed: int) -> TrainingData:
-            return fresh._check_data(X, y, groups, class_groups, seed, **data_options)
+            return fresh._check_data(X, y, seed, **aligned)
 
-        with says_what_to_lower(TRAINING_MEMORY):
+        with says_what_to_lower(TRAINING_MEMORY.format("n_way, " * hasattr(self, "n_way"))):
             data = check(seed)
             fresh._check_start(start)
-            aligned = groups, class_groups, data_options.get("tasks")
             with fresh._unfinished_fit(settings, data, aligned, seed) as checkpoint:
                 if checkpoint is not None and checkpoint.seed != seed:
                     seed = checkpoint.seed  # drawn by the fit that was interrupted
@@ -189,47 +168,14 @@ class BaseMetaLearner(
                 "sample once, unchanged. Augment the samples before fit, or leave one of them out."
             )
 
-    def _check_data(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        groups: ArrayLike | None,
-        class_groups: ArrayLike | None,
-        seed: int,
-        *,
-        tasks: ArrayLike | None = None,
-    ) -> TrainingData:
-        """Validate everything that ``fit`` takes and hold out the validation classes."""
-        owner = type(self).__name__
+    def _check_samples(self, X: ArrayLike) -> np.ndarray:
+        """Validate samples and set what is known of their shape."""
         shape = None if self.input_shape is None else tuple(self.input_shape)
         X = check_X(self, X, reset=True, input_shape=shape, any_length=True)
-        X = without_common_padding(owner, X, self.backbone)
-        classes, codes = encode_labels(check_labels(X, y))
-        if len(classes) < 2:
-            raise ValueError(
-                f"{owner} needs at least two classes to draw episodes from. Got {len(classes)} "
-                f"class: {label_text(classes)}."
-            )
-        self.classes_ = classes
+        X = without_common_padding(type(self).__name__, X, self.backbone)
         self.input_shape_ = X.shape[1:]
         self.input_scale_ = input_scale(X)
-        groups = check_aligned("groups", groups, len(X))
-        class_groups = check_aligned("class_groups", class_groups, len(X))
-        codes, classes, class_tasks = divide_by_tasks(codes, classes, groups, tasks, owner)
-        fraction = self.validation_fraction if self.validation_classes is None else 0.0
-        validation = hold_out(
-            codes,
-            classes,
-            groups,
-            class_groups,
-            fraction=fraction,
-            seed=seed,
-            class_tasks=class_tasks,
-        )
-        if self.validation_classes is not None:
-            wanted = self.validation_classes
-            validation = given_validation(codes, classes, groups, wanted, owner, class_tasks)
-        return TrainingData(X, codes, classes, groups, validation, class_tasks=class_tasks)
+        return X
 
     def _check_start(self, start: FittedNetwork | None) -> None:
         """Raise if the data do not match the network that ``warm_start`` continues from."""
@@ -237,12 +183,12 @@ class BaseMetaLearner(
     def _config(self, data: TrainingData) -> TrainingConfig:
         """Return how to train, as a value."""
         module, options = self._module()
-        few = self.validation_classes is None and len(data.classes) < FEW_CLASSES
+        few = self._named_validation() is None and len(data.classes) < FEW_CLASSES
         schedule = self.lr_schedule
         config = TrainingConfig(
             recipe=Recipe(module, self.input_shape_, options),
             owner=type(self).__name__,
-            n_way=self.n_way,
+            n_way=self._ways(),
             n_shot=self.n_shot,
             n_query=self.n_query,
             meta_batch_size=self.meta_batch_size,
@@ -278,26 +224,7 @@ class BaseMetaLearner(
             warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
         if isinstance(backbone, str) and not self.freeze_backbone:
             warn_of_size(name, backbone, config.recipe, len(data.X))
-        warn_of_unusable(name, data, self.max_epochs)
-        # Not of classes that are small only because of rows that are reserved.
-        n_clamped = config.sampler(data._replace(reserved=None), data.training).n_clamped_
-        if n_clamped:
-            warn_user(
-                f"{n_clamped} of the {int(data.training.sum())} training classes of {name} "
-                f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
-                "take part with fewer, or, with a single example, not at all. Lower n_shot or "
-                "n_query, add examples, or drop these classes."
-            )
-        if not data.validation.any() and self._wants_validation():
-            warn_user(
-                f"{name} has no validation classes ({len(data.classes)} classes in all, "
-                f"validation_fraction={self.validation_fraction}): it trains for max_epochs="
-                f"{self.max_epochs} and keeps the last weights. Add {_of_use(data)}, or set "
-                "validation_fraction=0."
-            )
-
-    def _wants_validation(self) -> bool:
-        return self.validation_fraction > 0
+        self._warn_of_few(config, data)
 
     @with_callbacks
     def _train(
@@ -321,9 +248,9 @@ class BaseMetaLearner(
         if trained.best_epoch == 0 and trained.history and data.validation.any():
             warn_user(
                 f"Training brought {config.owner} nothing: no epoch scored better on the held-out "
-                "classes than the network it started from, which is kept (best_epoch_ is 0). If "
-                "history_ shows that the accuracy falls, lower lr; else the start may be as good "
-                "as it gets.",
+                f"{self._units} than the network it started from, which is kept (best_epoch_ is "
+                f"0). If history_ shows that {self._harm}, lower lr; else the start may be as "
+                "good as it gets.",
                 ConvergenceWarning,
             )
         self.__dict__.update(self._fitted_attributes(trained))
@@ -355,15 +282,16 @@ class BaseMetaLearner(
         self,
         settings: str | None,
         data: TrainingData,
-        aligned: Sequence[ArrayLike | None],
+        aligned: dict[str, Any],
         seed: int,
     ) -> AbstractContextManager[Checkpoint | None]:
         """Open the checkpoint of an interrupted fit of the same settings on the same data."""
         if self.checkpoint is None:
             return nullcontext()
-        arrays = [None if given is None else np.asarray(given) for given in aligned]
+        given = [aligned.get(name) for name in ("groups", "class_groups", "tasks")]
+        arrays = [None if values is None else np.asarray(values) for values in given]
         checked = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        what = (settings, data.X, data.codes, arrays, checked)
+        what = (settings, data.X, data.codes, data.values, arrays, checked)
         return open_checkpoint(self.checkpoint, type(self).__name__, seed, *what)
 
     # ------------------------------------------------------------------ the fitted network
@@ -439,12 +367,6 @@ class BaseMetaLearner(
     def _n_features_out(self) -> int:
         return int(np.prod(self._network.embedding_shape))
 
-    def _base_classifier(self) -> FewShotClassifier:
-        """Return the classifier of the base classes."""
-        return self._kept_classifier.get(
-            lambda: FewShotClassifier._of_items(self, self.representation_, self.classes_)
-        )
-
     def __sklearn_is_fitted__(self) -> bool:
         """Whether ``fit`` has succeeded."""
         return hasattr(self, "_network")
@@ -460,27 +382,11 @@ class BaseMetaLearner(
     def __getstate__(self) -> dict[str, Any]:
         """Leave out attributes that only the training process needs, and cached ones."""
         state = super().__getstate__().copy()
-        for name in ("net_", "_kept_classifier", *DURING_FIT):
+        for name in ("net_", *DURING_FIT):
             state.pop(name, None)
         if isinstance(state.get("backbone"), torch.nn.Module):
             state["backbone"] = on_cpu(state["backbone"])
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the learner."""
-        super().__setstate__(state)
-        self._kept_classifier = KeptClassifier()
-
-
-def _of_use(data: TrainingData) -> str:
-    """Name what could be held out if there were more of it."""
-    classes = "classes of at least two examples"
-    return classes if data.class_tasks is None else f"tasks with two {classes}"
-
-
-def n_held_out_of(network: FittedNetwork) -> int:
-    """Return how many held-out classes the calibration of a network rests on."""
-    return 0 if network.calibration is None else network.calibration.n_held_out
 
 
 def _start_scale_if(

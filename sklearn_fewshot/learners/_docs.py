@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial, wraps
-from inspect import Parameter, Signature, signature
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import Parameter
 from textwrap import indent
 from typing import Any, TypeVar, Unpack, overload
 
-from ..utils._names import unknown_parameter
-from ._parameters import CommonParameters, LearnerParameters
+from ._parameters import (
+    CommonParameters,
+    CommonRegressorParameters,
+    RegressorParameters,
+    TrainingParameters,
+)
+from ._signature import complete_signature
 
-VAR_POSITIONAL, VAR_KEYWORD = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
+CLASS_PARAMETERS = """\
+n_way : int, (low, high) or "all", default=60
+    Classes per training episode, at most the number of training classes; from a pair, each episode
+    samples its own. More ways make a better embedding.
+validation_classes : array-like of labels or None, default=None
+    The classes to hold out; overrides ``validation_fraction``."""
 
-COMMON_PARAMETERS = """\
+TASK_PARAMETERS = """\
+validation_tasks : array-like of labels or None, default=None
+    The tasks to hold out; overrides ``validation_fraction``."""
+
+SHARED_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "spectral" for
     series and "conv4" for images; "mlp", "resnet12", "conv4_strided", "conv4_maps", "koch" (for
     images of 105 x 105) and "identity" are the others. A module is copied, never trained in place.
     A class or function is called with ``input_shape``, if it has such a parameter, and returns a
     module.
-n_way : int, (low, high) or "all", default=60
-    Classes per training episode, at most the number of training classes; from a pair, each episode
-    samples its own. More ways make a better embedding.
 n_shot : int or (low, high), default=(1, 5)
     Support examples per class in a training episode. Any number can be used later.
 n_query : int, default=5
@@ -46,8 +57,6 @@ lr_schedule : {"cosine", "linear", "step", "constant"} or callable, default="cos
 validation_fraction : float, default=0.2
     Share of the classes held out of training, on which the best weights are chosen; at least two
     classes. 0 trains on all classes and keeps the last weights.
-validation_classes : array-like of labels or None, default=None
-    The classes to hold out; overrides ``validation_fraction``.
 patience : int or None, default=10
     Epochs without improvement on the held-out classes after which training stops.
 refit : bool or "auto", default="auto"
@@ -107,9 +116,33 @@ verbose : int, default=0
 net_params : dict or None, default=None
     Further parameters of :class:`skorch.NeuralNet`."""
 
-COMMON_ATTRIBUTES = """\
+COMMON_PARAMETERS = f"{CLASS_PARAMETERS}\n{SHARED_PARAMETERS}"
+COMMON_REGRESSOR_PARAMETERS = f"{TASK_PARAMETERS}\n{SHARED_PARAMETERS}"
+
+CLASS_ATTRIBUTES = """\
 classes_ : ndarray of shape (n_classes,)
     Base classes, sorted.
+n_way_ : int or (low, high)
+    Classes per training episode, at most the number of training classes; with ``tasks``, at most
+    those of the largest task.
+n_calibration_classes_ : int
+    Held-out classes that probabilities, rejection and the correction of unequal shots rest on. With
+    fewer than ten they are rough; 0 if none were held out or ``calibrate=False``.
+representation_ : Representation
+    Representation of the base classes: embedded examples, or their means."""
+
+TASK_ATTRIBUTES = """\
+tasks_ : ndarray of shape (n_tasks,)
+    Labels of the base tasks, sorted.
+n_outputs_ : int
+    Number of targets.
+y_mean_, y_scale_ : float64 ndarray of shape (n_outputs,)
+    Mean and standard deviation of the base targets, in whose units the network works.
+n_calibration_tasks_ : int
+    Held-out tasks that the standard deviations are calibrated on; 0 if none were held out or
+    ``calibrate=False``."""
+
+SHARED_ATTRIBUTES = """\
 n_features_in_ : int
     Features (channels for series and images).
 feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -118,26 +151,19 @@ input_shape_ : tuple of int
     Shape of one sample.
 input_scale_ : float
     Factor applied to inputs: 1/255 if ``fit`` got 8-bit images.
-n_way_ : int or (low, high)
-    Classes per training episode, at most the number of training classes; with ``tasks``, at most
-    those of the largest task.
 module_ : torch.nn.Module
     The trained network, in evaluation mode.
 net_ : skorch.NeuralNet
     The skorch net, only in the process that trained: it is not pickled.
 history_ : list of dict
-    Per epoch: loss, duration, validation loss and accuracy, and whether each is the best yet.
+    Per epoch: loss, duration, validation loss and (of classes) accuracy, and whether each is the
+    best yet.
 best_epoch_ : int
-    Epoch of the weights that were kept; 0 is the untrained network. The last epoch if no classes
-    were held out.
-n_calibration_classes_ : int
-    Held-out classes that probabilities, rejection and the correction of unequal shots rest on. With
-    fewer than ten they are rough; 0 if none were held out or ``calibrate=False``.
-representation_ : Representation
-    Representation of the base classes: embedded examples, or their means."""
+    Epoch of the weights that were kept; 0 is the untrained network. The last epoch if nothing was
+    held out."""
 
 
-L = TypeVar("L", bound=LearnerParameters)
+L = TypeVar("L", bound=TrainingParameters)
 
 
 @overload
@@ -147,6 +173,12 @@ def with_common_parameters(learner: type[L], /) -> type[L]: ...
 @overload
 def with_common_parameters(
     **defaults: Unpack[CommonParameters],
+) -> Callable[[type[L]], type[L]]: ...
+
+
+@overload
+def with_common_parameters(
+    **defaults: Unpack[CommonRegressorParameters],
 ) -> Callable[[type[L]], type[L]]: ...
 
 
@@ -203,83 +235,28 @@ def with_common_parameters(learner: Any = None, /, **defaults: Any) -> Any:
 
 
 def _complete(learner: type[L], defaults: Mapping[str, Any]) -> type[L]:
-    parameters = _parameters_of(learner, defaults)
-    _check_names(learner, parameters)
-    learner.__init__ = _constructor(learner, parameters, defaults)  # type: ignore[method-assign]
-    learner._parameter_constraints = {
-        name: allowed
-        for cls in reversed(learner.__mro__)
-        for name, allowed in vars(cls).get("_parameter_constraints", {}).items()
-    }
+    parameters = complete_signature(learner, defaults)
     doc = learner.__doc__ or ""
     for name, text in (
         ("{common_parameters}", with_defaults(_describe_common(learner), parameters)),
-        ("{common_attributes}", COMMON_ATTRIBUTES),
+        ("{common_attributes}", _common_attributes(learner)),
     ):
         doc = doc.replace("    " + name, indent(text, "    "))
     learner.__doc__ = doc
     return learner
 
 
-def _parameters_of(learner: type, defaults: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Return all parameters of a constructor: its own, then those of the constructors it calls.
-
-    A parameter that several classes list has the default of the first, and the place of the last.
-    """
-    found: dict[str, Parameter] = {}
-    for cls in learner.__mro__:
-        if "__init__" not in vars(cls):  # a mixin, for example
-            continue
-        _, *listed = signature(vars(cls)["__init__"]).parameters.values()  # without self
-        named = {one.name: one for one in listed if one.kind not in (VAR_POSITIONAL, VAR_KEYWORD)}
-        first = {name: one for name, one in found.items() if name not in named}
-        found = first | {name: found.get(name, one) for name, one in named.items()}
-        if VAR_KEYWORD not in {one.kind for one in listed}:
-            break
-    for name, default in defaults.items():
-        if name not in found:
-            raise TypeError(
-                f"with_common_parameters got a default for {name!r}, which is no parameter of "
-                f"{learner.__name__}. It has {', '.join(found)}."
-            )
-        found[name] = found[name].replace(default=default)
-    return {name: one.replace(kind=Parameter.KEYWORD_ONLY) for name, one in found.items()}
-
-
-def _check_names(learner: type, names: Iterable[str]) -> None:
-    for name in names:
-        if name.startswith("_") or name.endswith("_"):
-            raise TypeError(
-                f"The parameter {name!r} of {learner.__name__} begins or ends with an underscore: "
-                "in scikit-learn such attributes are private or made by fit. Rename it."
-            )
-        if hasattr(learner, name):
-            raise TypeError(
-                f"The parameter {name!r} of {learner.__name__} has the name of a method or "
-                "attribute of the class, which it would hide. Rename it."
-            )
-
-
-def _constructor(
-    learner: type[L], parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]
-) -> Callable[..., None]:
-    """Return the constructor with the defaults of the class, and the complete signature."""
-    constructor = learner.__init__
-
-    @wraps(constructor)
-    def __init__(self: L, **params: Any) -> None:
-        for name in params.keys() - parameters.keys():
-            raise TypeError(unknown_parameter(type(self).__name__, name, parameters))
-        constructor(self, **{**defaults, **params})
-
-    this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-    vars(__init__)["__signature__"] = Signature([this, *parameters.values()])
-    return __init__
+def _common_attributes(cls: type) -> str:
+    if issubclass(cls, RegressorParameters):
+        return f"{TASK_ATTRIBUTES}\n{SHARED_ATTRIBUTES}"
+    return f"{CLASS_ATTRIBUTES}\n{SHARED_ATTRIBUTES}"
 
 
 def _describe_common(cls: type) -> str:
     """Return the entries of the common parameters, those in ``_parameter_docs`` by the class."""
     doc = COMMON_PARAMETERS
+    if issubclass(cls, RegressorParameters):
+        doc = COMMON_REGRESSOR_PARAMETERS
     for name, text in getattr(cls, "_parameter_docs", {}).items():
         entry = re.compile(rf"^({name} : .*\n)(?: +.*\n)*", re.MULTILINE)
         body = indent(text, "    ").replace("\\", r"\\")

@@ -10,10 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..adapted import FewShotClassifier, check_support_pair
 from ..utils._typing import ArrayLike, Label, Refinement
-from ._base import BaseMetaLearner
+from ._classes import LearnsClasses
+from ._docs import with_common_parameters
 
 
-class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
+@with_common_parameters
+class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
     """Base of the learners that adapt to examples of new classes: the public methods.
 
     The hooks that a learner defines are documented in ``_base.BaseMetaLearner``, which trains.
@@ -92,7 +94,7 @@ class BaseFewShotLearner(ClassifierMixin, BaseMetaLearner):
         OSError
             If the folder ``checkpoint`` cannot be written to.
         """
-        return self._fit(X, y, groups, class_groups, tasks=tasks)
+        return self._fit(X, y, groups=groups, class_groups=class_groups, tasks=tasks)
 
     # ------------------------------------------------------------------ adaptation and prediction
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, Self, TypedDict, cast
+from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..utils._fresh import unfitted_copy
 from ..utils._names import unknown_parameter
 from ..utils._sklearn import Interval, StrOptions
 from ..utils._typing import ArrayLike, Backbone, RandomState, Range
+from ._signature import complete_signature
 
 
 def cosine_schedule(progress: float) -> float:
@@ -52,26 +53,10 @@ METRIC_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class CommonParameters(TypedDict, total=False):
-    """Names and types of the parameters that all learners share, for type checkers.
-
-    See Also
-    --------
-    with_common_parameters : Lets a constructor take them as ``**common``.
-
-    Examples
-    --------
-    >>> from typing import Unpack
-    >>> from sklearn_fewshot import ProtoNetClassifier
-    >>> from sklearn_fewshot.base import CommonParameters
-    >>> def small(**common: Unpack[CommonParameters]) -> ProtoNetClassifier:
-    ...     return ProtoNetClassifier(backbone="mlp", **common)
-    >>> small(n_way=5)
-    ProtoNetClassifier(backbone='mlp', n_way=5)
-    """
+class SharedParameters(TypedDict, total=False):
+    """Names and types of the parameters that learners of classes and of tasks share."""
 
     backbone: Backbone
-    n_way: Range | Literal["all"]
     n_shot: Range
     n_query: int
     meta_batch_size: int
@@ -82,7 +67,6 @@ class CommonParameters(TypedDict, total=False):
     weight_decay: float
     lr_schedule: Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
     validation_fraction: float
-    validation_classes: ArrayLike | None
     patience: int | None
     refit: bool | Literal["auto"]
     freeze_backbone: bool
@@ -101,12 +85,54 @@ class CommonParameters(TypedDict, total=False):
     net_params: dict[str, Any] | None
 
 
-class LearnerParameters(BaseEstimator):
-    """An estimator with the parameters that all learners share."""
+class CommonParameters(SharedParameters, total=False):
+    """Names and types of the parameters that all learners share, for type checkers.
+
+    See Also
+    --------
+    with_common_parameters : Lets a constructor take them as ``**common``.
+
+    Examples
+    --------
+    >>> from typing import Unpack
+    >>> from sklearn_fewshot import ProtoNetClassifier
+    >>> from sklearn_fewshot.base import CommonParameters
+    >>> def small(**common: Unpack[CommonParameters]) -> ProtoNetClassifier:
+    ...     return ProtoNetClassifier(backbone="mlp", **common)
+    >>> small(n_way=5)
+    ProtoNetClassifier(backbone='mlp', n_way=5)
+    """
+
+    n_way: Range | Literal["all"]
+    validation_classes: ArrayLike | None
+
+
+class CommonRegressorParameters(SharedParameters, total=False):
+    """Names and types of the parameters that all regressors share, for type checkers.
+
+    See Also
+    --------
+    with_common_parameters : Lets a constructor take them as ``**common``.
+
+    Examples
+    --------
+    >>> from typing import Unpack
+    >>> from sklearn_fewshot import RidgeNetRegressor
+    >>> from sklearn_fewshot.base import CommonRegressorParameters
+    >>> def quick(**common: Unpack[CommonRegressorParameters]) -> RidgeNetRegressor:
+    ...     return RidgeNetRegressor(max_epochs=3, **common)
+    >>> quick(n_shot=2)
+    RidgeNetRegressor(max_epochs=3, n_shot=2)
+    """
+
+    validation_tasks: ArrayLike | None
+
+
+class TrainingParameters(BaseEstimator):
+    """An estimator with the parameters that learners of classes and of tasks share."""
 
     _parameter_constraints: dict[str, list[Any]] = {
         "backbone": [StrOptions({"auto", *BACKBONES}), torch.nn.Module, callable],
-        "n_way": [Interval(Integral, 2, None, closed="left"), StrOptions({"all"}), tuple, list],
         "n_shot": [Interval(Integral, 1, None, closed="left"), tuple, list],
         "n_query": [Interval(Integral, 1, None, closed="left")],
         "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -117,7 +143,6 @@ class LearnerParameters(BaseEstimator):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "validation_classes": ["array-like", None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "refit": ["boolean", StrOptions({"auto"})],
         "freeze_backbone": ["boolean"],
@@ -140,7 +165,6 @@ class LearnerParameters(BaseEstimator):
         self,
         *,
         backbone: Backbone = "auto",
-        n_way: Range | Literal["all"] = 60,
         n_shot: Range = (1, 5),
         n_query: int = 5,
         meta_batch_size: int = 1,
@@ -153,7 +177,6 @@ class LearnerParameters(BaseEstimator):
             Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
         ) = "cosine",
         validation_fraction: float = 0.2,
-        validation_classes: ArrayLike | None = None,
         patience: int | None = 10,
         refit: bool | Literal["auto"] = "auto",
         freeze_backbone: bool = False,
@@ -172,7 +195,6 @@ class LearnerParameters(BaseEstimator):
         net_params: dict[str, Any] | None = None,
     ) -> None:
         self.backbone = backbone
-        self.n_way = n_way
         self.n_shot = n_shot
         self.n_query = n_query
         self.meta_batch_size = meta_batch_size
@@ -183,7 +205,6 @@ class LearnerParameters(BaseEstimator):
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
         self.validation_fraction = validation_fraction
-        self.validation_classes = validation_classes
         self.patience = patience
         self.refit = refit
         self.freeze_backbone = freeze_backbone
@@ -205,7 +226,7 @@ class LearnerParameters(BaseEstimator):
         """Return an unfitted copy; callbacks share what cannot be copied, such as an open log."""
         bare = unfitted_copy(self)
         bare.callbacks = None
-        cloned = super(LearnerParameters, bare).__sklearn_clone__()
+        cloned = super(TrainingParameters, bare).__sklearn_clone__()
         cloned.callbacks = copy_callbacks(self.callbacks)
         return cast(Self, cloned)
 
@@ -216,3 +237,39 @@ class LearnerParameters(BaseEstimator):
             if name.partition("__")[0] not in known:
                 raise ValueError(unknown_parameter(type(self).__name__, name, known))
         return cast(Self, super().set_params(**params))
+
+
+class LearnerParameters(TrainingParameters):
+    """An estimator with the parameters that all learners of classes share."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_way": [Interval(Integral, 2, None, closed="left"), StrOptions({"all"}), tuple, list],
+        "validation_classes": ["array-like", None],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_way: Range | Literal["all"] = 60,
+        validation_classes: ArrayLike | None = None,
+        **common: Unpack[SharedParameters],
+    ) -> None:
+        self.n_way = n_way
+        self.validation_classes = validation_classes
+        super().__init__(**common)
+
+
+class RegressorParameters(TrainingParameters):
+    """An estimator with the parameters that all few-shot regressors share."""
+
+    _parameter_constraints: dict[str, list[Any]] = {"validation_tasks": ["array-like", None]}
+
+    def __init__(
+        self, *, validation_tasks: ArrayLike | None = None, **common: Unpack[SharedParameters]
+    ) -> None:
+        self.validation_tasks = validation_tasks
+        super().__init__(**common)
+
+
+for _cls in (LearnerParameters, RegressorParameters):
+    complete_signature(_cls)

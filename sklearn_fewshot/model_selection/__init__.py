@@ -12,6 +12,9 @@ from ._interval import Interval
 from ._result import EpisodicResult
 from ._shot_curve import ShotCurve, shot_curve
 from ._split import EpisodeSplit, FrozenEpisodes
+from ._task_baselines import task_baselines
+from ._task_score import task_score
+from ._task_split import TaskSplit
 
 __all__ = [
     "ClassKFold",
@@ -26,6 +29,7 @@ __all__ = [
     "GeneralizedResult",
     "Interval",
     "ShotCurve",
+    "TaskSplit",
     "class_learning_curve",
     "compare_on_episodes",
     "duplicate_groups",
@@ -34,4 +38,6 @@ __all__ = [
     "generalized_accuracy",
     "generalized_episodic_score",
     "shot_curve",
+    "task_baselines",
+    "task_score",
 ]

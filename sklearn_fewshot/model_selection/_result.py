@@ -64,7 +64,7 @@ class EpisodicResult:
     scores : ndarray of shape (n_episodes,)
         Score of each episode.
     n_way : int or (low, high)
-        Classes per episode.
+        Classes per episode; 1 where it is one task of a regression.
     n_shot : int or (low, high)
         Support examples per class.
     n_query : int
@@ -327,8 +327,9 @@ class EpisodicResult:
 
     def __str__(self) -> str:
         """Return the line to report."""
+        way = "" if self.n_way == 1 else f"{range_text(self.n_way)}-way "  # 1 is one task
         conditions = (
-            f"{range_text(self.n_way)}-way {range_text(self.n_shot)}-shot, "
+            f"{way}{range_text(self.n_shot)}-shot, "
             f"{count_text(self.n_query, 'query', 'queries')}{self._on_average()}, "
             f"{count_text(len(self.scores), 'episode', 'episodes')}, interval over episodes"
         )

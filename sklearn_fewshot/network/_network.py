@@ -313,38 +313,6 @@ class FittedNetwork:
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
 
-    def gradient(
-        self,
-        items: Representation,
-        rows: np.ndarray,
-        slope: Callable[[np.ndarray], np.ndarray],
-    ) -> np.ndarray:
-        """Differentiate a function of the logits of embedded queries by what classes are.
-
-        Parameters
-        ----------
-        items : Representation
-            What represents the classes, such as means.
-        rows : ndarray of shape (n_queries, *embedding_shape)
-            Embedded queries.
-        slope : callable
-            From logits, uncorrected, to the derivative of the function by each of them; both of
-            shape (n_queries, n_classes).
-
-        Returns
-        -------
-        gradient : float64 ndarray of shape (n_items, *embedding_shape)
-        """
-        assert isinstance(self.module, EmbedsRows)
-        support = self._support(items)
-        inputs = support.inputs.detach().requires_grad_()
-        with torch.enable_grad():
-            state = self.module.adapt_embedded(support._replace(inputs=inputs))
-            logits = self.module.predict_embedded(state, self._rows(rows).unsqueeze(0))[0]
-        by_logits = as_writeable_tensor(slope(logits.detach().double().cpu().numpy())).to(logits)
-        (found,) = torch.autograd.grad(logits, inputs, by_logits)
-        return found[0].double().cpu().numpy()
-
     def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
         return self._rows(rows)

@@ -22,11 +22,19 @@ from torch import nn
 
 from .. import nn as package_nn
 from ..adapted._examples import Examples
+from ..adapted._regressor import Scale, TaskState
 from ..adapted._support_state import SupportState
 from ..adapted._unlabelled import Unlabelled
-from ..calibration import Calibration, InlierScores, ShotBias, ShotBiasByWay, Temperature
-from ..network import FittedNetwork, Recipe, Representation
-from ..nn import PooledMember, backbones, heads, optimization
+from ..calibration import (
+    Calibration,
+    InlierScores,
+    Intervals,
+    ShotBias,
+    ShotBiasByWay,
+    Temperature,
+)
+from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
+from ..nn import PooledMember, backbones, heads, optimization, regression
 from ..utils._attributes import ClassAttributes
 from ..utils._input_range import InputRange
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
@@ -34,6 +42,7 @@ from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 #: Classes whose instances are made of attributes.
 OBJECTS: tuple[type[Any], ...] = (
     FittedNetwork,
+    RegressionNetwork,
     ClassAttributes,
     MetadataRequest,
     MethodMetadataRequest,
@@ -44,13 +53,17 @@ TUPLES: tuple[type[Any], ...] = (
     Examples,
     InlierScores,
     InputRange,
+    Intervals,
+    Observations,
     PooledMember,
     Recipe,
     Representation,
     ShotBias,
+    Scale,
     ShotBiasByWay,
     Temperature,
     SupportState,
+    TaskState,
     Unlabelled,
 )
 #: Types that are called with what the file says: only such that run no code on it.
@@ -63,7 +76,7 @@ NAMED = {
     "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",  # 1.6 has it
 }
 #: Modules whose public classes and functions may be referred to by name.
-MODULES = (package_nn, heads, backbones, optimization)
+MODULES = (package_nn, heads, backbones, optimization, regression)
 
 # What skops builds values with, its "loaders". Left out are those that can do harm with types that
 # skops trusts: generators whose state hangs or crashes them, sparse matrices (compressed, and with

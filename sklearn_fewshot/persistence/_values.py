@@ -16,8 +16,9 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import OneHotEncoder
 from torch import nn
 
-from ..adapted import FewShotClassifier
+from ..adapted import FewShotClassifier, FewShotRegressor
 from ..learners._base import BaseMetaLearner
+from ..network import RegressionNetwork
 from ..nn._stored import StoredModule
 from ..utils._sklearn import MetadataRequest, MethodMetadataRequest
 from ._archive import ModelFormatError
@@ -260,11 +261,14 @@ def check_predicts(estimator: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of missing column names, and of absurd numbers
         for part in parts:
-            is_ours = isinstance(part, BaseMetaLearner | FewShotClassifier)
+            is_ours = isinstance(part, BaseMetaLearner | FewShotClassifier | FewShotRegressor)
             if is_ours and part.__sklearn_is_fitted__():
                 shape, n_features = part.input_shape_, part.n_features_in_
                 sample = shape if shape[0] == n_features else (n_features,)  # or fitted on rows
                 query, n_outputs = np.zeros((1, *sample)), part._network.module.n_outputs
+                if isinstance(part._network, RegressionNetwork):
+                    part.predict(query, return_std=True)
+                    continue
                 if n_outputs is not None and len(part.classes_) > n_outputs:
                     part = part.adapt(query, part.classes_[:1])  # base classes are too many
                 part.predict_proba(query)

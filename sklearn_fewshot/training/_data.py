@@ -199,14 +199,7 @@ def given_validation(
 
     Training needs one of those that have support and queries; two of one task if there are tasks.
     """
-    wanted = np.unique(as_column(wanted, "validation_classes"))
-    unknown = wanted[~is_known(wanted, classes)]
-    if len(unknown):
-        raise ValueError(
-            f"The 'validation_classes' parameter of {owner} must hold labels of y. Got "
-            f"{label_text(unknown)}, which y does not have."
-        )
-    held_out = is_known(classes, wanted)
+    held_out = named_labels(classes, wanted, f"The 'validation_classes' parameter of {owner}", "y")
     if min(held_out.sum(), (~held_out).sum()) < 2:
         raise ValueError(
             f"The 'validation_classes' parameter of {owner} must leave at least two classes on "
@@ -223,6 +216,35 @@ def given_validation(
             "to train on. Name fewer, or labels of whole tasks."
         )
     return held_out
+
+
+def given_validation_tasks(
+    tasks: np.ndarray, wanted: Any, drawable: np.ndarray, owner: str
+) -> np.ndarray:
+    """Return the held-out tasks that the user names, bool of shape (n_tasks,).
+
+    ``drawable`` tasks have support and queries; each side needs one.
+    """
+    what = f"The 'validation_tasks' parameter of {owner}"
+    held_out = named_labels(tasks, wanted, what, "tasks")
+    if not (drawable & held_out).any() or not (drawable & ~held_out).any():
+        raise ValueError(
+            f"{what} must leave a task of at least two samples on each side. Got "
+            f"{held_out.sum()} of {len(tasks)} tasks. Name others."
+        )
+    return held_out
+
+
+def named_labels(labels: np.ndarray, wanted: Any, what: str, source: str) -> np.ndarray:
+    """Return which labels a parameter names, bool of shape (n_labels,), or raise on others."""
+    wanted = np.unique(as_column(wanted, what.split("'")[1]))
+    unknown = wanted[~is_known(wanted, labels)]
+    if len(unknown):
+        raise ValueError(
+            f"{what} must hold labels of {source}. Got {label_text(unknown)}, which {source} does "
+            "not have."
+        )
+    return is_known(labels, wanted)
 
 
 def make_sampler(

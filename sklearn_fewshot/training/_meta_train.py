@@ -12,7 +12,7 @@ import torch
 
 from ..calibration import EncodedData, calibrate
 from ..episodes import thinned
-from ..network import FittedNetwork, Recipe, Representation
+from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
 from ..nn import (
     DataTensor,
     EmbeddingModule,
@@ -37,6 +37,7 @@ from ._data import TrainingData
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
 from ._start import AS_BUILT, Start, Untrained, start_front, start_training
+from ._values import calibrate_values, observe_task
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 N_COSTLY_QUERIES = 2000  # where adapting takes long: 0.7 points
@@ -50,8 +51,8 @@ class Trained(NamedTuple):
     ----------
     network : FittedNetwork
         The trained network, calibrated.
-    representation : Representation
-        Of the base classes.
+    representation : Representation or Observations
+        Of the base classes; or what predictions without a support set adapt to.
     net : skorch.NeuralNet
         What trained it.
     history : list of dict
@@ -70,7 +71,7 @@ class Trained(NamedTuple):
     """
 
     network: FittedNetwork
-    representation: Representation
+    representation: Representation | Observations
     net: Any
     history: list[dict[str, Any]]
     best_epoch: int
@@ -307,7 +308,7 @@ def _validation_episodes(
 ) -> ValidationEpisodes | None:
     """Freeze as many episodes of held-out classes as make their accuracy certain enough."""
     usable = task.data.usable(task.data.validation)
-    if usable.sum() < 2:  # with a single class every answer would be right
+    if usable.sum() < (2 if task.data.values is None else 1):  # of one class every answer is right
         return None
     sampler = config.sampler(task.data, task.data.validation)
     n_queries = N_COSTLY_QUERIES if module.is_costly else N_VALIDATION_QUERIES
@@ -414,8 +415,18 @@ def _finish(
     measured = {} if is_refit else config.measure(network.trained, task)
     if isinstance(network.module, EmbeddingModule):
         network.module.autocast_dtype = None
-    fitted = fitted_network(config, network.module, network.recipe)
-    if data.attributes is None:
+    kind = FittedNetwork if data.values is None else RegressionNetwork
+    fitted = fitted_network(config, network.module, network.recipe, kind)
+    representation: Representation | Observations
+    if isinstance(fitted, RegressionNetwork) and data.values is not None:
+        fitted.n_targets = data.values.shape[1]
+        # A network that is adapted as a whole takes samples.
+        is_whole = fitted.initial is not None
+        rows = data.X if is_whole else _encode_again(network, fitted, task, lambda n_rows: None)
+        representation = observe_task(fitted, rows, data)
+        if config.calibrate and not is_refit:
+            fitted.calibration = calibrate_values(fitted, rows, data, verbose)
+    elif data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
             rows = _encode_again(network, fitted.of_base, task, add)
         representation = represent(fitted.of_base, rows, data)
@@ -434,9 +445,14 @@ def _finish(
     return Trained(fitted, representation, net, history, epoch, n_way, start, measured, fitted)
 
 
-def fitted_network(config: TrainingConfig, module: FewShotModule, recipe: Recipe) -> FittedNetwork:
+def fitted_network(
+    config: TrainingConfig,
+    module: FewShotModule,
+    recipe: Recipe,
+    kind: type[FittedNetwork] = FittedNetwork,
+) -> FittedNetwork:
     """Return a trained module as a network that can predict, not calibrated."""
-    fitted = FittedNetwork(
+    fitted = kind(
         module,
         recipe,
         input_scale=config.input_scale,

@@ -48,6 +48,7 @@ Backbone = (
         "conv4",
         "mlp",
         "resnet12",
+        "conv4_strided",
         "conv4_maps",
         "koch",
         "identity",

@@ -4,6 +4,7 @@ import ast
 import inspect
 import pickle
 import typing
+from typing import Unpack
 
 import numpy as np
 import pytest
@@ -16,7 +17,12 @@ import sklearn_fewshot
 from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier, adapt
 from sklearn_fewshot.base import BaseFewShotLearner, CommonParameters, with_common_parameters
 from sklearn_fewshot.learners import _docs, _parameters
-from sklearn_fewshot.learners._parameters import METRIC_CONSTRAINTS, LearnerParameters
+from sklearn_fewshot.learners._parameters import (
+    METRIC_CONSTRAINTS,
+    LearnerParameters,
+    SharedParameters,
+    TrainingParameters,
+)
 from sklearn_fewshot.model_selection import ClassKFold, episodic_cross_validate, episodic_score
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.utils import _typing
@@ -41,14 +47,18 @@ def documented(doc):
 
 def test_the_names_agree():
     listed = documented(_docs.COMMON_PARAMETERS)
-    assert list(CommonParameters.__annotations__) == list(FAMILY) == list(listed)
+    assert list(FAMILY) == list(listed)
+    assert set(typing.get_type_hints(CommonParameters, vars(_parameters))) == set(FAMILY)
     assert set(LearnerParameters._parameter_constraints) == set(FAMILY)
 
 
 def test_the_types_agree():
     checked = typing.get_type_hints(CommonParameters, vars(_parameters))
-    constructor = typing.get_type_hints(LearnerParameters.__init__, vars(_parameters))
+    constructor = {}
+    for cls in (TrainingParameters, LearnerParameters):
+        constructor |= typing.get_type_hints(cls.__init__, vars(_parameters))
     assert constructor.pop("return") is type(None)
+    assert constructor.pop("common") == Unpack[SharedParameters]
     assert checked == constructor
 
 

@@ -33,7 +33,7 @@ from ...utils._html import range_text
 from ...utils._sklearn import Interval, StrOptions
 from ...utils._typing import ArrayLike
 from ...utils._validation import check_aligned, check_labels, is_known, label_kind, label_text
-from .._base import BaseMetaLearner
+from .._classes import LearnsClasses
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ def without_support_set(method: Callable[Concatenate[S, P], R]) -> Callable[Conc
     return check_and_call
 
 
-class BaseZeroShotLearner(ClassifierMixin, BaseMetaLearner):
+class BaseZeroShotLearner(ClassifierMixin, LearnsClasses):
     """Base of the learners that represent classes by attributes.
 
     A learner defines its parameters and :meth:`_head`, which returns an
@@ -127,19 +127,23 @@ default=None
         TypeError
             If class_attributes has another format.
         """
-        return self._fit(X, y, groups, class_groups, class_attributes=class_attributes)
+        return self._fit(
+            X, y, groups=groups, class_groups=class_groups, class_attributes=class_attributes
+        )
 
-    def _check_data(  # type: ignore[override]  # takes attributes and no tasks
+    def _check_data(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        groups: ArrayLike | None,
-        class_groups: ArrayLike | None,
         seed: int,
+        *,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
         class_attributes: AttributesLike | None = None,
+        **options: Any,
     ) -> TrainingData:
         owner = type(self).__name__
-        data = super()._check_data(X, y, None, class_groups, seed)
+        data = super()._check_data(X, y, seed, class_groups=class_groups)
         groups = check_aligned("groups", groups, len(data.X))
         if class_attributes is None:
             if self.validation_classes is not None:

@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from ...network import with_steps
 from ...nn.backbones import auto_backbone
 from ...utils._warnings import warn_user
-from .._base import KeptClassifier
+from .._classes import KeptClassifier
 from .._few_shot import BaseFewShotLearner
-from .._parameters import LearnerParameters
+from .._parameters import TrainingParameters
 
 
 class AdaptsWeights(BaseFewShotLearner):
@@ -53,13 +53,13 @@ class AdaptsWeights(BaseFewShotLearner):
             )
 
 
-def strided(learner: LearnerParameters) -> Any:
+def strided(learner: TrainingParameters) -> Any:
     """Return the backbone; of images "auto" is the strided network, a quarter of the arithmetic."""
     shape: tuple[int, ...] = learner.input_shape_
     is_image = auto_backbone(shape) == "conv4"
     return "conv4_strided" if learner.backbone == "auto" and is_image else learner.backbone
 
 
-def n_batches(learner: LearnerParameters) -> int:
+def n_batches(learner: TrainingParameters) -> int:
     """Return how many batches the training has at most."""
     return max(1, learner.max_epochs * -(-learner.episodes_per_epoch // learner.meta_batch_size))
