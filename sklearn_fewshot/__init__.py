@@ -23,7 +23,12 @@ from .learners.metric import (
     ZeroShotRelationNetClassifier,
 )
 from .learners.optimization import MAMLClassifier, MetaLSTMClassifier, ReptileClassifier
-from .learners.regression import NeuralProcessRegressor, RidgeNetRegressor
+from .learners.regression import (
+    MAMLRegressor,
+    NeuralProcessRegressor,
+    ReptileRegressor,
+    RidgeNetRegressor,
+)
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
 from .utils._attributes import ClassAttributes
@@ -39,6 +44,7 @@ __all__ = [
     "FewShotRegressor",
     "FrozenEncoder",
     "MAMLClassifier",
+    "MAMLRegressor",
     "MatchingNetClassifier",
     "MetaLSTMClassifier",
     "ModelFormatError",
@@ -46,6 +52,7 @@ __all__ = [
     "ProtoNetClassifier",
     "RelationNetClassifier",
     "ReptileClassifier",
+    "ReptileRegressor",
     "RidgeNetClassifier",
     "RidgeNetRegressor",
     "SiameseNetClassifier",

@@ -11,16 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 from ...network import with_steps
 from ...nn.backbones import auto_backbone
 from ...utils._warnings import warn_user
+from .._base import BaseMetaLearner
 from .._classes import KeptClassifier
-from .._few_shot import BaseFewShotLearner
 from .._parameters import TrainingParameters
 
 
-class AdaptsWeights(BaseFewShotLearner):
-    """Base of learners whose weights are a function of the support set."""
+class AdaptsWeights(BaseMetaLearner):
+    """Mixin of learners whose weights are a function of the support set."""
 
     n_steps: int
     learn_step_size: Any
+    _kept_classifier: KeptClassifier
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -29,6 +30,11 @@ class AdaptsWeights(BaseFewShotLearner):
             warn_user(
                 f"{name} has precision='bfloat16', but gradients through gradient steps need more "
                 "digits: it computes in float32. Set precision='auto'."
+            )
+        if getattr(self, "learn_step_size", None) is True:
+            raise ValueError(
+                f"The 'learn_step_size' parameter of {name} must be 'layer', 'element' or False. "
+                "Got True. Choose one step size for each layer and step, or one for each weight."
             )
 
     def _with_steps(self, n_steps: int) -> Self:
@@ -39,7 +45,8 @@ class AdaptsWeights(BaseFewShotLearner):
         learner = copy.copy(self)
         learner.n_steps = int(n_steps)
         learner._network = with_steps(self._network, int(n_steps))
-        learner._kept_classifier = KeptClassifier()
+        if hasattr(learner, "_kept_classifier"):
+            learner._kept_classifier = KeptClassifier()
         return learner
 
     def _check_steps(self, n_steps: int) -> None:

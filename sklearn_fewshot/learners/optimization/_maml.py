@@ -13,6 +13,7 @@ from ...nn.heads import GradientHead, Head, PrototypicalHead
 from ...nn.optimization import GradientModule
 from ...utils._sklearn import Interval, StrOptions
 from .._docs import with_common_parameters
+from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 from ._base import AdaptsWeights, n_batches, strided
 
@@ -20,7 +21,7 @@ from ._base import AdaptsWeights, n_batches, strided
 @with_common_parameters(
     n_way=5, n_shot=(1, 5), meta_batch_size=8, episodes_per_epoch=400, max_epochs=30
 )
-class MAMLClassifier(AdaptsWeights):
+class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
     r"""Model-agnostic meta-learning: a few gradient steps from weights that were trained for it.
 
     ``adapt`` takes gradient steps on the examples of the new classes; training goes through these
@@ -168,15 +169,6 @@ class MAMLClassifier(AdaptsWeights):
         self.first_order = first_order
         self.multi_step_loss = multi_step_loss
         super().__init__(**common)
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.learn_step_size is True:
-            raise ValueError(
-                "The 'learn_step_size' parameter of MAMLClassifier must be 'layer', 'element' or "
-                "False. Got True. Choose one step size for each layer and step, or one for each "
-                "weight."
-            )
 
     def _head(self) -> tuple[type[Head], dict[str, Any]]:
         if self.adapts != "head":

@@ -15,6 +15,7 @@ from ...training._config import TrainingConfig
 from ...training._data import TrainingData
 from ...utils._sklearn import Interval
 from .._docs import with_common_parameters
+from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 from ._base import AdaptsWeights, strided
 
@@ -23,7 +24,7 @@ SMALL = {"conv4_strided": {"n_filters": 32}, "residual_mlp": {"hidden_dim": 32}}
 
 
 @with_common_parameters(n_way=5, n_shot=(1, 5), episodes_per_epoch=400, max_epochs=30)
-class MetaLSTMClassifier(AdaptsWeights):
+class MetaLSTMClassifier(AdaptsWeights, BaseFewShotLearner):
     r"""LSTM meta-learner: how to take the steps is learned, and where to start.
 
     ``adapt`` trains the network on the examples of the new classes, where a recurrent network takes

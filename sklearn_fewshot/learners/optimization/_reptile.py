@@ -13,6 +13,7 @@ from ...nn.heads import Head, PrototypicalHead
 from ...nn.optimization import ReptileModule
 from ...utils._sklearn import Interval
 from .._docs import with_common_parameters
+from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 from ._base import AdaptsWeights, strided
 
@@ -27,7 +28,7 @@ from ._base import AdaptsWeights, strided
     lr=1.0,
     lr_schedule="linear",
 )
-class ReptileClassifier(AdaptsWeights):
+class ReptileClassifier(AdaptsWeights, BaseFewShotLearner):
     r"""Reptile: weights from which a short training on any task ends nearby.
 
     ``adapt`` trains the network on the examples of the new classes, as usual, by minibatches.

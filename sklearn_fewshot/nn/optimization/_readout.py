@@ -29,6 +29,10 @@ class Readout(nn.Module):
         """Return "weight" (n_outputs, d), "bias" (n_outputs,) and what else stays fixed."""
         raise NotImplementedError
 
+    def learned(self) -> State:
+        """Return the weights that it starts from, by their names in a state, if it has any."""
+        return {}
+
     def outputs(self, state: State, features: Tensor) -> Tensor:
         """Return the affine map of features (n_rows, d), shape (n_rows, n_outputs)."""
         return features @ state["weight"].mT + state["bias"]
@@ -170,14 +174,18 @@ class ValueReadout(Readout):
         self.n_targets = n_targets
         self.layer = nn.Linear(n_features, n_targets)
 
-    def start(self, features: Tensor, task: State) -> State:
-        """Return the learned layer."""
+    def learned(self) -> State:
+        """Return the weights of the layer."""
         return {"weight": self.layer.weight, "bias": self.layer.bias}
 
+    def start(self, features: Tensor, task: State) -> State:
+        """Return the learned layer."""
+        return self.learned()
+
     def loss(self, outputs: Tensor, task: State) -> Tensor:
-        """Return the mean squared error."""
+        """Return the mean squared error; 0 without examples, which leads nowhere."""
         squared = (outputs - task["target"]).square().mean(dim=1)
-        return (task["weight"] * squared).sum() / task["weight"].sum()
+        return (task["weight"] * squared).sum() / task["weight"].sum().clamp_min(1e-12)
 
 
 def _is_absent(task: State) -> Tensor:

@@ -131,11 +131,11 @@ class ReptileModule(AdaptingModule):
         """Return the j-th minibatch; they go round the examples that are there."""
         size = min(self.batch_size, task["weight"].shape[0])
         n = (task["weight"] > 0).sum()
-        rows = (j * size + torch.arange(size, device=n.device)) % n
+        rows = (j * size + torch.arange(size, device=n.device)) % n.clamp_min(1)
         return {
             "inputs": task["inputs"][rows],
             "target": task["target"][rows],
-            "weight": torch.ones_like(task["weight"][rows]),
+            "weight": (task["weight"][rows] > 0).to(task["weight"]),
             "count": task["count"],
             "factor": n / size,  # its loss estimates that of all examples
         }
@@ -148,8 +148,8 @@ class ReptileModule(AdaptingModule):
         self.follow_moments(done)
         distance = torch.stack(
             [
-                (value - done[f"body.{name}"]).square().flatten(1).sum(dim=1).mean()
-                for name, value in self.body().items()
+                (value - done[name]).square().flatten(1).sum(dim=1).mean()
+                for name, value in (as_body(self.body()) | self.readout.learned()).items()
             ]
         )
         surrogate = 0.5 * distance.sum()

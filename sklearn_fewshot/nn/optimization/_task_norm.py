@@ -87,7 +87,7 @@ class TaskNorm(nn.Module):
 
     def _moments_of(self, x: Tensor, weight: Tensor) -> Moments:
         n = weight.sum()
-        share, places = (weight / n).unsqueeze(1), tuple(range(2, x.ndim))
+        share, places = (weight / n.clamp_min(1e-12)).unsqueeze(1), tuple(range(2, x.ndim))
         shape = (1, -1) + (1,) * len(places)
         mean = (share * (x.mean(places) if places else x)).sum(dim=0)  # (n_channels,)
         squared = (x - mean.view(shape)).square()
