@@ -54,7 +54,17 @@ PAGES = (
                 ),
                 "New classes are represented by attributes instead of examples.",
             ),
-            Group("Adaptation", ("adapt", "FewShotClassifier")),
+            Group(
+                "Regressors",
+                (
+                    "RidgeNetRegressor",
+                    "NeuralProcessRegressor",
+                    "MAMLRegressor",
+                    "ReptileRegressor",
+                ),
+                "Tasks take the place of classes: ``adapt`` makes a regressor of a new one.",
+            ),
+            Group("Adaptation", ("adapt", "FewShotClassifier", "FewShotRegressor")),
             Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
             Group("Files", ("save_model", "load_model", "ModelFormatError")),
         ),
@@ -90,6 +100,7 @@ PAGES = (
                 "Splitters",
                 ("ClassKFold", "ClassShuffleSplit", "EpisodeSplit", "FrozenEpisodes"),
             ),
+            Group("Regression", ("task_score", "task_baselines", "TaskSplit")),
             Group("Duplicates", ("duplicate_groups",)),
         ),
     ),
@@ -97,7 +108,7 @@ PAGES = (
         "sklearn_fewshot.datasets",
         "Data sets of many classes with few examples each.",
         (
-            Group("Data sets", ("make_glyphs", "fetch_omniglot")),
+            Group("Data sets", ("make_glyphs", "make_sinusoids", "fetch_omniglot")),
             Group("Your data", ("load_image_folder", "load_images", "pad_series")),
         ),
     ),
@@ -116,7 +127,10 @@ PAGES = (
     Page(
         "sklearn_fewshot.base",
         "For authors of learners: [a page](../extending.md) writes one.",
-        (Group("Learners", ("BaseFewShotLearner", "CommonParameters", "with_common_parameters")),),
+        (
+            Group("Learners", ("BaseFewShotLearner", "CommonParameters", "with_common_parameters")),
+            Group("Regressors", ("BaseFewShotRegressor", "CommonRegressorParameters")),
+        ),
     ),
     Page(
         "sklearn_fewshot.nn",
@@ -253,6 +267,14 @@ PAGES = (
                 ),
             ),
             Group("Heads for attributes", ("AttributePrototypeHead", "AttributeRelationHead")),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn.regression",
+        "Heads and loss of few-shot regression.",
+        (
+            Group("Heads", ("BayesianRidgeHead", "NeuralProcessHead")),
+            Group("Loss", ("GaussianLoss", "split_values")),
         ),
     ),
     Page(

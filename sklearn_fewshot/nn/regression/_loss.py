@@ -64,8 +64,7 @@ class GaussianLoss(nn.Module):
 
         Parameters
         ----------
-        predicted : tensor of shape (n_episodes, n_queries, n_targets) or \
-(n_episodes, n_queries, 2 * n_targets)
+        predicted : tensor of shape (n_episodes, n_queries, n_targets or 2 * n_targets)
             Values, and perhaps the logarithms of their standard deviations.
         target : tensor of shape (n_episodes, n_queries, n_targets)
             True values, NaN for padding.
