@@ -54,7 +54,18 @@ PAGES = (
                 ),
                 "New classes are represented by attributes instead of examples.",
             ),
-            Group("Adaptation", ("adapt", "FewShotClassifier")),
+            Group(
+                "Regressors",
+                (
+                    "RidgeNetRegressor",
+                    "NeuralProcessRegressor",
+                    "MAMLRegressor",
+                    "ReptileRegressor",
+                ),
+                "Tasks in place of classes: ``fit(X, y, tasks=...)``; ``adapt`` makes a regressor of "
+                "a new task.",
+            ),
+            Group("Adaptation", ("adapt", "FewShotClassifier", "FewShotRegressor")),
             Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
             Group("Files", ("save_model", "load_model", "ModelFormatError")),
         ),
@@ -90,6 +101,7 @@ PAGES = (
                 "Splitters",
                 ("ClassKFold", "ClassShuffleSplit", "EpisodeSplit", "FrozenEpisodes"),
             ),
+            Group("Regression", ("task_score", "TaskSplit", "task_baselines")),
             Group("Duplicates", ("duplicate_groups",)),
         ),
     ),
@@ -97,7 +109,7 @@ PAGES = (
         "sklearn_fewshot.datasets",
         "Data sets of many classes with few examples each.",
         (
-            Group("Data sets", ("make_glyphs", "fetch_omniglot")),
+            Group("Data sets", ("make_glyphs", "make_sinusoids", "fetch_omniglot")),
             Group("Your data", ("load_image_folder", "load_images", "pad_series")),
         ),
     ),
@@ -116,7 +128,10 @@ PAGES = (
     Page(
         "sklearn_fewshot.base",
         "For authors of learners: [a page](../extending.md) writes one.",
-        (Group("Learners", ("BaseFewShotLearner", "CommonParameters", "with_common_parameters")),),
+        (
+            Group("Learners", ("BaseFewShotLearner", "CommonParameters", "with_common_parameters")),
+            Group("Regressors", ("BaseFewShotRegressor", "CommonRegressorParameters")),
+        ),
     ),
     Page(
         "sklearn_fewshot.nn",
@@ -264,6 +279,14 @@ PAGES = (
                 ("AdaptingModule", "GradientModule", "ReptileModule", "MetaLSTMModule"),
             ),
             Group("Batch normalisation", ("TaskNorm", "with_task_norm")),
+        ),
+    ),
+    Page(
+        "sklearn_fewshot.nn.regression",
+        "From embedded support and queries to values and their standard deviations.",
+        (
+            Group("Heads", ("BayesianRidgeHead", "NeuralProcessHead")),
+            Group("Loss", ("GaussianLoss", "split_values")),
         ),
     ),
 )

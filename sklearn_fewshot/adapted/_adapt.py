@@ -14,7 +14,6 @@ from ._regressor import FewShotRegressor
 from ._unlabelled import DEFAULT
 from ._walk import Path, check_is_no_search, walk
 
-
 A = TypeVar("A", covariant=True)
 
 

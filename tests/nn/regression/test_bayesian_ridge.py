@@ -75,10 +75,12 @@ def test_padding_has_no_influence_and_weights_count(n_support):
     weight = padded.weight.clone()
     weight[:, n_support:] = 0.0
     expected = predict(head, support, query)
-    for found, value in zip(predict(head, padded._replace(weight=weight), query), expected):
+    for found, value in zip(
+        predict(head, padded._replace(weight=weight), query), expected, strict=True
+    ):
         np.testing.assert_allclose(found, value, atol=1e-9)
     twice = predict(head, support._replace(weight=2.0 * support.weight), query)
-    for found, value in zip(predict(head, padded, query), twice):
+    for found, value in zip(predict(head, padded, query), twice, strict=True):
         np.testing.assert_allclose(found, value, atol=1e-9)
 
 

@@ -48,5 +48,5 @@ def test_padding_has_no_gradient():
 
 
 def test_other_numbers_of_outputs_are_an_error():
-    with pytest.raises(ValueError, match="for 2 targets must predict 2 values, or .* Got 3"):
+    with pytest.raises(ValueError, match=r"for 2 targets must predict 2 values, or .* Got 3"):
         split_values(torch.zeros(1, 1, 3), 2)
