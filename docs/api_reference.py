@@ -62,8 +62,7 @@ PAGES = (
                     "MAMLRegressor",
                     "ReptileRegressor",
                 ),
-                "Tasks in place of classes: ``fit(X, y, tasks=...)``; ``adapt`` makes a regressor of "
-                "a new task.",
+                "Tasks take the place of classes: ``adapt`` makes a regressor of a new one.",
             ),
             Group("Adaptation", ("adapt", "FewShotClassifier", "FewShotRegressor")),
             Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
@@ -101,7 +100,7 @@ PAGES = (
                 "Splitters",
                 ("ClassKFold", "ClassShuffleSplit", "EpisodeSplit", "FrozenEpisodes"),
             ),
-            Group("Regression", ("task_score", "TaskSplit", "task_baselines")),
+            Group("Regression", ("task_score", "task_baselines", "TaskSplit")),
             Group("Duplicates", ("duplicate_groups",)),
         ),
     ),
@@ -271,6 +270,14 @@ PAGES = (
         ),
     ),
     Page(
+        "sklearn_fewshot.nn.regression",
+        "Heads and loss of few-shot regression.",
+        (
+            Group("Heads", ("BayesianRidgeHead", "NeuralProcessHead")),
+            Group("Loss", ("GaussianLoss", "split_values")),
+        ),
+    ),
+    Page(
         "sklearn_fewshot.nn.optimization",
         "Networks whose weights are adapted to the support set.",
         (
@@ -279,14 +286,6 @@ PAGES = (
                 ("AdaptingModule", "GradientModule", "ReptileModule", "MetaLSTMModule"),
             ),
             Group("Batch normalisation", ("TaskNorm", "with_task_norm")),
-        ),
-    ),
-    Page(
-        "sklearn_fewshot.nn.regression",
-        "From embedded support and queries to values and their standard deviations.",
-        (
-            Group("Heads", ("BayesianRidgeHead", "NeuralProcessHead")),
-            Group("Loss", ("GaussianLoss", "split_values")),
         ),
     ),
 )

@@ -26,8 +26,11 @@ BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 
 BUDGETED = ProtoNetClassifier(**BUDGET)
 REGRESSION_BUDGET = {"max_epochs": 2, "episodes_per_epoch": 320, "lr": 1e-2, "random_state": 0}
 CHEAPER = {
-    "ReptileClassifier": {"adapt_steps": 2},
-    "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4},
+    "MAMLClassifier": {"n_steps": 1, "calibrate": False},
+    "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4, "calibrate": False},
+    "ReptileClassifier": {"adapt_steps": 2, "calibrate": False},
+    "MAMLRegressor": {"n_steps": 1, "calibrate": False},
+    "ReptileRegressor": {"n_steps": 2, "adapt_steps": 4, "calibrate": False},
 }
 
 
@@ -36,7 +39,10 @@ def subclasses(base):
     return [cls for cls in exported if isinstance(cls, type) and issubclass(cls, base)]
 
 
-EVERY_REGRESSOR = [cls(**REGRESSION_BUDGET) for cls in subclasses(BaseFewShotRegressor)]
+EVERY_REGRESSOR = [
+    cls(**REGRESSION_BUDGET, **CHEAPER.get(cls.__name__, {}))
+    for cls in subclasses(BaseFewShotRegressor)
+]
 EVERY_LEARNER = [
     *(cls(**BUDGET, **CHEAPER.get(cls.__name__, {})) for cls in subclasses(BaseFewShotLearner)),
     MatchingNetClassifier(fce=True, **BUDGET),

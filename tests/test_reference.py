@@ -31,7 +31,7 @@ NOT_ASKED_OF_PARTS = {
 }
 NOT_ASKED_OF = {
     "base.BaseFewShotLearner": {"PR01": "its parameters stand with every learner, which has more"},
-    "base.BaseFewShotRegressor": {"PR01": "as those of BaseFewShotLearner"},
+    "base.BaseFewShotRegressor": {"PR01": "its parameters stand with every regressor"},
 }
 
 

@@ -16,6 +16,7 @@ from ..utils._progress import follow
 COVERAGE = 0.9  # of the intervals that are made right on held-out tasks
 SHOTS = (0, 1, 2, 3, 5, 10, 20, 50)
 N_EPISODES = 300  # of each shot
+FEW_SHOTS, FEW_EPISODES = (0, 1, 5, 20), 100  # where adapting takes long
 MOST_QUERIES = 10  # of an episode
 LEAST_FACTOR = 1e-6  # where every prediction is exact
 
@@ -75,21 +76,24 @@ def calibrate_intervals(
     sizes = np.bincount(codes)
     if sizes.max() < 2:
         return None
-    shots = [shot for shot in SHOTS if shot < 2 or shot < np.median(sizes)]
+    is_costly = network.module.is_costly
+    most = np.median(sizes)
+    shots = [k for k in (FEW_SHOTS if is_costly else SHOTS) if k < 2 or k < most]
+    n_episodes = FEW_EPISODES if is_costly else N_EPISODES
     stored, rng = network.to_tensor(rows), np.random.default_rng(0)
     factors = [
-        _factor(network, stored, values, _plan(codes, shot, rng))
+        _factor(network, stored, values, _plan(codes, shot, n_episodes, rng))
         for shot in follow(shots, "shot", verbose, desc="calibration")
     ]
     return Intervals(np.array(shots), np.array(factors), n_held_out)
 
 
-def _plan(codes: np.ndarray, n_shot: int, rng: np.random.Generator) -> EpisodePlan:
+def _plan(codes: np.ndarray, n_shot: int, n_episodes: int, rng: np.random.Generator) -> EpisodePlan:
     """Draw episodes; without support examples, of queries only."""
     sampler = EpisodeSampler(
         codes, n_way=1, n_shot=max(n_shot, 1), n_query=MOST_QUERIES, clamp=True, min_way=1
     )
-    plan = sampler.plan(N_EPISODES, rng)
+    plan = sampler.plan(n_episodes, rng)
     return plan if n_shot else plan._replace(support=np.full_like(plan.support, -1))
 
 

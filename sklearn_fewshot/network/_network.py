@@ -347,6 +347,8 @@ class FittedNetwork:
                 found = next(parts, None)
             if found is None:
                 return
+            if isinstance(self.module, AdaptingModule):
+                self.module.check_predictions(found[0])
             logits = found[0][..., : plan.classes.shape[1]].double().cpu().numpy()
             count = (plan.support[done : done + len(logits)] >= 0).sum(axis=2)[:, None]
             done += len(logits)

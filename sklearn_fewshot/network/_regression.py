@@ -11,6 +11,7 @@ import torch
 
 from ..episodes import EpisodePlan
 from ..nn import EmbeddingModule, Support, kept_memory, score_plan, take_rows
+from ..nn.optimization import AdaptingModule
 from ..nn.regression import BayesianRidgeHead
 from ._network import FittedNetwork
 from ._values import Recipe, State, as_writeable_tensor
@@ -125,6 +126,8 @@ class RegressionNetwork(FittedNetwork):
                 found = next(parts, None)
             if found is None:
                 return
+            if isinstance(self.module, AdaptingModule):
+                self.module.check_predictions(found[0])
             predicted, target = (part.double().cpu().numpy() for part in found)
             yield *self._split(predicted, None), target
 

@@ -14,7 +14,7 @@ from .._docs import with_common_parameters
 from .._parameters import CommonRegressorParameters
 from .._regressor import BaseFewShotRegressor
 from ..optimization._base import AdaptsWeights
-from ._maml import mlp_of_vectors
+from ._maml import mlp_of_vectors, small_mlp
 
 DEFAULTS: CommonRegressorParameters = {
     "n_shot": 10,
@@ -108,6 +108,7 @@ class ReptileRegressor(AdaptsWeights, BaseFewShotRegressor):
 
     def _module(self) -> tuple[type[FewShotModule], dict[str, Any]]:
         _, options = super()._module()
+        options["backbone_options"] = small_mlp(self)
         adaptation = {
             "n_targets": self.n_outputs_,
             "n_steps": int(self.n_steps),

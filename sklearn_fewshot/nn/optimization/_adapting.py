@@ -172,6 +172,16 @@ class AdaptingModule(FewShotModule):
         """Describe the inner steps, for errors."""
         raise NotImplementedError
 
+    def check_predictions(self, predictions: Tensor) -> None:
+        """Raise if predictions of many tasks are not numbers: the steps of some have diverged."""
+        is_bad = predictions.isnan().flatten(1).any(dim=1)
+        if is_bad.any():
+            raise ArithmeticError(
+                f"Adapting diverged in {int(is_bad.sum())} of {len(is_bad)} episodes, with "
+                f"{self.describe_steps()}: the predictions are NaN. Lower the step size, take "
+                "fewer steps, or scale the inputs."
+            )
+
     def check_steps(self, support: Support, state: State) -> None:
         """Raise if adapted weights are not finite: the steps have diverged."""
         if not all(bool(value.isfinite().all()) for value in state.values()):

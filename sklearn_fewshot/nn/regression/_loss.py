@@ -71,8 +71,8 @@ class GaussianLoss(nn.Module):
 
         Parameters
         ----------
-        predicted : tensor of shape (n_episodes, n_queries, n_targets)
-            Values; or, of twice the width, these and the logarithms of their standard deviations.
+        predicted : tensor of shape (n_episodes, n_queries, n_targets or 2 * n_targets)
+            Values, and perhaps the logarithms of their standard deviations.
         target : tensor of shape (n_episodes, n_queries, n_targets)
             True values, NaN for padding.
         """
