@@ -9,11 +9,11 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.preprocessing import StandardScaler
 
 import sklearn_fewshot
-from sklearn_fewshot.base import BaseFewShotLearner
+from sklearn_fewshot.base import BaseFewShotLearner, BaseFewShotRegressor
 from sklearn_fewshot.learners._parameters import LearnerParameters
 from tests.public_modules import public_modules
 
@@ -35,6 +35,7 @@ ESTIMATORS = {
     if inspect.isclass(obj) and issubclass(obj, BaseEstimator) and not name.startswith(FOR_AUTHORS)
 }
 LEARNERS = [cls for cls in ESTIMATORS.values() if issubclass(cls, BaseFewShotLearner)]
+REGRESSORS = [cls for cls in ESTIMATORS.values() if issubclass(cls, BaseFewShotRegressor)]
 # What a user constructs or calls.
 USER_OBJECTS = {
     name: obj
@@ -138,6 +139,7 @@ def test_estimators_have_the_sections_of_an_estimator(cls):
 
 
 @pytest.mark.parametrize("name", sklearn_fewshot.__all__)
+@pytest.mark.filterwarnings("ignore:.* (training tasks of .* too few|has no validation tasks)")
 def test_fitted_attributes_are_documented(name, table):
     cls = getattr(sklearn_fewshot, name)
     if cls not in ESTIMATORS.values() or "steps" in signature_of(cls):
@@ -146,7 +148,8 @@ def test_fitted_attributes_are_documented(name, table):
     budget = {"max_epochs": 1, "episodes_per_epoch": 2, "n_way": 3, "n_shot": 1, "random_state": 0}
     known = cls().get_params()
     fitted = cls(**{name: value for name, value in budget.items() if name in known})
-    fitted.fit(pd.DataFrame(table.X).add_prefix("x"), table.y)
+    y = np.arange(len(table.y)) % 7 if is_regressor(fitted) else table.y
+    fitted.fit(pd.DataFrame(table.X).add_prefix("x"), y)
     public = {name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")}
     assert public <= documented
     assert all(hasattr(fitted, name) for name in documented)
@@ -177,9 +180,10 @@ def test_constructors_only_assign(cls):
     assert lines == expected
 
 
-@pytest.mark.parametrize("cls", LEARNERS)
+@pytest.mark.parametrize("cls", LEARNERS + REGRESSORS)
 def test_learners_show_every_parameter_of_the_family(cls):
-    shown, family = signature_of(cls), signature_of(BaseFewShotLearner)
+    base = BaseFewShotRegressor if cls in REGRESSORS else BaseFewShotLearner
+    shown, family = signature_of(cls), signature_of(base)
     listed, _, _ = lines_of_constructor(cls)
     assert set(shown) == set(family) | set(listed)
     assert cls().get_params() == shown

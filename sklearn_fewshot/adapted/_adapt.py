@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,31 +14,23 @@ from ._regressor import FewShotRegressor
 from ._unlabelled import DEFAULT
 from ._walk import Path, check_is_no_search, walk
 
-
-class _AdaptsToExamples(Protocol):
-    def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> FewShotClassifier: ...
+A = TypeVar("A", covariant=True)
 
 
-class _AdaptsToValues(Protocol):
-    def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> FewShotRegressor: ...
+class _Adapts(Protocol[A]):
+    def adapt(self, X_support: ArrayLike, y_support: ArrayLike) -> A: ...
 
 
 @overload
 def adapt(
-    estimator: _AdaptsToValues | FewShotRegressor, X_support: ArrayLike, y_support: ArrayLike
-) -> FewShotRegressor: ...
-
-
-@overload
-def adapt(
-    estimator: _AdaptsToExamples | FewShotClassifier,
+    estimator: _Adapts[A],
     X_support: ArrayLike,
     y_support: ArrayLike,
     *,
     include_base: bool = ...,
     unlabelled: Label | None = ...,
     refinement: Refinement = ...,
-) -> FewShotClassifier: ...
+) -> A: ...
 
 
 @overload

@@ -287,12 +287,11 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
         """Join examples to those that are there, or leave everything as it is and raise."""
         before = getattr(self, "_support", None)
         scale = getattr(self, "_scale", None if before is None else before.scale)
-        X = check_like_fitted(self, X) if hasattr(self, "_network") else np.asarray(X)
         n_outputs = None if scale is None else len(scale.mean)
         y = check_targets(X, y, type(self).__name__, n_outputs)
         if not hasattr(self, "_network"):
             self._network = ridge_network(int(np.prod(self.input_shape_)), y.size // len(y))
-            X = check_like_fitted(self, X)
+        X = check_like_fitted(self, X)
         self._network.warn_of_range(X)
         rows, ndim = self._network.encode(X), y.ndim if scale is None else scale.ndim
         y = y.reshape(len(y), -1)

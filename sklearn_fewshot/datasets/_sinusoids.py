@@ -10,7 +10,7 @@ from ..utils._typing import RandomState
 
 def make_sinusoids(
     n_tasks: int = 1000,
-    n_samples: int = 20,
+    n_samples: int = 30,
     *,
     noise: float = 0.0,
     random_state: RandomState = None,
@@ -25,7 +25,7 @@ def make_sinusoids(
     ----------
     n_tasks : int, default=1000
         Number of tasks.
-    n_samples : int, default=20
+    n_samples : int, default=30
         Points of each task.
     noise : float, default=0.0
         Standard deviation of normal noise on the values.

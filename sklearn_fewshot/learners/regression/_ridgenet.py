@@ -18,7 +18,9 @@ DEFAULTS: CommonRegressorParameters = {
     "n_shot": (1, 20),
     "n_query": 10,
     "meta_batch_size": 16,
-    "episodes_per_epoch": 1600,
+    "episodes_per_epoch": 400,
+    "max_epochs": 60,
+    "patience": 20,
     "lr": 1e-3,
 }
 

@@ -114,7 +114,7 @@ class BayesianRidgeHead(Head):
         else:
             solution = torch.cholesky_solve(X.mT @ Y, factor)
             root = torch.linalg.solve_triangular(factor, identity.expand_as(gram), upper=False)
-        one = torch.ones_like(rows[:, :1, :1])  # (n_episodes, 1, 1)
+        one = rows.new_ones(len(rows), 1, 1)
         return {
             "coefficients": self.mean.double() + solution,
             "root": root,

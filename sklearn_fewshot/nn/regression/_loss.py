@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from .._batch import is_padding
 
+HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+LEAST_VARIANCE = 1e-12  # where every value is exact
+
 
 def split_values(predicted: Tensor, n_targets: int) -> tuple[Tensor, Tensor | None]:
     """Split the output of a module into values and the logarithms of their standard deviations.
@@ -50,6 +53,10 @@ class GaussianLoss(nn.Module):
     The mean squared error for modules that predict values only. Episodes of a ragged batch have
     equal weight, for any number of queries.
 
+    Predictions without gradients, those of validation, are scored as after calibration: their
+    standard deviations are multiplied by the one factor that makes the loss least. Of few tasks
+    networks soon learn too small ones, while their values still become better.
+
     Examples
     --------
     >>> import torch
@@ -72,8 +79,16 @@ class GaussianLoss(nn.Module):
         real = (~is_padding(target)).unsqueeze(-1)
         values, log_std = split_values(predicted, target.shape[-1])
         square = torch.where(real, values - target.nan_to_num(), 0.0).square()
-        if log_std is not None:
-            constant = 0.5 * math.log(2.0 * math.pi)
-            square = 0.5 * square * (-2.0 * log_std).exp() + log_std + constant
-        losses = torch.where(real, square, 0.0).mean(dim=2)  # (n_episodes, n_queries)
-        return (losses.sum(dim=1) / real.sum(dim=(1, 2))).mean()
+        if log_std is None:
+            return _mean_over_episodes(square, real)
+        square = square * (-2.0 * log_std).exp()
+        if not predicted.requires_grad:
+            variance = _mean_over_episodes(square, real).clamp_min(LEAST_VARIANCE)
+            square, log_std = square / variance, log_std + 0.5 * variance.log()
+        return _mean_over_episodes(0.5 * square + log_std + HALF_LOG_2_PI, real)
+
+
+def _mean_over_episodes(losses: Tensor, real: Tensor) -> Tensor:
+    """Average over targets and queries, (n_episodes, n_queries, n_targets), then over episodes."""
+    of_queries = torch.where(real, losses, 0.0).mean(dim=2)  # (n_episodes, n_queries)
+    return (of_queries.sum(dim=1) / real.sum(dim=(1, 2))).mean()
