@@ -7,9 +7,9 @@ class splits with 8 of the 26 letters for testing; errors are in units of the va
 letters. The baselines see the same episodes; the boosted trees are one regressor of all base
 letters. 600 episodes of test tasks with 15 queries each. Learners have default arguments except the
 seed; seconds are those of the processor in `fit`, and *coverage* is the share of queries inside
-their 90 % interval. *Steps* has the network of Finn et al. (1-40-40-1, ReLU), trained for one step of
-fixed size with as many examples as it is scored with, and errors after other numbers of steps; the
-paper's figures are those of its text and figures, after 70,000 batches.
+their 90 % interval. *Steps* has the network of Finn et al. (1-40-40-1, ReLU), trained for one step
+with as many examples as it is scored with, and errors after other numbers of steps; published
+figures are those after 70,000 batches.
 
     python -m benchmarks.regression [--learner ridgenet ...] [--seeds 0 1 2] [--splits 0 1 2]
 """
