@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,7 +170,9 @@ class _NetworkWorker(_Worker):
         query_size = n_way * (row_size + n_way)
         step = max(1, VALUES_AT_A_TIME // (support_size + n_query * query_size))
         query_step = n_query
-        if _is_accuracy(self.scoring) and self.estimator.module.independent_queries:
+        module = self.estimator.module
+        # Of a module that adapts for long, each piece would adapt to its support sets again.
+        if _is_accuracy(self.scoring) and module.independent_queries and not module.is_costly:
             query_step = max(1, (VALUES_AT_A_TIME - support_size) // query_size)
         pieces = []
         for first in range(0, n_episodes, step):
@@ -292,7 +295,8 @@ def _work_on(
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     """Iterate over the worker's results for each plan, in order, in parallel by ``n_jobs``."""
     n_workers = effective_n_jobs(n_jobs)
-    with progress(_n_queries(plans), "query", verbose) as add:
+    expected = _expected_time(worker, plans) if verbose else ""
+    with progress(_n_queries(plans), "query", verbose, desc=expected) as add:
         if n_workers == 1 or len(plans) == 1:
             for plan in plans:
                 yield worker(plan)
@@ -305,6 +309,17 @@ def _work_on(
                 for results in parallel(delayed(_work_on_all)(worker, run) for run in runs):
                     yield from results
                 add(_n_queries(some))
+
+
+def _expected_time(worker: _Worker, plans: list[EpisodePlan]) -> str:
+    """Say how long adapting to all support sets will take, going by one, if that is costly."""
+    network = worker.estimator
+    if not isinstance(network, FittedNetwork) or not network.module.is_costly:
+        return ""
+    start = time.perf_counter()
+    worker(plans[0].take(slice(0, 1)))
+    seconds = (time.perf_counter() - start) * sum(plan.n_episodes for plan in plans)
+    return f"at most {seconds:.0f} s"
 
 
 def _n_queries(plans: list[EpisodePlan]) -> int:

@@ -1,6 +1,7 @@
 """Laws of episodic scores."""
 
 import pickle
+import re
 import sys
 import warnings
 
@@ -22,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_fewshot import (
     FewShotClassifier,
+    MAMLClassifier,
     MatchingNetClassifier,
     ProtoNetClassifier,
     adapt,
@@ -631,3 +633,30 @@ def test_only_learners_with_means_can_be_transductive():
         episodic_score(matching, X, y, **TRANSDUCTIVE, transductive="alpha_tim")
     with pytest.raises(ValueError, match="'transductive' parameter of episodic_score"):
         episodic_score(pipe, X, y, **TRANSDUCTIVE, transductive=True)
+
+
+def test_learners_that_train_in_every_episode_say_how_long_it_takes(table, capsys):
+    learner = MAMLClassifier(n_steps=1, max_epochs=0, calibrate=False, random_state=0)
+    learner.fit(table.X, table.y)
+    task = {"n_way": 3, "n_query": 4, "n_episodes": 20}
+    quiet = episodic_score(learner, table.X_new, table.y_new, **task)
+    assert capsys.readouterr().err == ""
+    shown = episodic_score(learner, table.X_new, table.y_new, **task, verbose=True)
+    assert re.search(r"at most \d+ s", capsys.readouterr().err)
+    np.testing.assert_array_equal(shown.scores, quiet.scores)
+
+
+def test_their_support_sets_are_adapted_to_once(table, monkeypatch):
+    learner = MAMLClassifier(n_steps=1, max_epochs=0, calibrate=False, random_state=0)
+    learner.fit(table.X, table.y)
+    adapted = []
+    adapt = type(learner.module_).adapt
+
+    def count(self, support):
+        adapted.append(len(support.inputs))
+        return adapt(self, support)
+
+    monkeypatch.setattr(type(learner.module_), "adapt", count)
+    monkeypatch.setattr(_evaluation, "VALUES_AT_A_TIME", 10)  # less than an episode
+    episodic_score(learner, table.X_new, table.y_new, n_way=3, n_query=4, n_episodes=7)
+    assert adapted == [1] * 7
