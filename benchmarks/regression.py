@@ -7,7 +7,9 @@ class splits with 8 of the 26 letters for testing; errors are in units of the va
 letters. The baselines see the same episodes; the boosted trees are one regressor of all base
 letters. 600 episodes of test tasks with 15 queries each. Learners have default arguments except the
 seed; seconds are those of the processor in `fit`, and *coverage* is the share of queries inside
-their 90 % interval.
+their 90 % interval. *Steps* has the network of Finn et al. (1-40-40-1, ReLU), trained for one step
+with as many examples as it is scored with, and errors after other numbers of steps; published
+figures are those after 70,000 batches.
 
     python -m benchmarks.regression [--learner ridgenet ...] [--seeds 0 1 2] [--splits 0 1 2]
 """
@@ -23,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from sklearn_fewshot import (
     MAMLRegressor,
@@ -49,6 +52,14 @@ LEARNERS: dict[str, Callable[..., Any]] = {
     "reptile": ReptileRegressor,
 }
 SINUSOID_SHOTS, LETTER_SHOTS = (5, 10), (2, 5, 10, 20)
+NETWORK = nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU())
+STEPS = {  # kind of step sizes, examples, epochs of 25,000 tasks
+    "MAML, 5 shots": (False, 5, 64),
+    "MAML, 10 shots": (False, 10, 12),
+    "Meta-SGD, 5 shots": ("element", 5, 12),
+}
+COUNTS = (0, 1, 5, 10)
+PUBLISHED = {"MAML, 5 shots": "0.67 / 0.38 / 0.35", "Meta-SGD, 5 shots": "0.90 / - / -"}
 X2YBR = 10  # a column: the mean of x * x * y over the black pixels
 Tasks = tuple[np.ndarray, np.ndarray, np.ndarray]  # X, y and tasks
 
@@ -58,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--learner", choices=LEARNERS, nargs="*", default=list(LEARNERS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--steps", choices=STEPS, nargs="*", default=list(STEPS))
     parser.add_argument("--splits", type=int, nargs="*", default=[0, 1, 2])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,10 +82,41 @@ def main() -> None:
             print(
                 name, STUDY.remember("sinusoid", name, seed, compute=partial(sinusoid, name, seed))
             )
+    for name in args.steps:
+        for seed in args.seeds[:1]:
+            print(name, STUDY.remember("steps", name, seed, compute=partial(steps, name, seed)))
     write()
 
 
 # ---------------------------------------------------------------------- runs
+
+
+def steps(name: str, seed: int) -> dict[str, Any]:
+    """Train through one step, and score after several."""
+    learned, n_shot, n_epochs = STEPS[name]
+    base = make_sinusoids(n_tasks=10000, random_state=1000 + seed)
+    new = make_sinusoids(n_tasks=1000, random_state=2000 + seed)
+    learner = MAMLRegressor(
+        backbone=NETWORK,
+        n_steps=1,
+        step_size=0.05,
+        learn_step_size=learned,
+        n_shot=n_shot,
+        n_query=n_shot,
+        episodes_per_epoch=25000,
+        max_epochs=n_epochs,
+        patience=None,
+        refit=False,
+        calibrate=False,
+        random_state=seed,
+    )
+    start = time.process_time()
+    learner.fit(*base[:2], tasks=base[2])
+    seconds = round(time.process_time() - start)
+    found = {"cpu seconds": seconds, "tasks": 25000 * len(learner.history_)}
+    for n_steps in (0, 1) if learned else (0, 1, 5, 10):
+        found[f"after {n_steps}"] = error(learner.with_steps(n_steps), new, n_shot)
+    return found
 
 
 def sinusoid(name: str, seed: int) -> dict[str, Any]:
@@ -153,7 +196,8 @@ def write() -> None:
         "regression",
         "Few-shot regression",
         " ".join(__doc__.split("\n\n")[1].split()),
-        f"## Sinusoids\n\n{sinusoid_table()}\n\n## Letters, by split\n\n{letter_table()}",
+        f"## Sinusoids\n\n{sinusoid_table()}\n\n## Steps\n\n{steps_table()}"
+        f"\n\n## Letters, by split\n\n{letter_table()}",
         "python -m benchmarks.regression",
         f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
         f"{max(loads):.1f}.",
@@ -173,6 +217,18 @@ def sinusoid_table() -> str:
     shots = [f"{n} shots (worst)" for n in SINUSOID_SHOTS]
     covers = [f"coverage, {n}" for n in SINUSOID_SHOTS]
     return markdown_table(["learner", "seeds", *shots, *covers, "CPU s of fit"], rows)
+
+
+def steps_table() -> str:
+    """Return errors after several numbers of steps."""
+    rows = []
+    for name in STEPS:
+        for run in STUDY.find("steps", name):
+            cells = [f"{run[k]:.2f}" if k in run else "" for k in map("after {}".format, COUNTS)]
+            spent = [f"{run['cpu seconds']:.0f}", f"{run['tasks']:,}"]
+            rows.append([name, *cells, PUBLISHED.get(name, ""), *spent])
+    header = ["method", *(f"{n} steps" for n in COUNTS), "published, 1 / 5 / 10"]
+    return markdown_table([*header, "CPU s of fit", "tasks"], rows)
 
 
 def mean_and_worst(errors: list[float]) -> str:
