@@ -18,7 +18,7 @@ def test_each_task_is_a_sinusoid_in_range():
         assert residual < 1e-20
         amplitudes.append(np.hypot(*weight))
         assert weight[1] <= 0  # -a sin(phase), with phases from 0 to pi
-    assert 0.1 <= min(amplitudes)
+    assert min(amplitudes) >= 0.1
     assert max(amplitudes) <= 5
 
 
