@@ -30,7 +30,13 @@ CHEAPER = {
     "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4, "calibrate": False},
     "ReptileClassifier": {"adapt_steps": 2, "calibrate": False},
     "MAMLRegressor": {"n_steps": 1, "calibrate": False},
-    "ReptileRegressor": {"n_steps": 2, "adapt_steps": 4, "calibrate": False},
+    "ReptileRegressor": {
+        "n_steps": 2,
+        "adapt_steps": 30,
+        "meta_batch_size": 64,
+        "lr": 1.0,
+        "calibrate": False,
+    },
 }
 
 
@@ -40,7 +46,7 @@ def subclasses(base):
 
 
 EVERY_REGRESSOR = [
-    cls(**REGRESSION_BUDGET, **CHEAPER.get(cls.__name__, {}))
+    cls(**REGRESSION_BUDGET | CHEAPER.get(cls.__name__, {}))
     for cls in subclasses(BaseFewShotRegressor)
 ]
 EVERY_LEARNER = [
