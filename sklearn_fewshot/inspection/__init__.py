@@ -1,4 +1,4 @@
-"""Displays: figures of what a few-shot classifier does, in scikit-learn's manner."""
+"""Displays: figures of what few-shot classifiers and regressors do, in scikit-learn's manner."""
 
 from ._curves import ShotCurveDisplay
 from ._embedding import EmbeddingDisplay
@@ -7,6 +7,7 @@ from ._pairs import PairRocDisplay
 from ._rejection import RejectionDisplay
 from ._reliability import ReliabilityDisplay
 from ._scores import EpisodeScoresDisplay
+from ._task import TaskDisplay
 from ._training import TrainingDisplay
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "RejectionDisplay",
     "ReliabilityDisplay",
     "ShotCurveDisplay",
+    "TaskDisplay",
     "TrainingDisplay",
 ]

@@ -29,6 +29,10 @@ from tests.members.members import RidgeRegressor
 
 BUDGET = {"n_shot": (1, 10), "n_query": 5, "meta_batch_size": 8, "episodes_per_epoch": 160}
 BUDGET |= {"max_epochs": 2, "lr": 3e-3, "refit": False, "random_state": 0}
+CHEAPER = {
+    "MAMLRegressor": {"n_steps": 1, "episodes_per_epoch": 24},
+    "ReptileRegressor": {"adapt_steps": 3, "episodes_per_epoch": 8},
+}
 
 
 @with_common_parameters(**BUDGET)
@@ -64,7 +68,8 @@ SUPPORT, QUERY = (X_NEW[:6], y_new[:6]), X_NEW[6:]
 @pytest.fixture(scope="module")
 def fitted():
     """Every regressor, fitted once. Shared: nobody may refit it."""
-    return {cls: cls(**BUDGET).fit(X, y, tasks=TASKS) for cls in REGRESSORS}
+    budgets = {cls: BUDGET | CHEAPER.get(cls.__name__, {}) for cls in REGRESSORS}
+    return {cls: cls(**budget).fit(X, y, tasks=TASKS) for cls, budget in budgets.items()}
 
 
 @pytest.fixture(params=REGRESSORS, ids=lambda cls: cls.__name__)
