@@ -135,7 +135,7 @@ def test_unequal_shots_of_episodes_are_lifted_as_adapted_classifiers_do(make_any
             support[episode, place, :n_shot] = members[:n_shot]
             query[episode, place] = members[6:8]
     plan = EpisodePlan(support, query, classes)
-    stored = network.to_tensor(network.embed(table.X_new))
+    stored = network.to_tensor(network.encode(table.X_new))
     ((scores, target),) = network.score_plan(stored, plan)
     for episode, counts in enumerate(shots):
         given = support[episode][support[episode] >= 0]

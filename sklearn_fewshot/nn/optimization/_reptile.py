@@ -128,14 +128,19 @@ class ReptileModule(AdaptingModule):
         return self.readout.loss(self.readout.outputs(weights | fixed, features), scaled)
 
     def _minibatch(self, task: State, j: int) -> State:
-        """Return the j-th minibatch; they go round the examples that are there."""
-        size = min(self.batch_size, task["weight"].shape[0])
-        n = (task["weight"] > 0).sum()
-        rows = (j * size + torch.arange(size, device=n.device)) % n.clamp_min(1)
+        """Return the j-th minibatch; they go round the examples that are there.
+
+        Of fewer examples than a minibatch has each is in it once: padding makes no difference.
+        """
+        n = (task["weight"] > 0).sum().clamp_min(1)
+        place = torch.arange(self.batch_size, device=n.device)
+        size = n.clamp_max(self.batch_size)
+        rows = (j * size + place) % n
+        is_there = (place < size) & (task["weight"][rows] > 0)
         return {
             "inputs": task["inputs"][rows],
             "target": task["target"][rows],
-            "weight": (task["weight"][rows] > 0).to(task["weight"]),
+            "weight": is_there.to(task["weight"]),
             "count": task["count"],
             "factor": n / size,  # its loss estimates that of all examples
         }

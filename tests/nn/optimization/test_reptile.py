@@ -85,8 +85,9 @@ def test_minibatches_go_round_all_classes(support):
     assert len(torch.unique(rows, dim=0)) == 6
 
 
-def test_padding_is_never_drawn(support):
-    module = make(batch_size=4)
+@pytest.mark.parametrize("batch_size", [4, 10])
+def test_padding_is_never_drawn(support, batch_size):
+    module = make(batch_size=batch_size)
     padded = Support(
         torch.cat([support.inputs, torch.full((1, 2, 4), 1e6).double()], dim=1),
         torch.cat([support.target, torch.tensor([[0, 1]])], dim=1),
