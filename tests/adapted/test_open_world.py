@@ -144,7 +144,8 @@ def test_unequal_shots_of_episodes_are_lifted_as_adapted_classifiers_do(make_any
         expected = classifier.decision_function(table.X_new[asked])
         found = scores[episode][target[episode] >= 0][:, : len(counts)]
         found = found[:, np.argsort(classes[episode][: len(counts)])]
-        atol = 1e-4 * np.abs(expected).max()
+        tolerance = 1e-4 if network.embeds_rows else 1e-3  # steps magnify rounding
+        atol = tolerance * np.abs(expected).max()
         np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
