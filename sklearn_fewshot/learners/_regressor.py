@@ -19,8 +19,8 @@ from ._tasks import LearnsTasks
 class BaseFewShotRegressor(RegressorMixin, LearnsTasks):
     """Base of the regressors that adapt to examples of new tasks: the public methods.
 
-    A learner defines its parameters and :meth:`_head` (a head of
-    :mod:`sklearn_fewshot.nn.regression`, or one of your own) or :meth:`_module`.
+    A learner defines its parameters and ``_head`` (a head of ``sklearn_fewshot.nn.regression``, or
+    one of your own) or ``_module``.
 
     See Also
     --------

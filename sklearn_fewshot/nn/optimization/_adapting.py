@@ -27,10 +27,10 @@ N_COPIES = 3  # of weights and activations: values, gradients, what is between
 class AdaptingModule(FewShotModule):
     """Base of networks whose own weights are a function of the support set.
 
-    ``initial`` is the network before. It gives the embedding of :meth:`transform`, and represents
+    ``initial`` is the network before. It gives the embedding of ``transform``, and represents
     the base classes, which are not adapted to.
 
-    A subclass defines :meth:`_adapt_one`, from one task to the state in which queries are
+    A subclass defines ``_adapt_one``, from one task to the state in which queries are
     predicted. That is a function of plain tensors, applied to all tasks at once by
     :func:`torch.func.vmap`, or in a loop where a network cannot be vectorised. The network is
     always in evaluation mode, without dropout, and its batch normalisation goes by the moments of
@@ -115,7 +115,7 @@ class AdaptingModule(FewShotModule):
         adaptation : dict
             Parameters of how it adapts.
         **initial
-            As in :meth:`EmbeddingModule.build`.
+            As in :meth:`sklearn_fewshot.nn.EmbeddingModule.build`.
         """
         module = cls.around(EmbeddingModule.build(input_shape, **initial), input_shape, adaptation)
         module.n_activations = _count_activations(module.initial.backbone, input_shape)
