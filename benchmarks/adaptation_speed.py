@@ -11,9 +11,9 @@ gradients are compared, too: largest difference over largest gradient.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from sklearn_fewshot.nn.backbones import Conv4Strided
 from sklearn_fewshot.nn.heads import Head
 from sklearn_fewshot.nn.optimization import GradientModule
 
-from ._report import Study, machine, markdown_table, write_page
+from ._report import Study, markdown_table, write_page
 from .rivals.maml_loop import meta_loss
 
 STUDY = Study("adaptation_speed")
@@ -63,38 +63,32 @@ CASES: list[Case] = [
 def main() -> None:
     """Measure every case and write the page."""
     torch.set_num_threads(1)
-    rows, load = [], os.getloadavg()[0]
     for case in CASES:
-        result = STUDY.remember(case[0], compute=lambda case=case: run(case))
-        rows.append(
-            [
-                case[0],
-                f"{result['ours']:.0f}",
-                f"{result['loop']:.0f}",
-                f"{result['ratio']:.1f}",
-                f"{result['own loop']:.0f}",
-                f"{result['own ratio']:.1f}",
-                "" if case[1] is strided else f"{result['difference']:.0e}",
-            ]
-        )
+        STUDY.remember(case[0], compute=partial(run, case))
+    write()
+
+
+def write() -> None:
+    """Write the table of everything measured so far."""
+    rows, used = [], []
+    for case in CASES:
+        result = STUDY.get(case[0])
+        if result is not None:
+            used.append(result)
+            cells = [f"{result['ours']:.0f}", f"{result['loop']:.0f}", f"{result['ratio']:.1f}"]
+            cells += [f"{result['own loop']:.0f}", f"{result['own ratio']:.1f}"]
+            difference = "" if case[1] is strided else f"{result['difference']:.0e}"
+            rows.append([case[0], *cells, difference])
+    header = ["network and tasks", "tasks/s", "rival, tasks/s", "ratio", "own loop, tasks/s"]
+    loads = [run["load_before"] for run in used]
     write_page(
         "adaptation_speed",
         "Speed of training through gradient steps",
         " ".join(__doc__.split("\n\n")[1].split()),
-        markdown_table(
-            [
-                "network and tasks",
-                "tasks/s",
-                "rival, tasks/s",
-                "ratio",
-                "own loop, tasks/s",
-                "ratio",
-                "difference of gradients",
-            ],
-            rows,
-        ),
+        markdown_table([*header, "ratio", "difference of gradients"], rows),
         "python -m benchmarks.adaptation_speed",
-        f"Machine: {machine()}. Load average before: {load:.1f}.",
+        f"Machine: {used[0]['machine']}. Load average before: {min(loads):.1f} to "
+        f"{max(loads):.1f}.",
     )
 
 

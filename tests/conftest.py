@@ -173,7 +173,10 @@ LEARNERS |= {
         {"estimators": ["ProtoNet", "MatchingNet"]},
     ),
     "MatchingNetClassifier with full context": (MatchingNetClassifier, {"fce": True}),
-    "MAMLClassifier": (MAMLClassifier, {"n_steps": 2, "meta_batch_size": 1}),
+    "MAMLClassifier": (
+        MAMLClassifier,
+        {"n_steps": 2, "meta_batch_size": 1, "multi_step_loss": False},
+    ),
     "MAMLClassifier of the last layer": (MAMLClassifier, {"adapts": "head", "meta_batch_size": 1}),
     "MetaLSTMClassifier": (MetaLSTMClassifier, {"n_steps": 2, "hidden_dim": 4}),
     "ReptileClassifier": (ReptileClassifier, {"adapt_steps": 4, "n_steps": 2}),

@@ -44,12 +44,13 @@ def without_common_padding(owner: str, X: np.ndarray, backbone: Backbone) -> np.
 
 
 def check_padding(owner: str, X: np.ndarray, recipe: Recipe) -> None:
-    """Raise if series are padded and the network has no backbone that could mask it."""
-    if X.ndim != 3 or "backbone" in recipe.options or not np.isnan(X[..., -1]).any():
+    """Raise if series are padded and the network does not embed rows, which could mask it."""
+    embeds = "backbone" in recipe.options and "adaptation" not in recipe.options
+    if X.ndim != 3 or embeds or not np.isnan(X[..., -1]).any():
         return
     raise ValueError(
-        f"X of {owner} has series padded with NaN, which its network, without a backbone, does not "
-        "mask. Cut or resample the series to one length."
+        f"X of {owner} has series padded with NaN, which its network, taking samples as a whole, "
+        "does not mask. Cut or resample the series to one length."
     )
 
 

@@ -20,6 +20,7 @@ HEADS = [getattr(heads, name) for name in heads.__all__ if name not in ABSTRACT]
 LAWS = {"duplicates", "weights"}
 # An option of each head that is not its default.
 OPTIONS = {
+    "GradientHead": {"n_steps": 5},
     "AnchoredCentroidHead": {"metric": METRICS["euclidean"]},
     "AnchoredHead": {"n_steps": 3},
     "AttributePrototypeHead": {"n_attributes": 3},

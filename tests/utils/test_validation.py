@@ -473,7 +473,7 @@ BAD_PARAMETERS = {
     "three shots": ({"n_shot": (1, 2, 3)}, ValueError, r"'n_shot' .* Got \(1, 2, 3\)"),
     "no query": ({"n_query": 0}, ValueError, "'n_query' parameter of ProtoNetClassifier.* Got 0"),
     "optimizer": ({"optimizer": "lbfgs"}, ValueError, "'optimizer'.*adam.* Got 'lbfgs'"),
-    "schedule": ({"lr_schedule": "linear"}, ValueError, "'lr_schedule'.*cosine.* Got 'linear'"),
+    "schedule": ({"lr_schedule": "cubic"}, ValueError, "'lr_schedule'.*cosine.* Got 'cubic'"),
     "all held out": ({"validation_fraction": 1.0}, ValueError, "'validation_fraction'.* Got 1.0"),
     "unknown held out": (
         {"validation_classes": ["base-0", "base-1"]},

@@ -184,9 +184,13 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
             "n_targets": None,
             "adapts": self.adapts,
             "multi_step_loss": self.multi_step_loss,
-            "n_batches": n_batches(self),
+            "n_batches": n_batches(self) if self._changes_with_time() else 1,
         }
         return GradientModule, options | {"adaptation": adaptation}
+
+    def _changes_with_time(self) -> bool:
+        """Whether a batch early in the training counts otherwise than a late one."""
+        return self.multi_step_loss or not isinstance(self.first_order, bool)
 
     def _steps(self) -> dict[str, Any]:
         return {

