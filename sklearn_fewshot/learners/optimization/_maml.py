@@ -59,8 +59,7 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
 
     See Also
     --------
-    ProtoNetClassifier : As good or better on most data with one to five examples per class, and ten
-        to fifty times less expensive.
+    ProtoNetClassifier : As good or better on Omniglot after equal time, and quicker to adapt.
     FewShotClassifier : What ``adapt`` returns.
 
     Notes

@@ -46,7 +46,7 @@ class MetaLSTMClassifier(AdaptsWeights, BaseFewShotLearner):
     See Also
     --------
     MAMLClassifier : Plain gradient steps from learned weights.
-    ProtoNetClassifier : Better on most data with few examples per class, and far less expensive.
+    ProtoNetClassifier : What to try first: it compares with class means, without training.
 
     Notes
     -----

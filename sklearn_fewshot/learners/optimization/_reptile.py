@@ -54,7 +54,7 @@ class ReptileClassifier(AdaptsWeights, BaseFewShotLearner):
     See Also
     --------
     MAMLClassifier : Trains through the steps themselves.
-    ProtoNetClassifier : Better on most data with few examples per class, and far less expensive.
+    ProtoNetClassifier : What to try first: it compares with class means, without training.
 
     Notes
     -----
