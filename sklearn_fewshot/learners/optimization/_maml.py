@@ -84,7 +84,7 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
                                        multi_step_loss=False``
     MAML++ (Antoniou et al., 2019)     ``start="shared", first_order=0.5``
     ANIL (Raghu et al., 2020)          ``start="shared", adapts="head"``
-    BOIL (Oh et al., 2021)             ``start="shared", adapts="body"``
+    BOIL (Oh et al., 2021)             ``adapts="body"``, from prototypes
     Proto-MAML (Triantafillou et al.,  ``first_order=True``
     2020)
     UNICORN-MAML (Ye and Chao, 2022)   ``start="shared", first_order=True, n_steps=15``
@@ -168,6 +168,15 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
         self.first_order = first_order
         self.multi_step_loss = multi_step_loss
         super().__init__(**common)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.adapts == "body" and self.start == "shared":
+            raise ValueError(
+                "MAMLClassifier has adapts='body' and start='shared': rows of the last layer that "
+                "are equal and take no steps give all classes the same score, and the body no "
+                "gradient. Set start='prototype', or adapts='all'."
+            )
 
     def _head(self) -> tuple[type[Head], dict[str, Any]]:
         if self.adapts != "head":

@@ -142,7 +142,8 @@ class GradientModule(AdaptingModule):
     def _run_support(self, body: State, task: State) -> Any:
         """Return features, the function that returns the gradient by the body, and moments."""
         if not body:
-            return *self.run_support(body, task)[:1], lambda of_features: ({},), {}
+            features, moments = self.run_support(body, task)
+            return features, lambda of_features: ({},), moments
         return vjp(lambda weights: self.run_support(weights, task), body, has_aux=True)
 
     def _support_loss(self, features: Tensor, last: State, fixed: State, task: State) -> Tensor:
