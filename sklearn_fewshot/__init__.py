@@ -12,6 +12,7 @@ from .adapted import (
 )
 from .learners._auto import AutoFewShotClassifier
 from .learners._encoder import FrozenEncoder
+from .learners.memory import InContextClassifier, MANNClassifier, MetaNetClassifier
 from .learners.metric import (
     BaselineClassifier,
     MatchingNetClassifier,
@@ -43,10 +44,13 @@ __all__ = [
     "FewShotPipeline",
     "FewShotRegressor",
     "FrozenEncoder",
+    "InContextClassifier",
     "MAMLClassifier",
     "MAMLRegressor",
+    "MANNClassifier",
     "MatchingNetClassifier",
     "MetaLSTMClassifier",
+    "MetaNetClassifier",
     "ModelFormatError",
     "NeuralProcessRegressor",
     "ProtoNetClassifier",

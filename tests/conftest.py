@@ -16,8 +16,10 @@ from sklearn_fewshot import (
     AutoFewShotClassifier,
     BaselineClassifier,
     MAMLClassifier,
+    MANNClassifier,
     MatchingNetClassifier,
     MetaLSTMClassifier,
+    MetaNetClassifier,
     ProtoNetClassifier,
     ReptileClassifier,
 )
@@ -180,6 +182,11 @@ LEARNERS |= {
     "MAMLClassifier of the last layer": (MAMLClassifier, {"adapts": "head", "meta_batch_size": 1}),
     "MetaLSTMClassifier": (MetaLSTMClassifier, {"n_steps": 2, "hidden_dim": 4}),
     "ReptileClassifier": (ReptileClassifier, {"adapt_steps": 4, "n_steps": 2}),
+    "MANNClassifier": (
+        MANNClassifier,
+        {"memory_width": 8, "n_reads": 1, "controller_dim": 16, "meta_batch_size": 5},
+    ),
+    "MetaNetClassifier": (MetaNetClassifier, {"hidden_dim": 8, "meta_dim": 4}),
     "BaselineClassifier": (BaselineClassifier, SMALL_BATCHES),
     "BaselineClassifier with regression": (
         BaselineClassifier,

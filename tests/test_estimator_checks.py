@@ -27,6 +27,8 @@ BUDGETED = ProtoNetClassifier(**BUDGET)
 REGRESSION_BUDGET = {"max_epochs": 2, "episodes_per_epoch": 320, "lr": 1e-2, "random_state": 0}
 CHEAPER = {
     "MAMLClassifier": {"n_steps": 1, "calibrate": False},
+    "MANNClassifier": {"memory_width": 8, "n_reads": 1, "controller_dim": 16, "calibrate": False},
+    "MetaNetClassifier": {"hidden_dim": 8, "meta_dim": 4, "calibrate": False},
     "MetaLSTMClassifier": {"n_steps": 2, "hidden_dim": 4, "calibrate": False},
     "ReptileClassifier": {"adapt_steps": 2, "calibrate": False},
     "MAMLRegressor": {"n_steps": 1, "calibrate": False},

@@ -119,7 +119,11 @@ def calibrate(
     if usable.sum() < 2:
         return None
     some = data.of_classes(usable)
-    tasks = list(product(*_ways_and_shots(some, network.module)))
+    tasks = [
+        (n_way, n_shot)
+        for n_way, n_shot in product(*_ways_and_shots(some, network.module))
+        if n_way * n_shot <= (network.module.max_support or np.inf)
+    ]
     sizes = list(sample_queries(network, some, tasks, rng, verbose))
     # Base and new classes are of several tasks: the shot bias is that of all classes together.
     # Together they exceed the fixed number of outputs of some networks.

@@ -76,8 +76,8 @@ class FittedNetwork:
     input_range : InputRange or None
         What ``fit`` saw of its samples.
     initial : FittedNetwork or None
-        The network before it is adapted, if the weights themselves are: it embeds, and represents
-        the base classes.
+        The network that embeds, and compares base classes by their means, if this one cannot: of
+        networks whose weights are adapted, the one before.
     """
 
     calibration: ScoreModel | None = None
@@ -116,7 +116,7 @@ class FittedNetwork:
 
     @property
     def of_base(self) -> FittedNetwork:
-        """The network that represents the base classes: this, or the one before it is adapted."""
+        """The network that represents the base classes: this, or the initial one."""
         return self.initial or self
 
     @property
@@ -165,8 +165,15 @@ class FittedNetwork:
                 "or choose such a learner."
             )
 
-    def check_n_classes(self, n_classes: int) -> None:
-        """Raise if the network has fewer outputs than there are classes."""
+    def check_size(self, n_items: int, n_classes: int) -> None:
+        """Raise if a support set has more items or classes than the network can take."""
+        most = self.module.max_support
+        if most is not None and n_items > most:
+            raise ValueError(
+                f"The memory of this network holds {most} examples. Got a support set of {n_items}."
+                " Give fewer, fit with a larger memory, or take ProtoNetClassifier, which has no "
+                "limit."
+            )
         if self.module.n_outputs is not None and n_classes > self.module.n_outputs:
             raise ValueError(
                 f"{type(self.module).__name__} has {self.module.n_outputs} outputs and cannot "
@@ -254,7 +261,7 @@ class FittedNetwork:
 
     def adapt(self, items: Representation) -> State:
         """Work out what :meth:`predict` compares with, from encoded items."""
-        self.check_n_classes(items.n_classes)
+        self.check_size(len(items.code), items.n_classes)
         with torch.no_grad():
             support = self._support(items)
             if isinstance(self.module, EmbedsRows):
@@ -337,7 +344,7 @@ class FittedNetwork:
             Class of each query within its episode, -1 for padding.
         """
         self.check_takes_examples()
-        self.check_n_classes(plan.classes.shape[1])
+        self.check_size(plan.support[0].size, plan.classes.shape[1])
         device, row_size = stored.device, int(np.prod(stored.shape[1:]))
         take, done = partial(take_rows, stored), 0
         parts = score_plan(self.module, plan, take, device=device, row_size=row_size)
@@ -460,8 +467,8 @@ class FittedNetwork:
         state = self.__dict__.copy()
         del state["module"]
         weights = self.module.state_dict()
-        if self.initial is not None:  # which has those of the network before it is adapted
-            weights = {k: v for k, v in weights.items() if not k.startswith("initial.")}
+        if self.initial is not None:
+            weights = {k: v for k, v in weights.items() if k not in self._weights_of_initial()}
         state["weights"] = {k: v.cpu().numpy() for k, v in weights.items()}
         dtype = self.autocast_dtype  # by its name: model files hold no values of torch
         state["autocast_dtype"] = None if dtype is None else str(dtype).removeprefix("torch.")
@@ -471,6 +478,14 @@ class FittedNetwork:
             state["recipe"] = self.recipe.with_option(**on_the_cpu)
         return state
 
+    def _weights_of_initial(self) -> dict[str, torch.Tensor]:
+        """Return the weights that are those of the initial network, by their names in this one."""
+        assert self.initial is not None
+        weights = self.initial.module.state_dict()
+        if issubclass(self.recipe.module, AdaptingModule):
+            return {f"initial.{name}": value for name, value in weights.items()}
+        return {name: value for name, value in weights.items() if name.startswith("backbone.")}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the network again and load the weights, on the device that is there."""
         state = dict(state)
@@ -479,7 +494,6 @@ class FittedNetwork:
         state["autocast_dtype"] = None if name is None else getattr(torch, name)
         self.__dict__.update(state)
         if self.initial is not None:
-            before = self.initial.module.state_dict()
-            weights |= {f"initial.{name}": value.cpu() for name, value in before.items()}
+            weights |= {name: value.cpu() for name, value in self._weights_of_initial().items()}
         module = build_around(self.recipe, weights)
         self.module = on_wanted_device(module, self.device).eval().requires_grad_(False)

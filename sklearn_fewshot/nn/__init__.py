@@ -19,6 +19,7 @@ from ._modes import autocast, evaluating, evaluation_view
 from ._module import EmbedsRows, FewShotModule, Joins, episode_loss, predict_episodes
 from ._pooled import Parallel, PooledHead, PooledMember, PooledModule
 from ._scoring import ValidationEpisodes, evaluate, score_plan
+from ._sequence_module import SequenceModule, presentation
 from ._support import (
     State,
     Support,
@@ -52,6 +53,7 @@ __all__ = [
     "PooledModule",
     "SampleBatch",
     "SampleLoader",
+    "SequenceModule",
     "State",
     "Support",
     "ValidationEpisodes",
@@ -76,6 +78,7 @@ __all__ = [
     "log_loss_factor",
     "over_stored_rows",
     "predict_episodes",
+    "presentation",
     "resolve_augmentation",
     "resolve_device",
     "resolve_precision",

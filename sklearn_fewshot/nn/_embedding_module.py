@@ -55,6 +55,7 @@ class EmbeddingModule(EmbedsRows, Joins, FewShotModule):
         self.head = head
         self.autocast_dtype = autocast_dtype
         self.n_outputs = head.n_outputs
+        self.max_support = head.max_support
         self.independent_queries = head.independent_queries
         self.score_shift = head.score_shift
 

@@ -42,6 +42,9 @@ class FewShotModule(nn.Module):
     #: The fixed number of outputs (classes); None for any number.
     n_outputs: int | None = None
 
+    #: The largest number of examples of a support set; None for any number.
+    max_support: int | None = None
+
     #: Whether the prediction of a query is independent of the other queries. If not (transductive
     #: modules), the queries of an episode are never divided.
     independent_queries: bool = True

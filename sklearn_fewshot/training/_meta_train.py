@@ -25,6 +25,7 @@ from ..nn import (
     resolve_precision,
 )
 from ..nn.backbones._linear_start import FrontAndTop
+from ..nn.heads import PrototypicalHead
 from ..nn.optimization import AdaptingModule
 from ..nn.optimization._adapting import embedding_part, without_front
 from ..utils._progress import progress
@@ -395,7 +396,7 @@ def _compile(config: TrainingConfig, module: FewShotModule) -> FewShotModule:
     mode = config.compile if isinstance(config.compile, str) else None
     compiled = torch.compile(module.backbone, mode=mode)
     assert isinstance(compiled, torch.nn.Module)
-    return EmbeddingModule(compiled, module.head, module.autocast_dtype)
+    return type(module)(compiled, module.head, module.autocast_dtype)
 
 
 def _finish(
@@ -434,9 +435,9 @@ def _finish(
             encoded = EncodedData(rows, data.codes, data.groups, data.class_tasks)
             fitted.of_base.calibration = calibrate(fitted.of_base, encoded, data.held_out, verbose)
             if fitted.initial is not None:
-                fitted.calibration = calibrate(
-                    fitted, encoded._replace(rows=data.X), data.held_out, verbose
-                )
+                if not fitted.embeds_rows:
+                    encoded = encoded._replace(rows=data.X)
+                fitted.calibration = calibrate(fitted, encoded, data.held_out, verbose)
     else:
         representation = represent_attributes(fitted, data.attributes)
         if config.calibrate and not is_refit:
@@ -465,6 +466,11 @@ def fitted_network(
         options = {k: v for k, v in recipe.options.items() if k != "adaptation"}
         initial = Recipe(EmbeddingModule, recipe.input_shape, options)
         fitted.initial = fitted_network(config, module.initial, initial)
+    elif isinstance(module, EmbeddingModule) and not module.head.compares_base:
+        options = recipe.options | {"head": PrototypicalHead, "head_options": {}}
+        initial = Recipe(EmbeddingModule, recipe.input_shape, options)
+        means = EmbeddingModule(module.backbone, PrototypicalHead())
+        fitted.initial = fitted_network(config, means, initial)
     return fitted
 
 

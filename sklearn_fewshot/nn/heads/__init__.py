@@ -4,7 +4,10 @@ from ._anchored import AnchoredHead
 from ._attributes import AttributePrototypeHead, AttributeRelationHead
 from ._base import Head
 from ._gradient import GradientHead
+from ._in_context import InContextHead
 from ._matching import FullContextHead, MatchingHead
+from ._memory import MemoryHead
+from ._meta_net import MetaNetHead
 from ._metric import MetricHead
 from ._prototypical import PrototypicalHead
 from ._relation import RelationHead
@@ -21,7 +24,10 @@ __all__ = [
     "FullContextHead",
     "GradientHead",
     "Head",
+    "InContextHead",
     "MatchingHead",
+    "MemoryHead",
+    "MetaNetHead",
     "MetricHead",
     "PrototypicalHead",
     "RelationHead",

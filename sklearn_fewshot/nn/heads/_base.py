@@ -51,6 +51,13 @@ class Head(nn.Module):
     #: Whether classes are represented by the means of their examples, one item per class.
     averages: ClassVar[bool] = False
 
+    #: Whether the many base classes are compared like new ones; if not, by the class means of the
+    #: embedding.
+    compares_base: ClassVar[bool] = True
+
+    #: The largest number of items of a support set; None for any number.
+    max_support: int | None = None
+
     #: Invariances of the family that the head does not have by design, with the reason.
     #: "duplicates": duplicating every example changes nothing; "weights": a weight of two equals
     #: two examples.
@@ -98,6 +105,23 @@ class Head(nn.Module):
         -------
         logits : tensor of shape (n_episodes, n_queries, n_classes)
             Logarithms of unnormalised probabilities; ``-inf`` for classes without an example.
+        """
+        raise NotImplementedError
+
+    def attention(self, representation: Support, query: Tensor) -> Tensor:
+        """Return how much of each item a query reads, for heads that read by attention.
+
+        Parameters
+        ----------
+        representation : Support
+            As returned by :meth:`represent`.
+        query : tensor of shape (n_episodes, n_queries, *embedding_shape)
+            Embedded queries.
+
+        Returns
+        -------
+        attention : tensor of shape (n_episodes, n_queries, n_items)
+            Not negative; adds up to one over the items, which are in their order.
         """
         raise NotImplementedError
 

@@ -62,8 +62,19 @@ class MatchingHead(MetricHead):
 
     def score(self, state: State, query: Tensor) -> Tensor:
         """Score by the logarithm of the attention that a class's examples receive."""
-        similarity = self.similarity(query, state["inputs"])  # (n_episodes, n_queries, n_support)
+        similarity = self._similarity(state, query)
         return class_logsumexp(similarity, from_state(state), balanced=self.class_balanced)
+
+    def attention(self, representation: Support, query: Tensor) -> Tensor:
+        """Return the attention ``a(q, i)`` of queries over the examples, balanced as the scores."""
+        state = self.context(representation)
+        share = state["weight"]
+        if self.class_balanced:
+            share = share / state["count"].gather(1, state["target"]).clamp_min(1e-12)
+        return (self._similarity(state, query) + share.log().unsqueeze(1)).softmax(dim=-1)
+
+    def _similarity(self, state: State, query: Tensor) -> Tensor:
+        return self.similarity(query, state["inputs"])  # (n_episodes, n_queries, n_support)
 
 
 class FullContextHead(MatchingHead):
@@ -138,9 +149,15 @@ class FullContextHead(MatchingHead):
         forward, backward = states.chunk(2, dim=-1)
         return to_state(support._replace(inputs=forward + backward + g))
 
-    def score(self, state: State, query: Tensor) -> Tensor:
+    def attention(self, representation: Support, query: Tensor) -> Tensor:
+        """Return the attention over the examples, both in the context of the support set."""
+        return in_given_order(
+            super().attention(representation, query), canonical_order(representation)
+        )
+
+    def _similarity(self, state: State, query: Tensor) -> Tensor:
         """Embed the queries in the context of the support, then compare."""
-        return super().score(state, self.embed_query(query.flatten(2), state))
+        return super()._similarity(state, self.embed_query(query.flatten(2), state))
 
     def embed_query(self, query: Tensor, state: State) -> Tensor:
         """Return ``f(q, S)`` for queries ``f'(q)`` of shape (n_episodes, n_queries, d)."""
@@ -163,11 +180,29 @@ class FullContextHead(MatchingHead):
         return attention @ g  # (n_episodes, n_queries, d)
 
 
-def in_canonical_order(support: Support) -> Support:
-    """Sort the items by a fixed projection, class by class, padding last.
+def canonical_order(support: Support) -> Tensor:
+    """Return the order of the items by a fixed projection, class by class, padding last.
 
-    The result depends on the set of examples and on which of them share a class, not on the order
-    of rows or on the codes of the classes.
+    It depends on the set of examples and on which of them share a class, not on the order of rows
+    or on the codes of the classes.
+
+    Returns
+    -------
+    order : int64 tensor of shape (n_episodes, n_support)
+    """
+    key, class_key = canonical_keys(support)
+    class_key = class_key.gather(1, support.target).masked_fill(support.weight == 0, torch.inf)
+    order = key.argsort(dim=1, stable=True)
+    return order.gather(1, class_key.gather(1, order).argsort(dim=1, stable=True))
+
+
+def canonical_keys(support: Support) -> tuple[Tensor, Tensor]:
+    """Return a fixed projection of the items and its mean over those of each class.
+
+    Returns
+    -------
+    key : tensor of shape (n_episodes, n_support)
+    class_key : tensor of shape (n_episodes, n_classes)
     """
     embedding = support.inputs.flatten(2)
     axis = torch.arange(1, embedding.shape[-1] + 1, device=embedding.device).cos()
@@ -176,12 +211,25 @@ def in_canonical_order(support: Support) -> Support:
     zeros = key.new_zeros(len(key), support.n_classes)
     total = zeros.scatter_add(1, support.target, key * weight)
     count = zeros.scatter_add(1, support.target, weight)
-    class_key = (total / count.clamp_min(1e-12)).gather(1, support.target)
-    class_key = class_key.masked_fill(weight == 0, torch.inf)
-    order = key.argsort(dim=1, stable=True)
-    order = order.gather(1, class_key.gather(1, order).argsort(dim=1, stable=True))
+    return key, total / count.clamp_min(1e-12)
+
+
+def in_canonical_order(support: Support) -> Support:
+    """Sort the items by :func:`canonical_order`, with flat inputs."""
+    return reorder(support, canonical_order(support))
+
+
+def reorder(support: Support, order: Tensor) -> Support:
+    """Return the items in an order of shape (n_episodes, n_support), with flat inputs."""
+    embedding = support.inputs.flatten(2)
     return support._replace(
-        inputs=embedding.gather(1, order.unsqueeze(-1).expand_as(embedding)),
+        inputs=embedding.gather(1, order.unsqueeze(-1).expand(-1, -1, embedding.shape[-1])),
         target=support.target.gather(1, order),
         weight=support.weight.gather(1, order),
     )
+
+
+def in_given_order(values: Tensor, order: Tensor) -> Tensor:
+    """Undo an order in the last axis of values of shape (n_episodes, n_queries, n_support)."""
+    place = order.argsort(dim=1).unsqueeze(1)
+    return values.gather(2, place.expand(-1, values.shape[1], -1))

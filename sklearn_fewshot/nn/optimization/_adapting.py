@@ -300,7 +300,7 @@ def without_front(module: FewShotModule) -> FewShotModule:
         return module.on_front()
     assert isinstance(module, EmbeddingModule)
     assert isinstance(module.backbone, FrontAndTop)
-    return EmbeddingModule(module.backbone.top, module.head)
+    return type(module)(module.backbone.top, module.head)
 
 
 def body_of(state: State) -> State:

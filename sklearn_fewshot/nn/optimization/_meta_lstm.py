@@ -1,6 +1,5 @@
 """The LSTM meta-learner: the steps themselves are learned."""
 
-from math import exp
 from typing import Any, ClassVar, Self
 
 import torch
@@ -10,12 +9,12 @@ from torch.func import grad_and_value
 from .._batch import EpisodeBatch, take_rows
 from .._embedding_module import EmbeddingModule
 from .._module import Criterion
+from .._preprocess import preprocess
 from .._support import State
 from ._adapting import AdaptingModule, as_body, body_of
 from ._gradient import LAST_LAYER, make_readout
 from ._readout import Readout
 
-P = 10.0  # of the preprocessing: magnitudes below exp(-P) count as small
 SMALL_WEIGHT = 0.01
 
 
@@ -134,26 +133,6 @@ class MetaLSTMModule(AdaptingModule):
         state = self.adapt(batch.support_sets(take))
         self.follow_moments(state)
         return criterion(self.predict(state, take(batch.query)), batch.target)
-
-
-def preprocess(x: Tensor) -> Tensor:
-    r"""Return magnitude and sign of numbers of any size, both of about 1 (appendix A).
-
-    :math:`(\log |x| / p, \operatorname{sign} x)` if :math:`|x| \ge e^{-p}`, else
-    :math:`(-1, e^p x)`, with p = 10.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_fewshot.nn.optimization._meta_lstm import preprocess
-    >>> preprocess(torch.tensor([1.0, -1.0, 0.0]))
-    tensor([[ 0.,  1.],
-            [ 0., -1.],
-            [-1.,  0.]])
-    """
-    is_large = x.abs() >= exp(-P)
-    magnitude = torch.where(is_large, x.abs().clamp_min(exp(-P)).log() / P, -torch.ones_like(x))
-    return torch.stack([magnitude, torch.where(is_large, x.sign(), exp(P) * x)], dim=-1)
 
 
 def _flatten(weights: State) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from sklearn_fewshot.nn import EpisodeBatch, EpisodicCrossEntropy, Support
+from sklearn_fewshot.nn._preprocess import preprocess
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.nn.optimization import GradientModule, MetaLSTMModule
-from sklearn_fewshot.nn.optimization._meta_lstm import preprocess
 
 OPTIONS = {"head": PrototypicalHead, "head_options": {"scale": 0.5}}
 
