@@ -37,9 +37,10 @@ class TuringState(NamedTuple):
 class Addressing(nn.Module):
     r"""Weights of heads over the slots, by content and by location.
 
-    The controller's output gives each head a key, a strength :math:`\beta = \operatorname{softplus}`,
-    a gate :math:`g = \sigma`, shares of the offsets -1, 0 and 1 by a softmax, and
-    :math:`\gamma = 1 + \operatorname{softplus}`. Then equations 5 to 9 follow one another.
+    A linear map of the controller's output gives each head a key :math:`k` by tanh, a strength
+    :math:`\beta` by softplus, a gate :math:`g` by the logistic function, shares :math:`s` of the
+    offsets -1, 0 and 1 by softmax, and :math:`\gamma` by one plus softplus. Equations 5 to 9 follow
+    one another.
 
     Parameters
     ----------
