@@ -288,6 +288,18 @@ PAGES = (
             Group("Batch normalisation", ("TaskNorm", "with_task_norm")),
         ),
     ),
+    Page(
+        "sklearn_fewshot.nn.memory",
+        "External memories that networks read and write.",
+        (
+            Group("Networks", ("NeuralTuringMachine", "TuringState")),
+            Group(
+                "Addressing",
+                ("Addressing", "content_weights", "interpolate", "shift", "sharpen"),
+                "How the heads of a Neural Turing Machine choose slots.",
+            ),
+        ),
+    ),
 )
 
 # What is neither a class nor a function has no docstring of its own.
