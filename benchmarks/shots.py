@@ -9,7 +9,7 @@ tuned. *Proto-MAML* trains the same network further, for three first-order steps
 The network is the strided one of Finn et al. (2017), trained on 30-way episodes with 1 to 5 shots,
 one seed for each base. Of the letters of ``make_glyphs``, 619 Latin ones are trained on; 100 others
 and the 43 Georgian ones are new, in the same typefaces. qazaq's handwritten letters are recognised
-by the networks of Omniglot.
+by the networks of Omniglot. Rows that a panel lacks have not been measured.
 
     python -m benchmarks.shots
 """
