@@ -8,8 +8,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from benchmarks import _data, _report, omniglot
+from benchmarks import _data, _report, omniglot, shots
 from benchmarks._report import DOCS, RESULTS, Study
+from sklearn_fewshot.datasets import make_glyphs
 
 
 def never():
@@ -163,3 +164,10 @@ def test_the_parts_of_the_vinyals_split_share_no_character(load_data):
     assert (len(train), len(validation), len(test)) == (1028, 172, 423)
     assert not np.intersect1d(train, validation).size
     assert not np.intersect1d(np.union1d(train, validation), test).size
+
+
+def test_base_and_new_letters_of_the_shot_curves_differ(monkeypatch):
+    monkeypatch.setattr(shots, "make_glyphs", lambda **kw: make_glyphs(**kw | {"n_per_class": 1}))
+    base, latin, georgian = (set(y) for _, y in shots.glyphs.__wrapped__().values())
+    assert (len(base), len(latin), len(georgian)) == (619, 100, 43)
+    assert len(base | latin | georgian) == 762

@@ -12,6 +12,7 @@ FIRST = (
     "plot_old_and_new.py",
     "plot_growing.py",
     "plot_zero_shot.py",
+    "plot_sinusoids.py",
     "plot_verification.py",
     "plot_embedding.py",
     "plot_shot_curve.py",
