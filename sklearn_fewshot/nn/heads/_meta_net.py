@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .._preprocess import preprocess
 from .._support import State, Support
-from ..memory._addressing import content_weights
+from ..memory import content_weights
 from ._base import Head
 from ._matching import canonical_keys, canonical_order, in_given_order, reorder
 
