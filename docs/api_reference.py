@@ -117,7 +117,7 @@ PAGES = (
         "Displays in scikit-learn's manner: ``from_estimator`` computes and draws, ``plot`` draws "
         "again. They need matplotlib.",
         (
-            Group("Episodes", ("EpisodeDisplay", "EmbeddingDisplay", "TaskDisplay")),
+            Group("Episodes", ("EpisodeDisplay", "EmbeddingDisplay", "AttentionDisplay", "TaskDisplay")),
             Group("Training and scores", ("TrainingDisplay", "ShotCurveDisplay")),
             Group("Comparisons", ("EpisodeScoresDisplay",)),
             Group("Verification", ("PairRocDisplay",)),

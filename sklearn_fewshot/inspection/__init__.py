@@ -1,5 +1,6 @@
 """Displays: figures of what few-shot classifiers and regressors do, in scikit-learn's manner."""
 
+from ._attention import AttentionDisplay
 from ._curves import ShotCurveDisplay
 from ._embedding import EmbeddingDisplay
 from ._episode import EpisodeDisplay
@@ -11,6 +12,7 @@ from ._task import TaskDisplay
 from ._training import TrainingDisplay
 
 __all__ = [
+    "AttentionDisplay",
     "EmbeddingDisplay",
     "EpisodeDisplay",
     "EpisodeScoresDisplay",

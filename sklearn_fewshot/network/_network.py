@@ -320,6 +320,27 @@ class FittedNetwork:
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
 
+    def attention(self, items: Representation, rows: np.ndarray) -> np.ndarray:
+        """Return how much encoded queries read of the items of a support set.
+
+        Returns
+        -------
+        attention : float64 ndarray of shape (n_queries, n_items)
+            Rows add up to one.
+        """
+        module = self.module
+        if not isinstance(module, EmbeddingModule) or (
+            type(module.head).attention is Head.attention
+        ):
+            raise TypeError(
+                "This network does not read the support set by attention. Take a learner that "
+                "does: MatchingNetClassifier, InContextClassifier, MANNClassifier or "
+                "MetaNetClassifier."
+            )
+        with torch.no_grad():
+            read = module.head.attention(self._support(items), self._rows(rows).unsqueeze(0))
+        return read[0].double().cpu().numpy()
+
     def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
         return self._rows(rows)
