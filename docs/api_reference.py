@@ -46,6 +46,11 @@ PAGES = (
                 "``adapt`` trains the network, or its last layer, on the examples of new classes.",
             ),
             Group(
+                "Learners that read the support set",
+                ("InContextClassifier", "MANNClassifier", "MetaNetClassifier"),
+                "A network reads the examples: by attention, into a memory, or as gradients.",
+            ),
+            Group(
                 "Zero-shot learners",
                 (
                     "ZeroShotProtoNetClassifier",
@@ -262,6 +267,9 @@ PAGES = (
                     "RidgeHead",
                     "AnchoredHead",
                     "GradientHead",
+                    "InContextHead",
+                    "MemoryHead",
+                    "MetaNetHead",
                     "CentroidHead",
                     "AnchoredCentroidHead",
                 ),
@@ -292,7 +300,7 @@ PAGES = (
         "sklearn_fewshot.nn.memory",
         "External memories that networks read and write.",
         (
-            Group("Networks", ("NeuralTuringMachine", "TuringState")),
+            Group("Networks", ("LeastUsedMemory", "MemoryState", "Writing", "NeuralTuringMachine", "TuringState")),
             Group(
                 "Addressing",
                 ("Addressing", "content_weights", "interpolate", "shift", "sharpen"),
