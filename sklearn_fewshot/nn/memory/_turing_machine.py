@@ -133,9 +133,11 @@ class NeuralTuringMachine(nn.Module):
     Notes
     -----
     What the paper leaves open: keys and additions pass through tanh; all slots hold 1e-6 at first,
-    which M. Collier and J. Beel ("Implementing Neural Turing Machines", ICANN 2018) found best of
-    three; all heads start at the first slot and choose slots by what the memory held before the
-    step; write precedes read.
+    as small constants train fastest in M. Collier and J. Beel ("Implementing Neural Turing
+    Machines", ICANN 2018); all heads start at the first slot and choose slots by what the memory
+    held before the step; write precedes read.
+
+    Not every seed learns to use the memory: some trainings end with what the LSTM can do alone.
 
     References
     ----------
