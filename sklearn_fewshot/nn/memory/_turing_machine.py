@@ -25,6 +25,14 @@ class TuringState(NamedTuple):
         Where the write head has written, and where the read heads have read.
     read : tensor of shape (n_sequences, n_reads, width)
         What they have read.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.memory import NeuralTuringMachine
+    >>> state = NeuralTuringMachine(n_inputs=5, n_outputs=2, n_slots=8).initial_state(3)
+    >>> state.weights[0]  # both heads start at the first slot
+    tensor([[1., 0., 0., 0., 0., 0., 0., 0.],
+            [1., 0., 0., 0., 0., 0., 0., 0.]])
     """
 
     h: Tensor
@@ -120,14 +128,16 @@ class NeuralTuringMachine(nn.Module):
 
     See Also
     --------
-    LeastUsedMemory : Addressed by content alone; writes where it was used least.
+    Addressing : Of its heads.
 
     Notes
     -----
     What the paper leaves open: keys and additions pass through tanh; all slots hold 1e-6 at first,
-    which M. Collier and J. Beel ("Implementing Neural Turing Machines", ICANN 2018) found best of
-    three; all heads start at the first slot and choose slots by what the memory held before the
-    step; write precedes read.
+    as small constants train fastest in M. Collier and J. Beel ("Implementing Neural Turing
+    Machines", ICANN 2018); all heads start at the first slot and choose slots by what the memory
+    held before the step; write precedes read.
+
+    Not every seed learns to use the memory: some trainings end with what the LSTM can do alone.
 
     References
     ----------
