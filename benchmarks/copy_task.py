@@ -1,12 +1,15 @@
 """The copy task: a network with an external memory repeats what it was shown.
 
 Random vectors of 8 bits, 1 to 10 of them, then a delimiter; then they are to be repeated, in order,
-without further input (Graves et al. 2014, section 4.1). A Neural Turing Machine with 128 slots of
+without further input (Graves et al. 2014, section 4.1). A Neural Turing Machine with 32 slots of
 20 numbers and a controller of 100 units is compared with a plain LSTM of 256 units: the same
-sequences in the same order, 4,000 updates of 16 sequences of one length, by Adam with learning rate
-0.003 and gradients clipped to norm 10. The cost is the cross-entropy in bits for each bit to be
+sequences in the same order, 2,000 updates of 16 sequences of one length, by Adam with learning rate
+0.01 and gradients clipped to norm 10. The cost is the cross-entropy in bits for each bit to be
 repeated: 1 for guessing, 0 for a perfect copy; here for 200 sequences of each length. Length 20
 was never trained on.
+
+Seeds are fresh: the setting was chosen on others. Before, with 128 slots, rate 0.003 and 4,000
+updates, one of three seeds copied; the worst length had 0.002, 0.389 and 0.418 bits.
 
     python -m benchmarks.copy_task
 """
@@ -30,9 +33,9 @@ from ._report import Study, markdown_table, write_page
 
 STUDY = Study("copy_task")
 N_BITS, LONGEST, LONGER = 8, 10, 20
-N_UPDATES, BATCH_SIZE, LEARNING_RATE, MAX_NORM = 4000, 16, 3e-3, 10.0
+N_UPDATES, BATCH_SIZE, LEARNING_RATE, MAX_NORM = 2000, 16, 1e-2, 10.0
 CURVE_STEP = 250  # updates
-SEEDS = range(3)
+SEEDS = range(3, 8)
 TARGET = 0.1  # bits for each bit
 
 
@@ -50,7 +53,7 @@ class PlainLSTM(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
-    "Neural Turing Machine": NeuralTuringMachine,
+    "Neural Turing Machine": partial(NeuralTuringMachine, n_slots=32),
     "LSTM": PlainLSTM,
 }
 
@@ -171,7 +174,7 @@ def curves(runs: dict[str, list[dict[str, Any]]]) -> str:
         [f"{end - CURVE_STEP + 1:,} to {end:,}", *(f"{value:.3f}" for value in values)]
         for end, *values in zip(ends, *columns, strict=True)
     ]
-    titles = [f"{name}, {seed}" for name, found in runs.items() for seed in range(len(found))]
+    titles = [f"{name}, {seed}" for name, found in runs.items() for seed in SEEDS[: len(found)]]
     return markdown_table(["updates", *titles], rows)
 
 

@@ -261,7 +261,7 @@ class FittedNetwork:
 
     def adapt(self, items: Representation) -> State:
         """Work out what :meth:`predict` compares with, from encoded items."""
-        self.check_size(len(items.code), items.n_classes)
+        self.check_size(len(items.embedding), items.n_classes)
         with torch.no_grad():
             support = self._support(items)
             if isinstance(self.module, EmbedsRows):
