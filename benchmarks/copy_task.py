@@ -130,7 +130,7 @@ def write() -> None:
     write_page(
         "copy_task",
         "Copy task",
-        " ".join(__doc__.split("\n\n")[1].split()),
+        "\n\n".join(" ".join(part.split()) for part in __doc__.split("\n\n")[1:3]),
         f"{table(runs)}\n\n{targets(runs)}\n\nLearning curves, by seed:\n\n{curves(runs)}",
         "python -m benchmarks.copy_task",
         f"Machine: {machine}. Load average before: {min(loads):.1f} to {max(loads):.1f}. "

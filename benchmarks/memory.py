@@ -151,18 +151,22 @@ def sequences(name: str) -> dict[str, Any]:
         **COMMON,
     )
     start = time.process_time()
-    learner.fit(embedding.transform(X), y)
+    learner.fit(embedding.transform(unit(X)), y)
     seconds = time.process_time() - start
     X, y = _data.omniglot(2)
-    accuracy = learner.presentation_accuracy(
-        embedding.transform(X), y, n_episodes=500, random_state=0
-    )
+    rows = embedding.transform(unit(X))
+    accuracy = learner.presentation_accuracy(rows, y, n_episodes=500, random_state=0)
     return {
         "cpu seconds": round(seconds),
         "sequences": learner.episodes_per_epoch * len(learner.history_),
         "accuracy": [round(100 * float(it), 1) for it in accuracy],
         "curve": [round(row["train_loss"], 3) for row in learner.history_],
     }
+
+
+def unit(X: np.ndarray) -> np.ndarray:
+    """Return pictures as the embedding was trained on."""
+    return X.astype(np.float32) / 255
 
 
 def omniglot(name: str) -> dict[str, Any]:
