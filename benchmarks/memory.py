@@ -108,7 +108,6 @@ LEARNERS: dict[str, Callable[..., Any]] = {
     "MatchingNet": MatchingNetClassifier,
     "MatchingNet, full context": partial(MatchingNetClassifier, fce=True),
     "in-context attention": InContextClassifier,
-    "Meta Networks": MetaNetClassifier,
 }
 TABLE_SPLITS = 3
 

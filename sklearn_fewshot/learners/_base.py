@@ -38,7 +38,7 @@ from ..utils._random import draw_seed, seeded_torch
 from ..utils._typing import ArrayLike, Backbone
 from ..utils._validation import check_like_fitted, check_X, input_scale, warn_of_layout
 from ..utils._warnings import warn_user
-from ._limits import check_padding, warn_of_size, without_common_padding
+from ._limits import check_padding, warn_of_frozen, warn_of_size, without_common_padding
 from ._parameters import SCHEDULES, TrainingParameters
 
 # Parameters that no result depends on.
@@ -222,6 +222,8 @@ class BaseMetaLearner(
         name, backbone = type(self).__name__, self._backbone()
         if self.input_shape is None and backbone not in ANY_LAYOUT:
             warn_of_layout(data.X, f"set input_shape={data.X.shape[1:]}")
+        if isinstance(backbone, torch.nn.Module) and not self.freeze_backbone:
+            warn_of_frozen(name, backbone)
         if isinstance(backbone, str) and not self.freeze_backbone:
             warn_of_size(name, backbone, config.recipe, len(data.X))
         self._warn_of_few(config, data)

@@ -93,3 +93,14 @@ def warn_of_unusable(name: str, data: TrainingData, max_epochs: int) -> None:
             f"from {label_text(validation) or 'none'} only, where every answer is right. "
             f"{rest} It trains for max_epochs={max_epochs} and keeps the last weights."
         )
+
+
+def warn_of_frozen(owner: str, backbone: torch.nn.Module) -> None:
+    """Warn of a network that would not be trained, such as that of a fitted learner."""
+    parameters = list(backbone.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        warn_user(
+            f"No parameter of the backbone of {owner} requires a gradient, so training leaves it "
+            "unchanged: networks of fitted learners are like that. Pass "
+            "copy.deepcopy(backbone).requires_grad_() to train it, or set freeze_backbone=True."
+        )

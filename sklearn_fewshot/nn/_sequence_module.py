@@ -52,6 +52,7 @@ class SequenceModule(EmbeddingModule):
     """
 
     head: MemoryHead
+    is_costly = True  # a step for each example and query
 
     def training_loss(self, batch: EpisodeBatch, criterion: Criterion) -> Tensor:
         """Return the loss of the predictions of every step."""

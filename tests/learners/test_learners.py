@@ -1,5 +1,6 @@
 """Laws that every learner keeps, on vectors, pictures and series."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -339,3 +340,17 @@ def test_the_embedding_is_flat_and_named(fitted, toy):
     embedding = fitted.transform(toy.X_new)
     assert embedding.shape == (len(toy.X_new), len(fitted.get_feature_names_out()))
     assert embedding.dtype == np.float32
+
+
+def test_the_backbone_of_a_fitted_learner_is_trained_further_if_it_is_thawed(
+    learner, make_learner, table
+):
+    backbone = learner.module_.backbone
+    before = states(backbone)
+    short = {"max_epochs": 1, "lr": 1e-2, "validation_fraction": 0.0}
+    with pytest.warns(UserWarning, match="No parameter of the backbone .* requires a gradient"):
+        same = make_learner(backbone=backbone, **short).fit(table.X, table.y)
+    assert equal_states(same.module_.backbone.state_dict(), before)
+    thawed = copy.deepcopy(backbone).requires_grad_()
+    other = make_learner(backbone=thawed, **short).fit(table.X, table.y)
+    assert not equal_states(other.module_.backbone.state_dict(), before)

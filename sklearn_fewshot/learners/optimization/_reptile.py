@@ -39,7 +39,7 @@ class ReptileClassifier(AdaptsWeights, BaseFewShotLearner):
     ----------
     n_steps : int, default=5
         Minibatches of a task in meta-training.
-    inner_lr : float, default=1e-3
+    inner_lr : float, default=5e-3
         Learning rate of the training on a task, by Adam without momentum.
     batch_size : int, default=10
         Examples in a minibatch.
@@ -107,7 +107,7 @@ class ReptileClassifier(AdaptsWeights, BaseFewShotLearner):
         self,
         *,
         n_steps: int = 5,
-        inner_lr: float = 1e-3,
+        inner_lr: float = 5e-3,
         batch_size: int = 10,
         adapt_steps: int = 50,
         **common: Unpack[CommonParameters],
