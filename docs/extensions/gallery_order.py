@@ -15,6 +15,7 @@ FIRST = (
     "plot_sinusoids.py",
     "plot_verification.py",
     "plot_embedding.py",
+    "plot_attention.py",
     "plot_shot_curve.py",
     "plot_comparing.py",
     "plot_model_selection.py",

@@ -70,7 +70,7 @@ class ReptileModule(AdaptingModule):
         *,
         n_steps: int = 5,
         adapt_steps: int = 50,
-        inner_lr: float = 1e-3,
+        inner_lr: float = 5e-3,
         batch_size: int = 10,
     ) -> None:
         super().__init__(initial, readout)
