@@ -21,7 +21,8 @@ X_new, y_new = X[new], y[new]
 # A Matching Network weighs all examples by their similarity to the query. In-context attention
 # also lets the examples see each other, and compares within each class first.
 
-short = {"max_epochs": 5, "validation_fraction": 0.0, "random_state": 0}
+# Seven classes are few to learn attention from: a small learning rate.
+short = {"max_epochs": 5, "lr": 1e-4, "validation_fraction": 0.0, "random_state": 0}
 learners = {
     "Matching Network": MatchingNetClassifier(**short),
     "in-context attention": InContextClassifier(**short),

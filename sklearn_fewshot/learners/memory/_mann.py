@@ -43,6 +43,7 @@ BYTES_OF_A_STEP = 4096  # of a sequence that is scored, about
     meta_batch_size=32,
     episodes_per_epoch=800,
     max_epochs=50,
+    patience=None,
     lr=3e-3,
 )
 class MANNClassifier(BaseFewShotLearner):
@@ -102,6 +103,9 @@ class MANNClassifier(BaseFewShotLearner):
     softmax of cosines has a learned factor :math:`\beta_t \ge 1`, without which it is nearly flat.
     Any ``backbone`` can be in front and is trained with the rest; the paper has raw pixels, which
     is ``backbone="identity"``.
+
+    Training guesses for some hundred batches before it learns anything: it is not stopped early
+    (``patience=None``), and a short one ends there, which ``history_`` shows.
 
     The memory holds ``memory_slots`` examples at most. Base classes, and old and new classes
     together (``include_base``), are compared by the class means of the embedding.
