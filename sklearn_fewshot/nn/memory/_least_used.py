@@ -26,6 +26,13 @@ class MemoryState(NamedTuple):
         Where the heads have read.
     read : tensor of shape (n_sequences, n_reads, width)
         What they have read.
+
+    Examples
+    --------
+    >>> from sklearn_fewshot.nn.memory import LeastUsedMemory
+    >>> network = LeastUsedMemory(n_inputs=5, n_slots=8, width=4, n_reads=2, controller_dim=16)
+    >>> network.initial_state(3).memory.shape
+    torch.Size([3, 8, 4])
     """
 
     h: Tensor
@@ -53,6 +60,15 @@ class Writing(NamedTuple):
         1 for slots that were set to zero.
     weights : tensor of shape (n_sequences, n_slots)
         How much was added to each slot, over all heads.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_fewshot.nn.memory import LeastUsedMemory
+    >>> network = LeastUsedMemory(n_inputs=5, n_slots=8, width=4, n_reads=2, controller_dim=16)
+    >>> _, _, writing = network.step(torch.zeros(1, 5), network.initial_state(1))
+    >>> writing.erased
+    tensor([[1., 1., 0., 0., 0., 0., 0., 0.]])
     """
 
     erased: Tensor
