@@ -84,7 +84,13 @@ SEQUENCES = {"MANN": MANNClassifier, "LSTM": LSTMClassifier}
 EPISODES: dict[str, tuple[Callable[..., Any], str]] = {
     "Meta Networks": (
         partial(
-            MetaNetClassifier, n_way=5, n_shot=1, n_query=5, max_epochs=20, episodes_per_epoch=800
+            MetaNetClassifier,
+            n_way=5,
+            n_shot=1,
+            n_query=5,
+            max_epochs=30,
+            episodes_per_epoch=800,
+            lr_schedule="linear",
         ),
         "98.95",
     ),

@@ -242,6 +242,11 @@ class AutoFewShotClassifier(BaseFewShotLearner):
                     f"The learner {name!r} of AutoFewShotClassifier does not embed samples. Take "
                     "learners that do."
                 )
+            if not config.recipe.options["head"].compares_base:
+                raise TypeError(
+                    f"The learner {name!r} of AutoFewShotClassifier reads a support set as a "
+                    "whole: base classes are too many for it. Take learners that compare."
+                )
             found.append(Candidate(name, config, int(rng.integers(2**31))))
         return found
 

@@ -208,7 +208,10 @@ class MemoryHead(Head):
         state, source = self._read_support(representation)
         _, weights = self._query(state, self._normalize(query))
         read = weights.mean(dim=2) @ source
-        return read / read.sum(dim=2, keepdim=True).clamp_min(1e-12)
+        total = read.sum(dim=2, keepdim=True)
+        # Of one example nothing is written before the query comes: its label is the last one.
+        share = representation.weight / representation.weight.sum(dim=1, keepdim=True)
+        return torch.where(total > 0, read / total.clamp_min(1e-30), share.unsqueeze(1))
 
     def _query(self, state: State, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the output of one step of each query, and where it reads."""
