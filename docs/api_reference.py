@@ -122,7 +122,10 @@ PAGES = (
         "Displays in scikit-learn's manner: ``from_estimator`` computes and draws, ``plot`` draws "
         "again. They need matplotlib.",
         (
-            Group("Episodes", ("EpisodeDisplay", "EmbeddingDisplay", "AttentionDisplay", "TaskDisplay")),
+            Group(
+                "Episodes",
+                ("EpisodeDisplay", "EmbeddingDisplay", "AttentionDisplay", "TaskDisplay"),
+            ),
             Group("Training and scores", ("TrainingDisplay", "ShotCurveDisplay")),
             Group("Comparisons", ("EpisodeScoresDisplay",)),
             Group("Verification", ("PairRocDisplay",)),
@@ -302,7 +305,10 @@ PAGES = (
         "sklearn_fewshot.nn.memory",
         "External memories that networks read and write.",
         (
-            Group("Networks", ("LeastUsedMemory", "MemoryState", "Writing", "NeuralTuringMachine", "TuringState")),
+            Group(
+                "Networks",
+                ("LeastUsedMemory", "MemoryState", "Writing", "NeuralTuringMachine", "TuringState"),
+            ),
             Group(
                 "Addressing",
                 ("Addressing", "content_weights", "interpolate", "shift", "sharpen"),

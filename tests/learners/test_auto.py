@@ -11,6 +11,7 @@ from torch import nn
 
 from sklearn_fewshot import (
     AutoFewShotClassifier,
+    InContextClassifier,
     MatchingNetClassifier,
     ProtoNetClassifier,
     ZeroShotProtoNetClassifier,
@@ -249,6 +250,11 @@ def test_time_that_suffices_changes_nothing(table):
         ({"estimators": [("a", ZeroShotProtoNetClassifier())]}, TypeError, "learn from examples"),
         ({"estimators": []}, ValueError, "at least one learner"),
         ({"estimators": ["raw", ("raw", MatchingNetClassifier())]}, ValueError, "name of its own"),
+        (
+            {"estimators": [("a", InContextClassifier(max_epochs=0))]},
+            TypeError,
+            "'a' .* reads a support set as a whole",
+        ),
         ({"estimators": [("a", GradientNetClassifier())]}, TypeError, "'a' .* does not embed"),
         ({"checkpoint": "folder", "n_jobs": 2}, ValueError, "is not checkpointed"),
         ({"max_seconds": 0}, ValueError, "'max_seconds' parameter"),
