@@ -26,6 +26,8 @@ BUDGET = {"max_epochs": 2, "episodes_per_epoch": 5, "n_way": 5, "random_state": 
 BUDGETED = ProtoNetClassifier(**BUDGET)
 REGRESSION_BUDGET = {"max_epochs": 2, "episodes_per_epoch": 320, "lr": 1e-2, "random_state": 0}
 CHEAPER = {
+    "AutoFewShotClassifier": {"estimators": ["linear", "ProtoNet"]},
+    "InContextClassifier": {"calibrate": False},
     "MAMLClassifier": {"n_steps": 1, "calibrate": False},
     "MANNClassifier": {"memory_width": 8, "n_reads": 1, "controller_dim": 16, "calibrate": False},
     "MetaNetClassifier": {"hidden_dim": 8, "meta_dim": 4, "calibrate": False},
