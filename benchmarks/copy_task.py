@@ -9,7 +9,8 @@ repeated: 1 for guessing, 0 for a perfect copy; here for 200 sequences of each l
 was never trained on.
 
 Seeds are fresh: the setting was chosen on others. Before, with 128 slots, rate 0.003 and 4,000
-updates, one of three seeds copied; the worst length had 0.002, 0.389 and 0.418 bits.
+updates, one of three seeds copied; the worst length had 0.002, 0.389 and 0.418 bits. The LSTM had
+0.327, 0.268 and 0.393 bits there, better than here.
 
     python -m benchmarks.copy_task
 """

@@ -201,15 +201,16 @@ def bits_per_element(net, sequence, bits):
 
 
 def test_it_learns_to_copy():
-    """Guessing costs one bit for each."""
+    """Guessing costs one bit for each; the worst of 32 seeds had 0.32."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     net = NeuralTuringMachine(5, 4, n_slots=8, width=8, controller_dim=16)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.03)
     for _ in range(250):
         loss = bits_per_element(net, *draw_copy_task(generator, n_sequences=16))
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
     with torch.no_grad():
         assert bits_per_element(net, *draw_copy_task(generator, n_sequences=200)) < 0.5
