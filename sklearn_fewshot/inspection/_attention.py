@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..adapted import adapt, walk
+from ..network import attention
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ..utils._validation import check_like_fitted
@@ -127,10 +128,10 @@ class AttentionDisplay:
         path = walk(classifier)
         last = path.end
         rows = last._network.encode(check_like_fitted(last, path.transform(X_query)))
-        attention = last._network.attention(last._support.representation, rows)
-        labels = check_entries("y_support", y_support, "support", attention.T)
-        truth = check_optional("y_query", y_query, "query", attention)
-        return cls(attention, labels, classifier.predict(X_query), truth).plot(cmap=cmap, ax=ax)
+        read = attention(last._network, last._support.representation, rows)
+        labels = check_entries("y_support", y_support, "support", read.T)
+        truth = check_optional("y_query", y_query, "query", read)
+        return cls(read, labels, classifier.predict(X_query), truth).plot(cmap=cmap, ax=ax)
 
     def plot(self, *, cmap: str | Colormap = "Blues", ax: Axes | None = None) -> AttentionDisplay:
         """Draw.

@@ -1,5 +1,6 @@
 """A trained network as a value: numpy in, numpy out, and nothing of how it was trained."""
 
+from ._attention import attention
 from ._device import on_cpu, predict_on
 from ._gradient import differentiate
 from ._identity import identity_network
@@ -17,6 +18,7 @@ __all__ = [
     "ScoreModel",
     "State",
     "StdModel",
+    "attention",
     "differentiate",
     "identity_network",
     "on_cpu",

@@ -38,7 +38,7 @@ def differentiate(
     """
     module = network.module
     assert isinstance(module, EmbedsRows)
-    support = network._support(items)
+    support = network.to_support(items)
     inputs = support.inputs.detach().requires_grad_()
     with torch.enable_grad():
         state = module.adapt_embedded(support._replace(inputs=inputs))

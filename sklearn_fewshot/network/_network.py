@@ -170,9 +170,8 @@ class FittedNetwork:
         most = self.module.max_support
         if most is not None and n_items > most:
             raise ValueError(
-                f"The memory of this network holds {most} examples. Got a support set of {n_items}."
-                " Give fewer, fit with a larger memory, or take ProtoNetClassifier, which has no "
-                "limit."
+                f"The memory of this network holds {most} examples. Got a support set of {n_items}. "
+                "Give fewer, fit with a larger memory, or take ProtoNetClassifier."
             )
         if self.module.n_outputs is not None and n_classes > self.module.n_outputs:
             raise ValueError(
@@ -247,7 +246,7 @@ class FittedNetwork:
 
     def _condense(self, items: Representation) -> Representation:
         assert isinstance(self.module, Joins)
-        support = self._support(items)
+        support = self.to_support(items)
         with torch.no_grad():
             condensed = self.module.condense(support)
         if condensed is support:
@@ -263,7 +262,7 @@ class FittedNetwork:
         """Work out what :meth:`predict` compares with, from encoded items."""
         self.check_size(len(items.embedding), items.n_classes)
         with torch.no_grad():
-            support = self._support(items)
+            support = self.to_support(items)
             if isinstance(self.module, EmbedsRows):
                 state = self.module.adapt_embedded(support)
             else:
@@ -319,27 +318,6 @@ class FittedNetwork:
                 scored = verb(tensors, self._rows(some).unsqueeze(0))
             logits.append(scored[0, : stop - start, :n_classes].double().cpu().numpy())
         return np.concatenate(logits)
-
-    def attention(self, items: Representation, rows: np.ndarray) -> np.ndarray:
-        """Return how much encoded queries read of the items of a support set.
-
-        Returns
-        -------
-        attention : float64 ndarray of shape (n_queries, n_items)
-            Rows add up to one.
-        """
-        module = self.module
-        if not isinstance(module, EmbeddingModule) or (
-            type(module.head).attention is Head.attention
-        ):
-            raise TypeError(
-                "This network does not read the support set by attention. Take a learner that "
-                "does: MatchingNetClassifier, InContextClassifier, MANNClassifier or "
-                "MetaNetClassifier."
-            )
-        with torch.no_grad():
-            read = module.head.attention(self._support(items), self._rows(rows).unsqueeze(0))
-        return read[0].double().cpu().numpy()
 
     def to_tensor(self, rows: np.ndarray) -> torch.Tensor:
         """Return encoded rows as :meth:`score_plan` takes them."""
@@ -471,7 +449,8 @@ class FittedNetwork:
             return as_writeable_tensor(rows.astype(dtype, copy=False)).to(device)
         return as_input(as_tensor(rows).to(device), self.input_scale)
 
-    def _support(self, items: Representation) -> Support:
+    def to_support(self, items: Representation) -> Support:
+        """Return a support set as the module takes it."""
         inputs = self._rows(items.embedding)
         code = as_writeable_tensor(items.code.astype(np.int64, copy=False)).to(inputs.device)
         weight = as_writeable_tensor(items.weight).to(inputs)  # in their dtype, as in training

@@ -151,7 +151,7 @@ class RegressionNetwork(FittedNetwork):
     def _value_dtype(self) -> torch.dtype:
         return torch.float64 if self.is_exact else torch.float32
 
-    def _support(self, items: Any) -> Support:
+    def to_support(self, items: Any) -> Support:
         rows, values = items.embedding, items.values
         weight = np.ones(len(rows))
         if not len(rows):  # the prior: one row of no weight
