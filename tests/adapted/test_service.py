@@ -29,7 +29,6 @@ from sklearn_fewshot import (
     save_model,
 )
 from sklearn_fewshot.model_selection import EpisodeSplit, episodic_score
-from sklearn_fewshot.nn.optimization._adapting import embedding_part
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +197,7 @@ def test_what_a_classifier_holds_agrees_with_predict_elsewhere(make_any, table):
     learner = make_any().fit(table.X, table.y)
     few = np.r_[0:9]  # unequal shots, beside all base classes
     classifier = learner.adapt(table.X_new[few], table.y_new[few], include_base=True)
-    module = copy.deepcopy(embedding_part(learner.module_))  # which compares base classes
+    module = copy.deepcopy(learner._network.of_base.module)
     state = {name: torch.from_numpy(value).float() for name, value in classifier.state_.items()}
     state = {
         name: value.long() if classifier.state_[name].dtype.kind == "i" else value

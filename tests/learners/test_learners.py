@@ -106,7 +106,8 @@ def test_training_makes_a_random_network_see_what_matters(make_any):
     """Nine of twelve features are noise; the network has random weights."""
     if isinstance(make_any(), RelationNetClassifier):
         return  # its comparison of vectors starts as a distance, and is made for such backbones
-    if isinstance(make_any(), ReptileClassifier | MetaLSTMClassifier | MANNClassifier):
+    slow = ReptileClassifier | MetaLSTMClassifier | MANNClassifier | MetaNetClassifier
+    if isinstance(make_any(), slow):
         return  # they learn slowly: tests of their own
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(30), 15)

@@ -221,5 +221,6 @@ def _moments(support: Support) -> tuple[Tensor, Tensor]:
     n_present = share.sum(dim=(1, 2)).view(-1, 1, 1)
     mean = (share.sum(dim=1).unsqueeze(2) * support.inputs).sum(dim=1, keepdim=True) / n_present
     square = (support.inputs - mean).square().mean(dim=2, keepdim=True)
-    size = ((share.sum(dim=1).unsqueeze(2) * square).sum(dim=1, keepdim=True) / n_present).sqrt()
-    return mean, torch.where(size > 1e-7 * mean.abs().amax(dim=2, keepdim=True), size, 1.0)
+    square = (share.sum(dim=1).unsqueeze(2) * square).sum(dim=1, keepdim=True) / n_present
+    least = (1e-7 * mean).square().amax(dim=2, keepdim=True)  # all examples are equal
+    return mean, torch.where(square > least, square, 1.0).sqrt()
