@@ -242,7 +242,7 @@ class AutoFewShotClassifier(BaseFewShotLearner):
                     f"The learner {name!r} of AutoFewShotClassifier does not embed samples. Take "
                     "learners that do."
                 )
-            if not config.recipe.options["head"].compares_base:
+            if not getattr(config.recipe.options.get("head"), "compares_base", True):
                 raise TypeError(
                     f"The learner {name!r} of AutoFewShotClassifier reads a support set as a "
                     "whole: base classes are too many for it. Take learners that compare."

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..network import Recipe
-from ..nn.backbones import make_backbone, n_parameters, takes_any_length
+from ..nn.backbones import Frozen, make_backbone, n_parameters, takes_any_length
 from ..training._data import TrainingData
 from ..utils._typing import Backbone
 from ..utils._validation import label_text, series_lengths
@@ -97,7 +97,7 @@ def warn_of_unusable(name: str, data: TrainingData, max_epochs: int) -> None:
 
 def warn_of_frozen(owner: str, backbone: torch.nn.Module) -> None:
     """Warn of a network that would not be trained, such as that of a fitted learner."""
-    parameters = list(backbone.parameters())
+    parameters = [] if isinstance(backbone, Frozen) else list(backbone.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         warn_user(
             f"No parameter of the backbone of {owner} requires a gradient, so training leaves it "

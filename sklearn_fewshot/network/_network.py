@@ -343,7 +343,7 @@ class FittedNetwork:
             Class of each query within its episode, -1 for padding.
         """
         self.check_takes_examples()
-        self.check_size(plan.support[0].size, plan.classes.shape[1])
+        self.check_size((plan.support >= 0).sum(axis=(1, 2)).max(), plan.classes.shape[1])
         device, row_size = stored.device, int(np.prod(stored.shape[1:]))
         take, done = partial(take_rows, stored), 0
         parts = score_plan(self.module, plan, take, device=device, row_size=row_size)

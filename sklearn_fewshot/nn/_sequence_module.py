@@ -81,9 +81,12 @@ class SequenceModule(EmbeddingModule):
         row = torch.cat([batch.support, batch.query], dim=1)
         key = torch.rand(target.shape, device=target.device)
         order = key.masked_fill(target == PADDING, torch.inf).argsort(dim=1)
-        if self.training:  # or the last labels would follow from how often each one came before
-            order = order[:, : max(1, round(KEPT * order.shape[1]))]
         row, target = row.gather(1, order), target.gather(1, order)
+        if self.training:  # or the last labels would follow from how often each one came before
+            n_kept = (KEPT * (target != PADDING).sum(dim=1, keepdim=True)).round().clamp_min(1)
+            place = torch.arange(target.shape[1], device=target.device)
+            most = max(1, round(KEPT * target.shape[1]))
+            row, target = row[:, :most], target.masked_fill(place >= n_kept, PADDING)[:, :most]
         codes = self.head.random_codes(len(row), batch.n_classes)
         logits = self.head.read_sequence(take(row.clamp_min(0)), target, codes)
         present = torch.zeros(len(row), batch.n_classes + 1, device=row.device)

@@ -160,6 +160,7 @@ def test_training_leaves_samples_out_and_reaches_the_backbone(batch):
         batch, lambda index: (seen.append(index), torch.randn(*index.shape, 64))[1]
     )
     assert target.shape == seen[0].shape == (2, 5)  # two thirds of seven
+    assert (target >= 0).sum(dim=1).tolist() == [5, 3]  # and of four
     module.training_loss(batch, EpisodicCrossEntropy()).backward()
     assert all(p.grad is not None and p.grad.any() for p in module.backbone.parameters())
 

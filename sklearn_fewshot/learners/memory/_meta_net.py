@@ -40,8 +40,8 @@ class MetaNetClassifier(BaseFewShotLearner):
 
     Notes
     -----
-    On embeddings :math:`z` there are two layers with slow weights ``Q``, ``W`` and fast ones (layer
-    augmentation, section 3.3 of the paper): :math:`u(z) = \operatorname{ReLU}(Q z) +
+    On embeddings :math:`z` there are two layers with slow weights ``Q``, ``W`` and fast ones (the
+    paper's layer augmentation): :math:`u(z) = \operatorname{ReLU}(Q z) +
     \operatorname{ReLU}(Q^* z)` and :math:`b(z) = \operatorname{ReLU}(W z) +
     \operatorname{ReLU}(W^* z)`.
 
@@ -51,8 +51,8 @@ class MetaNetClassifier(BaseFewShotLearner):
         W^*_i = m_Z\big(\nabla_W L(z_i, y_i)\big), \qquad
         W^*(q) = \sum_i \operatorname{softmax}_i\big(\beta \cos(u(q), u(z_i))\big) W^*_i
 
-    with an LSTM :math:`d_G` over the classes (equation 3) and a small network :math:`m_Z`
-    (equation 6), both applied to each weight by itself, and the attention of equations 9 and 10.
+    with an LSTM :math:`d_G` over the classes and a small network :math:`m_Z`, both applied to each
+    weight by itself, and attention over the examples.
     Gradients enter by logarithm and sign.
 
     Differences from the paper: the output layer is not one row for each class of a fixed number.
