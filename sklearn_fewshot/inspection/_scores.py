@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..model_selection import EpisodicComparison, EpisodicResult
+from ..model_selection import EpisodicComparison, EpisodicResult, Interval
 from ..model_selection._result import PERCENT
 from ..utils._sklearn import check_matplotlib_support
 from ._axes import COLORS, axes_or_new
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class EpisodeScoresDisplay:
     """Figure of the distribution of the scores of episodes, for one estimator or several.
 
-    A dot is the mean, a bar its interval, and the shape around it the episodes: how good or bad a
-    single task can turn out, which the mean does not tell.
+    A dot is the mean, and the shape around it the episodes: how good or bad a single task can turn
+    out, which the mean does not tell. The black bar is the interval over episodes, for these
+    classes; the grey one, of accuracies, that over classes, for others like them.
 
     On the same episodes, differences say more than scores: ``paired=True`` draws those between each
     estimator and the first one, episode by episode. Easy and hard episodes cancel out.
@@ -119,7 +120,7 @@ class EpisodeScoresDisplay:
         self.figure_ = self.ax_.figure
         places = np.arange(len(self.values_))
         for place, (name, values) in enumerate(self.values_.items()):
-            self._draw_row(place, times * values, self._interval(name), times)
+            self._draw_row(place, times * values, name, times)
         self.ax_.set_yticks(places, list(self.values_))
         self.ax_.set_ylim(len(places) - 0.4, -0.6)
         unit = " in %" if times == 100 else ""
@@ -139,25 +140,38 @@ class EpisodeScoresDisplay:
         reference = scores.pop(next(iter(self.results)))
         return {name: values - reference for name, values in scores.items()}
 
-    def _interval(self, name: str) -> Any:
+    def _interval(self, name: str, unit: Literal["episodes", "classes"]) -> Interval:
         if not self.paired:
-            return self.results[name].interval_over()
-        return EpisodicComparison(dict(self.results)).difference(name)
+            return self.results[name].interval_over(unit)
+        return EpisodicComparison(dict(self.results)).difference(name, over=unit)
 
-    def _draw_row(self, place: int, values: np.ndarray, interval: Any, times: int) -> None:
+    def _draw_row(self, place: int, values: np.ndarray, name: str, times: int) -> None:
         color = COLORS[place % len(COLORS)]
         shape: dict[str, Any] = self.ax_.violinplot(
             [values], [place], orientation="horizontal", widths=0.8, showextrema=False
         )
         for body in shape["bodies"]:
             body.set(facecolor=color, edgecolor="k", alpha=0.35, linewidth=0.5)
-        mean, half = times * interval.mean, times * interval.half_width
-        bar = half if np.isfinite(half) else None
-        self.ax_.errorbar(mean, place, xerr=bar, fmt="o", color="k", capsize=4, markersize=5)
+        interval = self._interval(name, "episodes")
+        if self.results[name].has_classes and np.isfinite(interval.low):
+            self._draw_bar(place, self._interval(name, "classes"), times, "0.55", linewidth=1)
+        self._draw_bar(place, interval, times, "k", linewidth=2.5)
+        mean = times * interval.mean
         sign = "+" if self.paired and mean > 0 else ""
-        text = f"{sign}{mean:.1f}" + (f" ± {half:.1f}" if bar is not None else "")
+        text = f"{sign}{mean:.1f}"
+        if np.isfinite(interval.low):
+            text += f" ± {times * interval.half_width:.1f}"
         self.ax_.annotate(
             text, (mean, place), (0, 9), textcoords="offset points", ha="center", fontsize="small"
+        )
+
+    def _draw_bar(
+        self, place: int, interval: Interval, times: int, color: str, linewidth: float
+    ) -> None:
+        mean, low, high = (times * value for value in interval[:3])
+        bar = [[mean - low], [high - mean]] if np.isfinite(low) else None
+        self.ax_.errorbar(
+            mean, place, xerr=bar, fmt="o", color=color, capsize=4, markersize=5, lw=linewidth
         )
 
 

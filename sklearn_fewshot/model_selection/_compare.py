@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +15,14 @@ from ._baselines import Baseline, find_baselines
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
-from ._interval import Interval, t_interval
+from ._interval import Interval, holm, p_value, t_interval
 from ._result import EpisodicResult, import_pandas, score_text
 from ._split import Episodes, EpisodeSplit
+
+Unit = Literal["episodes", "classes"]
+
+LEVEL = 0.05  # of verdicts
+NOT_ELSEWHERE = "; on others like them no difference is shown"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,9 +44,18 @@ class EpisodicComparison:
     -----
     All estimators have the same support sets and queries, so the interval of a difference follows
     from the standard deviation of the paired differences, which is far smaller than that of the
-    scores. Intervals are Student's over episodes, of 95 % each, without a correction for multiple
-    comparisons: one in twenty without a true difference shows one. They hold for these classes and
-    these trained models; see :func:`episodic_cross_validate` for others.
+    scores. Intervals are Student's, of 95 % each. Over episodes they hold for these classes and
+    these trained models only: with enough episodes any two estimators differ on given classes.
+    Over classes they hold for other classes like these, and are far wider. For other trainings see
+    :func:`episodic_cross_validate`.
+
+    Verdicts are corrected for multiple comparisons by Holm's method: the chance that any of them
+    is there without a true difference is at most one in twenty.
+
+    References
+    ----------
+    S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6(2), 1979.
 
     Examples
     --------
@@ -61,7 +75,14 @@ class EpisodicComparison:
         """Name of the estimator that the others are compared with."""
         return next(iter(self.results))
 
-    def difference(self, name: str, reference: str | None = None) -> Interval:
+    def difference(
+        self,
+        name: str,
+        reference: str | None = None,
+        *,
+        over: Unit = "episodes",
+        class_groups: ArrayLike | None = None,
+    ) -> Interval:
         """Return the mean paired difference of two scores.
 
         Parameters
@@ -70,6 +91,11 @@ class EpisodicComparison:
             An estimator.
         reference : str or None, default=None
             The one that is subtracted; None for the first.
+        over : {"episodes", "classes"}, default="episodes"
+            The unit that is regarded as sampled: "episodes" for these classes, "classes" for
+            others, as in :meth:`EpisodicResult.interval_over`.
+        class_groups : array-like of shape (n_classes,) or None, default=None
+            Groups of the classes, as there.
 
         Returns
         -------
@@ -79,8 +105,22 @@ class EpisodicComparison:
         Raises
         ------
         ValueError
-            If there is no estimator of that name, or the two were scored on different episodes.
+            If there is no estimator of that name, the two were scored on different episodes, or
+            ``over`` has another value or one that the scores do not allow.
         """
+        values, unit = self._differences(name, reference, over, class_groups)
+        return t_interval(values, f"{unit}, paired")
+
+    def _differences(
+        self,
+        name: str,
+        reference: str | None = None,
+        over: Unit = "episodes",
+        class_groups: ArrayLike | None = None,
+    ) -> tuple[np.ndarray, str]:
+        """Return the difference for each episode, class or group, and the name of the unit."""
+        if over not in ("episodes", "classes"):
+            raise ValueError(f'Differences are over "episodes" or "classes". Got {over!r}.')
         reference = self.reference if reference is None else reference
         one, other = self._result(name), self._result(reference)
         if not _same_episodes(one, other):
@@ -88,7 +128,8 @@ class EpisodicComparison:
                 f"Differences are paired over episodes, but {name!r} and {reference!r} have "
                 "different ones. Score both with the same episodes= or random_state."
             )
-        return t_interval(one.scores - other.scores, "episodes, paired")
+        values, unit = one._values_over(over, class_groups)
+        return values - other._values_over(over, class_groups)[0], unit
 
     def _result(self, name: str) -> EpisodicResult:
         if name not in self.results:
@@ -97,19 +138,35 @@ class EpisodicComparison:
 
     @property
     def verdict(self) -> str:
-        """Significance of the differences, one sentence each."""
+        """What is shown about each of the others, one sentence each.
+
+        For these classes and, of accuracies, for others like them.
+        """
+        over_classes = self._speaks_of_other_classes()
+        here = self._corrected("episodes")
+        there = self._corrected("classes") if over_classes else np.ones(len(here))
         scoring = self.results[self.reference].scoring
         sentences = []
-        for name in list(self.results)[1:]:
-            difference = self.difference(self.reference, name)
-            by = score_text(abs(difference.mean), difference.half_width, scoring)
-            if difference.low > 0:
-                sentences.append(f"{self.reference} is better than {name} by {by}.")
-            elif difference.high < 0:
-                sentences.append(f"{self.reference} is worse than {name} by {by}.")
+        for name, p_here, p_there in zip(list(self.results)[1:], here, there, strict=True):
+            found = self.difference(self.reference, name)
+            if p_here >= LEVEL:
+                sentence = f"No difference is shown between {self.reference} and {name}"
             else:
-                sentences.append(f"No difference is shown between {self.reference} and {name}.")
+                by = score_text(found._absolute(), scoring)
+                better = "better" if found.mean > 0 else "worse"
+                sentence = f"{self.reference} is {better} than {name} by {by} on these classes"
+                if over_classes:
+                    sentence += ", and on others like them" if p_there < LEVEL else NOT_ELSEWHERE
+            sentences.append(f"{sentence}.")
         return "\n".join(sentences)
+
+    def _speaks_of_other_classes(self) -> bool:
+        return all(result.has_classes for result in self.results.values())
+
+    def _corrected(self, over: Unit) -> np.ndarray:
+        """Return the p-value of each difference to the first, corrected by Holm's method."""
+        others = list(self.results)[1:]
+        return holm(np.array([p_value(self._differences(name, over=over)[0]) for name in others]))
 
     def to_frame(self) -> Any:
         """Return a data frame with one row per estimator.
@@ -118,22 +175,27 @@ class EpisodicComparison:
         -------
         frame : pandas.DataFrame
             Mean score and half the width of its interval; mean paired difference to the first
-            estimator and the ends of its interval; share of the episodes with a higher score.
+            estimator, the ends of its interval and the p-value over episodes, corrected for the
+            number of estimators; of accuracies, the same over classes; share of the episodes with
+            a higher score.
         """
         pd = import_pandas(type(self).__name__)
 
         first = self.results[self.reference].scores
+        units: list[Unit] = ["episodes", "classes"]
+        units = units[: 1 + self._speaks_of_other_classes()]
+        p_values = {unit: [np.nan, *self._corrected(unit)] for unit in units}
         rows = {}
-        for name, result in self.results.items():
-            difference = self.difference(name)
-            rows[name] = {
-                "mean": result.mean,
-                "half_width": result.half_width,
-                "difference": difference.mean,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-                "wins": float(np.mean(result.scores > first)),
-            }
+        for place, (name, result) in enumerate(self.results.items()):
+            row = {"mean": result.mean, "half_width": result.half_width}
+            for unit in units:
+                found = self.difference(name, over=unit)
+                suffix = "" if unit == "episodes" else "_over_classes"
+                row["difference"] = found.mean
+                row[f"difference_low{suffix}"] = found.low
+                row[f"difference_high{suffix}"] = found.high
+                row[f"p_value{suffix}"] = p_values[unit][place]
+            rows[name] = row | {"wins": float(np.mean(result.scores > first))}
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def __str__(self) -> str:
@@ -141,13 +203,12 @@ class EpisodicComparison:
         width = max(len(name) for name in self.results)
         lines = []
         for name, result in self.results.items():
-            line = f"{name:<{width}}  {score_text(result.mean, result.half_width, result.scoring)}"
+            line = f"{name:<{width}}  {score_text(result.interval_over(), result.scoring)}"
             if name != self.reference:
-                by = self.difference(name)
-                text = score_text(by.mean, by.half_width, result.scoring, sign="+")
+                text = score_text(self.difference(name), result.scoring, sign="+")
                 line += f"   ({text} against {self.reference})"
             lines.append(line)
-        conditions = str(self.results[self.reference]).partition("(")[2].removesuffix(")")
+        conditions = f"{self.results[self.reference]._conditions()}, interval over episodes"
         if len(self.results) == 1:
             return "\n".join([*lines, f"({conditions})"])
         return "\n".join([*lines, f"({conditions}; differences paired)", self.verdict])
@@ -156,13 +217,12 @@ class EpisodicComparison:
         """Return a table for notebooks."""
         rows = []
         for name, result in self.results.items():
-            cells = [name, score_text(result.mean, result.half_width, result.scoring)]
+            cells = [name, score_text(result.interval_over(), result.scoring)]
             if name != self.reference:
-                by = self.difference(name)
-                cells.append(score_text(by.mean, by.half_width, result.scoring, sign="+"))
+                cells.append(score_text(self.difference(name), result.scoring, sign="+"))
             rows.append(cells)
         header = ("", "score", f"against {self.reference}")[: 2 + (len(rows) > 1)]
-        conditions = str(self.results[self.reference]).partition("(")[2].removesuffix(")")
+        conditions = f"{self.results[self.reference]._conditions()}, interval over episodes"
         return html_table(rows, header=header, caption=conditions)
 
     def __repr__(self) -> str:

@@ -42,6 +42,8 @@ class EpisodicCrossValidation:
         ``results[split][seed]``.
     test_classes : list of ndarray
         Labels that each split tests on; tasks, if there are tasks.
+    n_train_classes : list of int
+        How many each split trains on.
     estimators : list of list of estimators or None, default=None
         The fitted estimators, if requested.
 
@@ -53,8 +55,13 @@ class EpisodicCrossValidation:
     -----
     Three things vary a score: the episodes, the seed of the training, and the classes that are
     tested. The interval over class splits contains all three, since each split is another training
-    on other classes with other episodes. Test classes of random splits overlap, so it is somewhat
-    too narrow.
+    on other classes with other episodes. Splits have classes in common, so that their scores vary
+    less than those of other data would: the variance of the mean of ``J`` splits is taken as
+    ``1 / J + n_test / n_train`` times that of a split (Nadeau and Bengio, 2003).
+
+    References
+    ----------
+    C. Nadeau and Y. Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
 
     Examples
     --------
@@ -62,12 +69,13 @@ class EpisodicCrossValidation:
     >>> from sklearn_fewshot.model_selection import EpisodicCrossValidation, EpisodicResult
     >>> size = {"n_way": 5, "n_shot": 1, "n_query": 2, "scoring": "accuracy"}
     >>> results = [[EpisodicResult(np.array(s), **size)] for s in ([0.8, 0.9], [0.6, 0.7])]
-    >>> print(EpisodicCrossValidation(results, [np.arange(5), np.arange(5, 10)]))
-    75.00 ± 127.06 % (5-way 1-shot, 2 queries, 2 class splits, 1 seed, interval over class splits)
+    >>> print(EpisodicCrossValidation(results, [np.arange(5), np.arange(5, 10)], [5, 5]))
+    75.00 ± 155.62 % (5-way 1-shot, 2 queries, 2 class splits, 1 seed, interval over class splits)
     """
 
     results: list[list[EpisodicResult]]
     test_classes: list[np.ndarray]
+    n_train_classes: list[int]
     estimators: list[list[Estimator]] | None = None
 
     @property
@@ -91,8 +99,8 @@ class EpisodicCrossValidation:
             "splits": an interval for other classes. "seeds": an interval for other trainings on
             the same splits.
         method : {"t", "bootstrap"}, default="t"
-            Student's t over the means of each split (or seed), or the percentiles of their
-            resampled means.
+            Student's t over the means of each split (corrected for the classes that splits have in
+            common) or seed, or the percentiles of their resampled means (not corrected).
         random_state : int or None, default=0
             Seed of the bootstrap.
 
@@ -113,8 +121,21 @@ class EpisodicCrossValidation:
         values = self.scores.mean(axis=1 if unit == "splits" else 0)
         name = "class splits" if unit == "splits" else "seeds"
         if method == "t":
-            return t_interval(values, name)
+            return self._over_splits(values, name) if unit == "splits" else t_interval(values, name)
         return bootstrap_interval(values, name, random_state=random_state)
+
+    def _over_splits(self, values: np.ndarray, name: str) -> Interval:
+        """Return the interval of the mean of splits that have classes in common."""
+        interval = t_interval(values, name)
+        sizes = zip(self.test_classes, self.n_train_classes, strict=True)
+        ratio = float(np.mean([len(test) / n_train for test, n_train in sizes]))
+        half = interval.half_width * np.sqrt(1 + len(values) * ratio)
+        return Interval(
+            interval.mean,
+            interval.mean - half,
+            interval.mean + half,
+            interval.name.replace("t-interval", "corrected t-interval"),
+        )
 
     def difference(self, other: EpisodicCrossValidation) -> Interval:
         """Return the mean difference to another estimator, paired over class splits.
@@ -142,7 +163,8 @@ class EpisodicCrossValidation:
                 f"Got {self.scores.shape} and {other.scores.shape} splits and seeds"
                 f"{'' if same else ', and other test classes'}."
             )
-        return t_interval((self.scores - other.scores).mean(axis=1), "class splits, paired")
+        differences = (self.scores - other.scores).mean(axis=1)
+        return self._over_splits(differences, "class splits, paired")
 
     def to_frame(self) -> Any:
         """Return a data frame with one row a split and seed.
@@ -167,19 +189,18 @@ class EpisodicCrossValidation:
         """Return the line to report."""
         n_splits, n_seeds = self.scores.shape
         first = self.results[0][0]
-        conditions = str(first).partition("(")[2].partition(f", {len(first.scores)} episode")[0]
+        conditions = first._conditions().partition(f", {len(first.scores)} episode")[0]
         interval = self.interval_over()
         return (
-            f"{score_text(interval.mean, interval.half_width, first.scoring)} ({conditions}, "
-            f"{n_splits} class splits, {n_seeds} seed{'s' * (n_seeds > 1)}, interval over class "
-            "splits)"
+            f"{score_text(interval, first.scoring)} ({conditions}, {n_splits} class splits, "
+            f"{n_seeds} seed{'s' * (n_seeds > 1)}, interval over class splits)"
         )
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
         rows = []
         for split, results in enumerate(self.results):
-            scores = (score_text(r.mean, r.half_width, r.scoring) for r in results)
+            scores = (score_text(r.interval_over(), r.scoring) for r in results)
             rows.append((f"class split {split}", *scores))
         header = ("", *(f"seed {seed}" for seed in range(self.scores.shape[1])))
         return html_table(rows, header=header, caption=str(self))
@@ -210,7 +231,7 @@ def episodic_cross_validate(
 ) -> Any:
     """Train on some classes and score on the others, for several class splits and seeds.
 
-    An estimate of the accuracy on new classes whose interval is valid for other classes and other
+    An estimate of the accuracy on new classes whose interval holds for other classes and other
     trainings, not only for other episodes.
 
     Parameters
@@ -339,6 +360,7 @@ def episodic_cross_validate(
             add(some.stop - some.start)
     tested = y if names is None else np.asarray(tasks)
     test_classes = [np.unique(tested[test]) for _, test in splits]
+    n_train_classes = [len(np.unique(tested[train])) for train, _ in splits]
     found = {}
     for place, name in enumerate(named):
         first = place * len(splits) * n_seeds
@@ -349,6 +371,7 @@ def episodic_cross_validate(
         found[name] = EpisodicCrossValidation(
             [[result for _, result in row] for row in of_split],
             test_classes,
+            n_train_classes,
             [[fitted for fitted, _ in row] for row in of_split] if return_estimator else None,
         )
     return found if isinstance(estimator, Mapping) else found[""]

@@ -26,10 +26,13 @@ class Scored(NamedTuple):
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
         Code of the predicted class of each query, -1 for padding and for labels that
         are no class.
+    runner_up : int32 ndarray of shape (n_episodes, n_way, n_query)
+        Code of the second most probable class, -1 where it is not known.
     """
 
     scores: np.ndarray
     predicted: np.ndarray
+    runner_up: np.ndarray
 
 
 class Drawn(NamedTuple):
@@ -63,7 +66,7 @@ class Drawn(NamedTuple):
     ) -> EpisodicResult:
         """Return scores and predictions with the parameters of the episodes."""
         n_way = n_way_of(self.plan) if self.episodes.n_way == "all" else self.episodes.n_way
-        answers = Answers(self.classes, self.plan, scored.predicted)
+        answers = Answers(self.classes, self.plan, scored.predicted, scored.runner_up)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
         sizes = n_way, self.episodes.n_shot, self.episodes.n_query
         return EpisodicResult(scored.scores, *sizes, name, answers, transductive)

@@ -135,7 +135,10 @@ class _Worker:
         return [_Piece(part, every, plan.take(part)) for part in parts]
 
     def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
-        """Return scores (None: accuracies of the predictions), and predicted classes."""
+        """Return scores (None: accuracies of the predictions), and the classes of each query.
+
+        The last axis of the classes has the most and the second most probable.
+        """
         raise NotImplementedError
 
 
@@ -189,12 +192,10 @@ class _NetworkWorker(_Worker):
             return self._score_each(plan)
         if self._stored is None:
             self._stored = self.estimator.to_tensor(self.X)
-        best = [
-            logits.argmax(axis=2) for logits, _ in self.estimator.score_plan(self._stored, plan)
-        ]
-        predicted = np.take_along_axis(plan.classes, np.concatenate(best), axis=1)
-        predicted = predicted.reshape(plan.query.shape)
-        return None, np.where(plan.query < 0, -1, predicted).astype(np.int32)
+        best = [two_best(logits) for logits, _ in self.estimator.score_plan(self._stored, plan)]
+        place = np.concatenate(best).reshape(plan.n_episodes, -1)
+        predicted = np.take_along_axis(plan.classes, place, axis=1).reshape(*plan.query.shape, 2)
+        return None, np.where(plan.query[..., None] < 0, -1, predicted).astype(np.int32)
 
     def _score_each(self, plan: EpisodePlan) -> tuple[np.ndarray, np.ndarray]:
         """Adapt a classifier to each support set and call the scorer on it."""
@@ -251,19 +252,55 @@ def _score_each(
     -------
     scores : ndarray of shape (n_episodes,)
         Values of the scorer.
-    predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
-        Codes of the predicted classes.
+    predicted : int32 ndarray of shape (n_episodes, n_way, n_query, 2)
+        Codes of the most and second most probable class.
     """
-    predicted = np.full(plan.query.shape, -1, dtype=np.int32)
+    predicted = np.full((*plan.query.shape, 2), -1, dtype=np.int32)
     scores = np.zeros(plan.n_episodes)
     for episode, (support, query) in enumerate(episode_rows(plan)):
         queries = _safe_indexing(X, query)
         fitted = fit(_safe_indexing(X, support), y[support], queries)
-        predictions = codes_of(classes, fitted.predict(queries))
-        predicted[episode][plan.query[episode] >= 0] = predictions
+        predictions = fitted.predict(queries)
+        both = np.column_stack(
+            [codes_of(classes, predictions), _runner_up(fitted, queries, predictions, classes)]
+        )
+        predicted[episode][plan.query[episode] >= 0] = both
         if scorer is not None:
             scores[episode] = _call(scorer, fitted, queries, y[query])
     return scores, predicted
+
+
+def two_best(scores: np.ndarray) -> np.ndarray:
+    """Return the places of the highest and the second highest score, in one more axis of two."""
+    best = scores.argmax(axis=-1)
+    others = scores.copy()
+    np.put_along_axis(others, best[..., None], -np.inf, axis=-1)
+    return np.stack([best, others.argmax(axis=-1)], axis=-1)
+
+
+def _runner_up(fitted: Any, X: Any, predictions: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the code of the second most probable class of each row, -1 where it is not known.
+
+    The second is not known of classifiers without scores, nor where the best of the rest are equal,
+    as they are with the shares of few neighbours.
+    """
+    own = getattr(fitted, "classes_", classes)
+    scorer = getattr(fitted, "decision_function", None) or getattr(fitted, "predict_proba", None)
+    place = codes_of(own, predictions)
+    if len(own) == 2:
+        return np.where(place < 0, -1, codes_of(classes, own)[1 - place])
+    if scorer is None or np.any(place < 0):
+        return np.full(len(predictions), -1)
+    try:
+        scores = np.array(scorer(X), dtype=np.float64)
+    except ValueError:  # NearestCentroid divides by the spread within classes, of which one example
+        return np.full(len(predictions), -1)  # has none
+    if scores.shape != (len(predictions), len(own)):  # such as one score for each pair of classes
+        return np.full(len(predictions), -1)
+    np.put_along_axis(scores, place[:, None], -np.inf, axis=1)
+    best = scores.max(axis=1, keepdims=True)
+    is_known = (scores == best).sum(axis=1) == 1
+    return np.where(is_known, codes_of(classes, own)[scores.argmax(axis=1)], -1)
 
 
 def _call(scorer: Any, classifier: Any, X: Any, y: np.ndarray) -> float:
@@ -341,7 +378,7 @@ def _in_runs(plans: list[EpisodePlan], n_runs: int) -> list[list[EpisodePlan]]:
 
 def _combine(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> Scored:
     """Combine the results of a plan's pieces."""
-    predicted = np.empty(plan.query.shape, dtype=np.int32)
+    predicted = np.empty((*plan.query.shape, 2), dtype=np.int32)
     scores: np.ndarray | None = None
     for piece in pieces:
         some, predictions = next(done)
@@ -351,9 +388,9 @@ def _combine(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> Sc
             scores[piece.episodes] = some
     if scores is None:
         real = plan.query >= 0
-        hits = (predicted == plan.classes[:, :, None]) & real
+        hits = (predicted[..., 0] == plan.classes[:, :, None]) & real
         scores = hits.sum(axis=(1, 2)) / real.sum(axis=(1, 2))
-    return Scored(scores, predicted)
+    return Scored(scores, predicted[..., 0], predicted[..., 1])
 
 
 class FewShotEnd(NamedTuple):

@@ -21,7 +21,7 @@ from ..utils._validation import check_labels, encode_labels, is_known, label_tex
 from ._draw import draw_episodes
 from ._evaluation import encode, few_shot_end
 from ._generalized import generalized_accuracy
-from ._interval import Interval, t_interval
+from ._interval import Interval, share_interval
 from ._result import count_text, import_pandas, score_text
 from ._split import EpisodeSplit, episode_rows
 
@@ -58,13 +58,13 @@ class GeneralizedResult:
         return np.asarray(harmonic_mean(self.base, self.new))
 
     def interval_over_episodes(self) -> Interval:
-        """Return the mean of the harmonic means, with Student's t-interval over episodes.
+        """Return the mean of the harmonic means, with an interval over episodes.
 
         Returns
         -------
         interval : Interval
         """
-        return t_interval(self.harmonic_mean, "episodes")
+        return share_interval(self.harmonic_mean, "episodes")
 
     def to_frame(self) -> Any:
         """Return a data frame with one row per episode.
@@ -93,8 +93,8 @@ class GeneralizedResult:
         sides = {"base": self.base, "new": self.new, "harmonic mean": self.harmonic_mean}
         rows = []
         for name, scores in sides.items():
-            mean = t_interval(scores, "episodes")
-            rows.append((name, score_text(mean.mean, mean.half_width, "accuracy")))
+            mean = share_interval(scores, "episodes")
+            rows.append((name, score_text(mean, "accuracy")))
         caption = f"{count_text(len(self.base), 'episode', 'episodes')}, interval over episodes"
         return html_table(rows, header=("classes", "accuracy"), caption=caption)
 

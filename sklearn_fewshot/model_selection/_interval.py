@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import betaincinv, ndtri, stdtr, stdtrit
 
 from ..utils._blocks import blocks
 from ..utils._typing import RandomState
@@ -53,6 +53,12 @@ class Interval(NamedTuple):
         """Half the distance between the ends."""
         return (self.high - self.low) / 2.0
 
+    def _absolute(self) -> Interval:
+        """Return the interval of the absolute value of the mean."""
+        if self.mean >= 0:
+            return self
+        return self._replace(mean=-self.mean, low=-self.high, high=-self.low)
+
     def __str__(self) -> str:
         return f"{self.mean:.4g} ({self.low:.4g} to {self.high:.4g}, {self.name})"
 
@@ -82,6 +88,83 @@ def t_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) ->
         half = float(quantile * np.std(values, ddof=1) / np.sqrt(n_values))
     name = f"{100 * confidence:g} % t-interval over {n_values} {unit}"
     return Interval(mean, mean - half, mean + half, name)
+
+
+def share_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE) -> Interval:
+    """Return the mean of independent shares with an interval that also holds near 0 and 1.
+
+    It is the exact interval of a binomial proportion (Clopper and Pearson) for as many trials as
+    would vary like the mean of the values: ``p (1 - p) / var(p)``, lowered by what Student's t is
+    wider than the normal distribution. Away from 0 and 1 it agrees with Student's t. If all values
+    are equal, each counts as one trial.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        One value per unit, whose mean is a share.
+    unit : str
+        Name of the units.
+    confidence : float, default=0.95
+        Confidence of the interval.
+
+    Returns
+    -------
+    interval : Interval
+        Ends are NaN with a single value.
+
+    References
+    ----------
+    E. L. Korn and B. I. Graubard, "Confidence Intervals for Proportions With Small Expected Number
+    of Positive Counts Estimated From Survey Data", Survey Methodology 24(2), 1998.
+    """
+    _check_confidence(confidence)
+    mean, n_values = float(np.mean(values)), len(values)
+    name = f"{100 * confidence:g} % Korn-Graubard interval over {n_values} {unit}"
+    if n_values == 1:
+        return Interval(mean, np.nan, np.nan, name)
+    variance = np.var(values, ddof=1) / n_values
+    level = 0.5 + confidence / 2
+    n_trials = float(n_values)
+    if variance > 0:
+        n_trials = mean * (1 - mean) / variance * (ndtri(level) / stdtrit(n_values - 1, level)) ** 2
+    n_hits = mean * n_trials
+    low = betaincinv(n_hits, n_trials - n_hits + 1, 1 - level) if mean > 0 else 0.0
+    high = betaincinv(n_hits + 1, n_trials - n_hits, level) if mean < 1 else 1.0
+    return Interval(mean, float(low), float(high), name)
+
+
+def p_value(values: np.ndarray) -> float:
+    """Return the two-sided p-value of Student's t-test of a mean of zero; 1 without spread."""
+    n_values = len(values)
+    if n_values == 1 or not np.any(values):
+        return 1.0
+    error = np.std(values, ddof=1) / np.sqrt(n_values)
+    return 2 * float(stdtr(n_values - 1, -abs(np.mean(values)) / error)) if error else 0.0
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for multiple comparisons.
+
+    Parameters
+    ----------
+    p_values : ndarray of shape (n_comparisons,)
+        One of each comparison.
+
+    Returns
+    -------
+    corrected : ndarray of shape (n_comparisons,)
+        The chance that any is below a level by chance is at most the level.
+
+    References
+    ----------
+    S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6(2), 1979.
+    """
+    order = np.argsort(p_values)
+    factor = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(factor * p_values[order]), 1.0)
+    return corrected
 
 
 def bootstrap_interval(

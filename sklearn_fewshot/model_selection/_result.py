@@ -9,9 +9,12 @@ import numpy as np
 
 from ..episodes import EpisodePlan
 from ..utils._html import html_table, range_text
-from ..utils._typing import Label, RandomState, Range, Way
-from ._interval import CONFIDENCE, Interval, bootstrap_interval, t_interval
+from ..utils._typing import ArrayLike, Label, RandomState, Range, Way
+from ..utils._validation import encode_labels
+from ._interval import CONFIDENCE, Interval, bootstrap_interval, share_interval, t_interval
+from ._jackknife import class_values, group_values
 
+UNEVEN = 0.1  # of the width: what the middle of an interval may be off to be written with ±
 PERCENT = (
     "accuracy",
     "balanced_accuracy",
@@ -46,11 +49,14 @@ class Answers(NamedTuple):
         The episodes, in rows of the data.
     predicted : int32 ndarray of shape (n_episodes, n_way, n_query)
         Code of the predicted class of each query; -1 for padding, and for labels that are no class.
+    runner_up : int32 ndarray of shape (n_episodes, n_way, n_query)
+        Code of the second most probable class of each query; -1 where it is not known.
     """
 
     classes: np.ndarray
     plan: EpisodePlan
     predicted: np.ndarray
+    runner_up: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,9 +91,9 @@ class EpisodicResult:
 
     Notes
     -----
-    ``interval`` is Student's t-interval over the episodes, for the mean over all episodes *of these
-    classes and this model*; it is not valid for other classes or another training.
-    :meth:`interval_over` ``("classes")`` treats the classes as a sample of a population.
+    ``interval`` is over the episodes, for the mean over all episodes *of these classes and this
+    model*: it does not hold for other classes or another training. :meth:`interval_over`
+    ``("classes")`` treats the classes as a sample of a population.
 
     Examples
     --------
@@ -116,31 +122,39 @@ class EpisodicResult:
     @property
     def half_width(self) -> float:
         """Half the width of the 95 % interval over episodes; NaN for a single episode."""
-        return t_interval(self.scores, "episodes").half_width
+        return self.interval_over().half_width
 
     @property
     def interval(self) -> tuple[float, float]:
         """Ends of the 95 % interval over episodes."""
-        return self.mean - self.half_width, self.mean + self.half_width
+        interval = self.interval_over()
+        return interval.low, interval.high
 
     def interval_over(
         self,
         unit: Literal["episodes", "classes"] = "episodes",
         *,
-        method: Literal["t", "bootstrap"] = "t",
+        class_groups: ArrayLike | None = None,
+        method: Literal["auto", "t", "bootstrap"] = "auto",
         confidence: float = CONFIDENCE,
         n_resamples: int = 2000,
         random_state: RandomState = 0,
     ) -> Interval:
-        """Return a mean with an interval over episodes or over classes.
+        """Return the mean with an interval over episodes or over classes.
 
         Parameters
         ----------
         unit : {"episodes", "classes"}, default="episodes"
-            The unit that is regarded as sampled. "classes" takes the recall of each class as one
-            value: with few classes that interval is far wider, and the valid one for new classes.
-        method : {"t", "bootstrap"}, default="t"
-            Student's t, or the percentiles of resampled means.
+            The unit that is regarded as sampled. "episodes": these classes and this model are
+            fixed. "classes": the classes are a sample of others like them, by the jackknife. It is
+            far wider where classes are few.
+        class_groups : array-like of shape (n_classes,) or None, default=None
+            Alphabet, genus, ... of each of ``classes``, if new classes will be of others: the
+            interval is then over these groups.
+        method : {"auto", "t", "bootstrap"}, default="auto"
+            "auto": the interval of Korn and Graubard for scores that are shares such as accuracies,
+            which holds near 1 as well, and Student's t for others. "bootstrap": percentiles of
+            resampled means, which are too narrow for few units.
         confidence : float, default=0.95
             Confidence of the interval.
         n_resamples : int, default=2000
@@ -157,23 +171,54 @@ class EpisodicResult:
         ValueError
             If an argument has another value, or the scores are not accuracies and the unit is
             "classes".
+
+        References
+        ----------
+        E. L. Korn and B. I. Graubard, "Confidence Intervals for Proportions With Small Expected
+        Number of Positive Counts Estimated From Survey Data", Survey Methodology 24(2), 1998.
+
+        J. N. Arvesen, "Jackknifing U-Statistics", Annals of Mathematical Statistics 40(6), 1969.
         """
-        if unit not in ("episodes", "classes") or method not in ("t", "bootstrap"):
+        if unit not in ("episodes", "classes") or method not in ("auto", "t", "bootstrap"):
             raise ValueError(
-                'interval_over takes unit "episodes" or "classes" and method "t" or "bootstrap". '
-                f"Got {unit!r} and {method!r}."
+                'interval_over takes unit "episodes" or "classes" and method "auto", "t" or '
+                f'"bootstrap". Got {unit!r} and {method!r}.'
             )
-        if unit == "classes" and self.scoring != "accuracy":
+        if unit == "episodes" and class_groups is not None:
+            raise ValueError('class_groups are for an interval over classes: pass unit="classes".')
+        values, name = self._values_over(unit, class_groups)
+        if method == "bootstrap":
+            return bootstrap_interval(values, name, confidence, n_resamples, random_state)
+        is_share = method == "auto" and self.scoring.startswith(PERCENT)
+        return (share_interval if is_share else t_interval)(values, name, confidence)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there is an interval over classes: of accuracies with their predictions."""
+        return self.answers is not None and self.scoring == "accuracy"
+
+    def _values_over(
+        self, unit: str, class_groups: ArrayLike | None = None
+    ) -> tuple[np.ndarray, str]:
+        """Return one value per episode, class or group of classes, and the name of the unit."""
+        if unit == "episodes":
+            return self.scores, unit
+        if self.scoring != "accuracy":
             raise ValueError(
-                "An interval over classes is one of recalls, and these scores are not accuracies: "
-                f'they are {self.scoring}. Score with scoring="accuracy".'
+                "An interval over classes is one of accuracies, and these scores are not: they are "
+                f'{self.scoring}. Score with scoring="accuracy".'
             )
-        values = self.scores
-        if unit == "classes":
-            values = self.recall()[self._n_queries() > 0]
-        if method == "t":
-            return t_interval(values, unit, confidence)
-        return bootstrap_interval(values, unit, confidence, n_resamples, random_state)
+        classes, plan, predicted, runner_up = self._answers()
+        values, codes = class_values(plan, predicted, runner_up)
+        if class_groups is None:
+            return values, unit
+        if np.shape(class_groups) != (len(classes),):
+            raise ValueError(
+                "class_groups must have the group of each of the result's classes: "
+                f"{len(classes)} entries. Got shape {np.shape(class_groups)}."
+            )
+        _, group = encode_labels(np.asarray(class_groups)[codes], "class_groups")
+        return group_values(values, group), "groups of classes"
 
     @property
     def classes(self) -> np.ndarray:
@@ -190,7 +235,7 @@ class EpisodicResult:
             be confused with those in the same episode. Predictions that are no class, such as a
             reject label, are left out.
         """
-        classes, plan, predicted = self._answers()
+        classes, plan, predicted, _ = self._answers()
         true = np.broadcast_to(plan.classes[:, :, None], predicted.shape)
         real = predicted >= 0
         matrix = np.zeros((len(classes), len(classes)), dtype=np.intp)
@@ -209,7 +254,7 @@ class EpisodicResult:
         return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)
 
     def _n_queries(self) -> np.ndarray:
-        classes, plan, _ = self._answers()
+        classes, plan, *_ = self._answers()
         n_queries = (plan.query >= 0).sum(axis=2)
         return np.bincount(
             plan.classes[plan.classes >= 0],
@@ -281,8 +326,8 @@ class EpisodicResult:
 
     def _of(self, episodes: np.ndarray) -> EpisodicResult:
         """Return the result of some of the episodes."""
-        classes, plan, predicted = self._answers()
-        answers = Answers(classes, plan.take(episodes), predicted[episodes])
+        classes, plan, predicted, runner_up = self._answers()
+        answers = Answers(classes, plan.take(episodes), predicted[episodes], runner_up[episodes])
         part = replace(self, scores=self.scores[episodes], answers=answers)
         columns = part._columns()
         n_way = _ends(columns["n_way"])
@@ -327,28 +372,33 @@ class EpisodicResult:
 
     def __str__(self) -> str:
         """Return the line to report."""
+        score = score_text(self.interval_over(), self.scoring)
+        return f"{score} ({self._conditions()}, interval over episodes)"
+
+    def _conditions(self) -> str:
+        """Return what was scored, and on which episodes."""
         way = "" if self.n_way == 1 else f"{range_text(self.n_way)}-way "  # 1 is one task
         conditions = (
             f"{way}{range_text(self.n_shot)}-shot, "
             f"{count_text(self.n_query, 'query', 'queries')}{self._on_average()}, "
-            f"{count_text(len(self.scores), 'episode', 'episodes')}, interval over episodes"
+            f"{count_text(len(self.scores), 'episode', 'episodes')}"
         )
         if self.transductive is not None:
             conditions = f"transductive by {self.transductive}, {conditions}"
         if self.scoring != "accuracy":
             conditions = f"{self.scoring}, {conditions}"
-        return f"{score_text(self.mean, self.half_width, self.scoring)} ({conditions})"
+        return conditions
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        score, _, conditions = str(self).partition(" (")
-        low, high = self.interval
+        interval = self.interval_over()
         times = 100 if self.scoring.startswith(PERCENT) else 1
-        row, header = [score], [self.scoring]
-        if np.isfinite(low):
-            row.append(f"{times * low:.2f} to {times * high:.2f}")
+        row, header = [score_text(interval, self.scoring)], [self.scoring]
+        if np.isfinite(interval.low):
+            row.append(f"{times * interval.low:.2f} to {times * interval.high:.2f}")
             header.append("95 % interval over episodes")
-        return html_table([row], header=header, caption=conditions.removesuffix(")"))
+        caption = f"{self._conditions()}, interval over episodes"
+        return html_table([row], header=header, caption=caption)
 
     def _on_average(self) -> str:
         is_balanced = self.answers is None or np.all(self._columns()["imbalance"] == 1)
@@ -358,11 +408,14 @@ class EpisodicResult:
         return f"<{type(self).__name__}: {self}>"
 
 
-def score_text(mean: float, half_width: float, scoring: str, sign: str = "") -> str:
-    """Return "90.00 ± 1.23 %", or plain numbers if scores are no shares."""
-    if scoring.startswith(PERCENT):
-        return f"{100 * mean:{sign}.2f} ± {100 * half_width:.2f} %"
-    return f"{mean:{sign}.4g} ± {half_width:.2g}"
+def score_text(interval: Interval, scoring: str, sign: str = "") -> str:
+    """Return "90.00 ± 1.23 %", "99.90 (99.42 to 99.99) %" if uneven, or numbers if no shares."""
+    if not scoring.startswith(PERCENT):
+        return f"{interval.mean:{sign}.4g} ± {interval.half_width:.2g}"
+    mean, low, high = (100 * value for value in interval[:3])
+    if abs(low + high - 2 * mean) > UNEVEN * (high - low):
+        return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f}) %"
+    return f"{mean:{sign}.2f} ± {(high - low) / 2:.2f} %"
 
 
 def count_text(number: int, one: str, many: str) -> str:

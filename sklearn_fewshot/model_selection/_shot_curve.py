@@ -80,7 +80,7 @@ class ShotCurve:
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
         rows = [
-            (str(n_shot), score_text(result.mean, result.half_width, result.scoring))
+            (str(n_shot), score_text(result.interval_over(), result.scoring))
             for n_shot, result in zip(self.n_shots, self.results, strict=True)
         ]
         return html_table(rows, header=("examples of each class", self.results[0].scoring))

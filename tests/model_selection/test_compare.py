@@ -99,8 +99,16 @@ def test_groups_and_drawn_episodes_are_taken():
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        ([0.8, 1.0, 0.9, 0.9], [0.5, 0.7, 0.7, 0.6], "a is better than b by 27.50 ± 7.96 %."),
-        ([0.5, 0.7, 0.7, 0.6], [0.8, 1.0, 0.9, 0.9], "a is worse than b by 27.50 ± 7.96 %."),
+        (
+            [0.8, 1.0, 0.9, 0.9],
+            [0.5, 0.7, 0.7, 0.6],
+            "a is better than b by 27.50 ± 7.96 % on these classes.",
+        ),
+        (
+            [0.5, 0.7, 0.7, 0.6],
+            [0.8, 1.0, 0.9, 0.9],
+            "a is worse than b by 27.50 ± 7.96 % on these classes.",
+        ),
         ([0.5, 0.9, 0.7, 0.6], [0.8, 0.7, 0.6, 0.9], "No difference is shown between a and b."),
         ([0.5, 0.5], [0.5, 0.5], "No difference is shown between a and b."),
         ([0.9], [0.5], "No difference is shown between a and b."),
@@ -116,10 +124,10 @@ def test_the_table_shows_scores_differences_and_conditions():
     results = {"a": [0.8, 1.0, 0.9, 0.9], "long": [0.5, 0.7, 0.7, 0.6]}
     compared = EpisodicComparison({name: result_of(scores) for name, scores in results.items()})
     assert str(compared).splitlines() == [
-        "a     90.00 ± 12.99 %",
-        "long  62.50 ± 15.23 %   (-27.50 ± 7.96 % against a)",
+        "a     90.00 (68.65 to 98.72) %",
+        "long  62.50 ± 15.98 %   (-27.50 ± 7.96 % against a)",
         "(5-way 1-shot, 15 queries, 4 episodes, interval over episodes; differences paired)",
-        "a is better than long by 27.50 ± 7.96 %.",
+        "a is better than long by 27.50 ± 7.96 % on these classes.",
     ]
     assert repr(compared) == "<EpisodicComparison of a, long>"
 
@@ -139,7 +147,7 @@ def test_other_scores_are_told_in_their_own_units():
             "b": result_of([-1.3, -1.1, -1.2], "neg_log_loss"),
         }
     )
-    assert compared.verdict == "a is better than b by 1 ± 0.25."
+    assert compared.verdict == "a is better than b by 1 ± 0.25 on these classes."
 
 
 def test_comparisons_become_data_frames(monkeypatch):

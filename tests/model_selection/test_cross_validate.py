@@ -155,11 +155,12 @@ def test_a_dict_meets_the_same_episodes():
     # A classifier without training does not depend on the seed of the training.
     assert_array_equal(*found["neighbour"].scores.T)
     difference = found["learner"].difference(found["neighbour"])
-    expected = scipy.stats.ttest_rel(
-        found["learner"].scores.mean(axis=1), found["neighbour"].scores.mean(axis=1)
-    ).confidence_interval()
+    values = found["learner"].scores.mean(axis=1) - found["neighbour"].scores.mean(axis=1)
+    n_test, n_train = len(found["learner"].test_classes[0]), found["learner"].n_train_classes[0]
+    error = values.std(ddof=1) * np.sqrt(1 / 3 + n_test / n_train)
+    expected = scipy.stats.t.interval(0.95, 2, values.mean(), error)
     assert_allclose(difference[1:3], expected)
-    assert difference.name == "95 % t-interval over 3 class splits, paired"
+    assert difference.name == "95 % corrected t-interval over 3 class splits, paired"
 
 
 def test_processes_change_nothing():
@@ -185,7 +186,10 @@ def validation_of(means, test_classes=None):
         [EpisodicResult(np.array([mean, mean]), 5, 1, 15, "accuracy") for mean in row]
         for row in means
     ]
-    return EpisodicCrossValidation(results, test_classes or [np.arange(3)] * len(means))
+    n_splits = len(means)
+    return EpisodicCrossValidation(
+        results, test_classes or [np.arange(3)] * n_splits, [12] * n_splits
+    )
 
 
 MEANS_OF = np.array([[0.9, 0.7], [0.8, 0.6], [0.5, 0.7]])
@@ -195,11 +199,15 @@ MEANS_OF = np.array([[0.9, 0.7], [0.8, 0.6], [0.5, 0.7]])
 def test_intervals_are_over_the_means_of_splits_or_seeds(unit, axis):
     found = validation_of(MEANS_OF).interval_over(unit)
     values = MEANS_OF.mean(axis=axis)
-    expected = scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), scipy.stats.sem(values))
+    error = scipy.stats.sem(values)
+    if unit == "splits":  # variance of the mean: 1/3 + 3/12 of that of a split, not 1/3
+        error *= np.sqrt((1 / 3 + 3 / 12) / (1 / 3))
+    expected = scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), error)
     assert_allclose(found[1:3], expected)
     assert found.mean == pytest.approx(MEANS_OF.mean())
     name = "class splits" if unit == "splits" else "seeds"
-    assert found.name == f"95 % t-interval over {len(values)} {name}"
+    kind = "corrected t-interval" if unit == "splits" else "t-interval"
+    assert found.name == f"95 % {kind} over {len(values)} {name}"
     bootstrap = validation_of(MEANS_OF).interval_over(unit, method="bootstrap")
     assert values.min() - 1e-9 < bootstrap.low < bootstrap.high < values.max() + 1e-9
     assert "bootstrap" in bootstrap.name

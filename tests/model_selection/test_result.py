@@ -112,7 +112,7 @@ def test_scores_that_need_a_query_of_each_class_say_so(name):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_accuracies_are_the_shares_of_right_answers(name):
     result = episodic_score(CLASSIFIERS[name], X, y, episodes=split_of(**RAGGED, **UNEQUAL))
-    _, plan, predicted = result.answers
+    _, plan, predicted, _ = result.answers
     is_query = plan.query >= 0
     right = (predicted == plan.classes[:, :, None]) & is_query
     assert_allclose(result.scores, right.sum(axis=(1, 2)) / is_query.sum(axis=(1, 2)))
@@ -207,12 +207,29 @@ def result_of(scores):
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 def test_t_intervals_are_those_of_scipy(confidence):
     scores = np.random.default_rng(0).random(30)
-    found = result_of(scores).interval_over(confidence=confidence)
+    found = result_of(scores).interval_over(method="t", confidence=confidence)
     expected = scipy.stats.ttest_1samp(scores, 0.0).confidence_interval(confidence)
     assert_allclose(found[1:3], expected)
     assert found.mean == pytest.approx(scores.mean())
     assert found.half_width == pytest.approx((expected[1] - expected[0]) / 2)
     assert found.name == f"{100 * confidence:g} % t-interval over 30 episodes"
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "f1_macro", "neg_log_loss"])
+def test_only_shares_have_bounded_intervals(scoring):
+    result = EpisodicResult(np.array([0.9, 1.0, 1.0, 1.0]), 5, 1, 15, scoring)
+    is_share = scoring != "neg_log_loss"
+    assert (result.interval[1] <= 1.0) == is_share
+    assert ("Korn-Graubard" in result.interval_over().name) == is_share
+    assert result.interval == result.interval_over()[1:3]
+    assert result.half_width == pytest.approx(np.diff(result.interval)[0] / 2)
+
+
+def test_uneven_intervals_are_written_by_their_ends():
+    assert str(result_of([1.0] * 19 + [0.9])).startswith("99.50 (")
+    assert " to 99.9" in str(result_of([1.0] * 19 + [0.9]))
+    even = result_of(np.random.default_rng(0).random(400))
+    assert str(even).startswith(f"{100 * even.mean:.2f} ± {100 * even.half_width:.2f} %")
 
 
 def test_bootstrap_intervals_are_those_of_scipy():
@@ -243,27 +260,36 @@ def test_bootstraps_repeat_and_differ_with_the_seed():
     assert first == again != other
 
 
-def test_intervals_over_classes_are_of_recalls():
+def test_intervals_over_classes_are_around_the_mean_score():
     result = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of(**RAGGED))
     over_classes = result.interval_over("classes")
-    expected = scipy.stats.ttest_1samp(result.recall(), 0.0).confidence_interval()
-    assert_allclose(over_classes[1:3], expected)
-    assert over_classes.name == "95 % t-interval over 6 classes"
-    assert "over 6 classes" in result.interval_over("classes", method="bootstrap").name
-    balanced = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of(n_way="all"))
-    assert balanced.interval_over("classes").mean == pytest.approx(balanced.mean)
+    assert over_classes.mean == pytest.approx(result.mean)
+    assert over_classes.low < result.mean < over_classes.high
+    assert over_classes.name == "95 % Korn-Graubard interval over 6 classes"
+    for method in ("t", "bootstrap"):
+        other = result.interval_over("classes", method=method)
+        assert other.mean == pytest.approx(result.mean)
+        assert other.name.endswith("interval over 6 classes")
 
 
-def test_classes_that_were_never_drawn_have_no_recall():
+def test_only_classes_that_were_drawn_are_counted():
     result = episodic_score(CLASSIFIERS["proto"], X, y, n_way=2, n_query=3, n_episodes=1)
-    recall = result.recall()
-    assert np.isnan(recall).sum() == 4
-    over_classes = result.interval_over("classes")
-    assert "over 2 classes" in over_classes.name
-    assert over_classes.mean == pytest.approx(np.nanmean(recall))
+    assert np.isnan(result.recall()).sum() == 4
+    assert "over 2 classes" in result.interval_over("classes").name
 
 
-@pytest.mark.parametrize("method", ["t", "bootstrap"])
+def test_classes_of_one_group_are_sampled_together():
+    result = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of(**RAGGED))
+    each = result.interval_over("classes")
+    alone = result.interval_over("classes", class_groups=list("fbcaed"))
+    assert alone[:3] == pytest.approx(each[:3])
+    assert alone.name == "95 % Korn-Graubard interval over 6 groups of classes"
+    pairs = result.interval_over("classes", class_groups=[0, 0, 1, 1, 2, 2])
+    assert pairs.mean == pytest.approx(each.mean)
+    assert "over 3 groups of classes" in pairs.name
+
+
+@pytest.mark.parametrize("method", ["auto", "t", "bootstrap"])
 def test_a_single_value_has_no_interval(method):
     found = result_of([0.7]).interval_over(method=method)
     assert found.mean == 0.7
@@ -273,8 +299,9 @@ def test_a_single_value_has_no_interval(method):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"unit": "class"}, r"takes unit \"episodes\" or \"classes\".* Got 'class' and 't'"),
-        ({"method": "bca"}, r"method \"t\" or \"bootstrap\"\. Got 'episodes' and 'bca'"),
+        ({"unit": "class"}, r"takes unit \"episodes\" or \"classes\".* Got 'class' and 'auto'"),
+        ({"method": "bca"}, r"\"t\" or \"bootstrap\"\. Got 'episodes' and 'bca'"),
+        ({"class_groups": [0, 1]}, r"pass unit=\"classes\""),
         ({"confidence": 95}, r"'confidence' must be between 0 and 1, such as 0\.95\. Got 95"),
         ({"confidence": 1.5, "method": "bootstrap"}, r"'confidence' must be .*Got 1\.5"),
         ({"n_resamples": 0, "method": "bootstrap"}, r"'n_resamples' must be an int .*Got 0"),
@@ -284,6 +311,12 @@ def test_a_single_value_has_no_interval(method):
 def test_intervals_that_mean_nothing_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         result_of([0.5, 0.7]).interval_over(**params)
+
+
+def test_groups_must_be_of_all_classes():
+    result = episodic_score(CLASSIFIERS["proto"], X, y, episodes=split_of())
+    with pytest.raises(ValueError, match=r"group of each .*: 6 entries\. Got shape \(5,\)"):
+        result.interval_over("classes", class_groups=np.zeros(5))
 
 
 def test_intervals_over_classes_are_refused_for_other_scores():

@@ -1,0 +1,130 @@
+"""Laws of values over classes: what leaving a class out changes, and what they cover."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
+from sklearn.svm import SVC
+
+from sklearn_fewshot import FewShotClassifier
+from sklearn_fewshot.episodes import EpisodePlan
+from sklearn_fewshot.model_selection import EpisodicComparison, episodic_score
+from sklearn_fewshot.model_selection._jackknife import class_values, group_values
+
+N_CLASSES, N_ROWS = 7, 12
+
+
+def blobs(seed, n_classes=N_CLASSES, spread=1.5, n_features=4):
+    rng = np.random.default_rng(seed)
+    centres = spread * rng.normal(size=(n_classes, 1, n_features))
+    X = centres + rng.normal(size=(n_classes, N_ROWS, n_features))
+    return X.reshape(-1, n_features), np.repeat(np.arange(n_classes), N_ROWS)
+
+
+def accuracy_by_hand(X, y, plan, left_out):
+    """Accuracy of nearest class means without a class, with everything anew."""
+    hits = []
+    for classes, support, query in zip(plan.classes, plan.support, plan.query, strict=True):
+        kept = classes != left_out
+        means = X[support[kept]].mean(axis=1)
+        distances = np.square(X[query[kept]][:, :, None] - means).sum(axis=-1)
+        hits.append(distances.argmin(axis=-1) == np.arange(kept.sum())[:, None])
+    return np.mean(hits)
+
+
+def test_with_all_classes_it_is_the_jackknife():
+    X, y = blobs(0)
+    result = episodic_score(FewShotClassifier(), X, y, n_way="all", n_query=5, n_episodes=20)
+    plan, predicted, runner_up = result.answers[1:]
+    values, code = class_values(plan, predicted, runner_up)
+    without = np.array([accuracy_by_hand(X, y, plan, k) for k in range(N_CLASSES)])
+    assert np.ptp(without) > 0.02  # classes differ
+    expected = result.mean - (N_CLASSES - 1) * (without - without.mean())
+    assert_allclose(values, expected, atol=1e-12)
+    assert code.tolist() == list(range(N_CLASSES))
+
+
+def test_a_class_that_nobody_confuses_raises_the_mean():
+    X, y = blobs(0, spread=0.5)
+    X[y == 3] += 50.0
+    result = episodic_score(FewShotClassifier(), X, y, n_way=3, n_query=5, n_episodes=200)
+    values, _ = class_values(*result.answers[1:])
+    assert values.argmax() == 3
+    assert values.mean() == pytest.approx(result.mean)
+
+
+def test_an_unknown_second_counts_as_the_true_class():
+    classes = np.array([[0, 1, 2]])
+    rows = np.arange(9).reshape(1, 3, 3)
+    plan = EpisodePlan(rows[:, :, :1], rows[:, :, 1:], classes)
+    predicted = np.array([[[0, 1], [1, 1], [2, 2]]])
+    known, unknown = np.full((1, 3, 2), 2), np.full((1, 3, 2), -1)
+    known[0, 0, 1] = 0
+    assert_allclose(
+        class_values(plan, predicted, known)[0], class_values(plan, predicted, unknown)[0]
+    )
+    # The query of class 0 that went to class 1 is right without it, unless class 2 is next.
+    known[0, 0, 1] = 2
+    lower = class_values(plan, predicted, known)[0]
+    assert lower[1] > class_values(plan, predicted, unknown)[0][1]
+
+
+def test_groups_have_the_mean_of_their_classes():
+    values = np.array([0.9, 0.7, 0.8, 0.2])
+    found = group_values(values, np.array([0, 0, 1, 1]))
+    assert found.mean() == pytest.approx(values.mean())
+    assert_allclose(found, [0.8, 0.5])
+    assert_allclose(group_values(values, np.array([2, 0, 1, 3])), values[[1, 2, 0, 3]])
+
+
+@pytest.mark.parametrize(
+    "classifier", [LogisticRegression(), GaussianNB(), SVC(), NearestCentroid()], ids=repr
+)
+def test_second_choices_are_those_of_the_classifier(classifier):
+    X, y = blobs(1)
+    result = episodic_score(classifier, X, y, n_way=4, n_shot=4, n_query=3, n_episodes=5)
+    plan, predicted, runner_up = result.answers[1:]
+    for episode in range(5):
+        rows = plan.support[episode].ravel()
+        fitted = type(classifier)(**classifier.get_params()).fit(X[rows], y[rows])
+        queries = X[plan.query[episode].ravel()]
+        scores = (
+            fitted.decision_function(queries)
+            if hasattr(fitted, "decision_function")
+            else fitted.predict_proba(queries)
+        )
+        first = fitted.predict(queries)
+        assert first.tolist() == predicted[episode].ravel().tolist()
+        scores[np.arange(len(queries)), np.searchsorted(fitted.classes_, first)] = -np.inf
+        second = fitted.classes_[scores.argmax(axis=1)]
+        assert second.tolist() == runner_up[episode].ravel().tolist()
+
+
+@pytest.mark.parametrize("way", [2, 4])
+def test_pairs_have_a_second_choice_and_classifiers_without_scores_only_there(way):
+    X, y = blobs(1)
+    pairwise = SVC(decision_function_shape="ovo")
+    answers = episodic_score(pairwise, X, y, n_way=way, n_query=3, n_episodes=3).answers
+    assert np.all((answers.runner_up >= 0) == (way == 2))
+
+
+@pytest.mark.parametrize(("n_way", "n_classes"), [(5, 20), ("all", 8)])
+def test_intervals_over_classes_cover_and_verdicts_err_rarely(n_way, n_classes):
+    """Of classes drawn anew each time, with two methods that are equally good on average."""
+    found = []
+    for seed in range(60):
+        X, y = blobs(seed, n_classes, spread=2.0, n_features=6)
+        halves = {"first": X[:, :3], "second": X[:, 3:]}
+        params = {"n_way": n_way, "n_query": 5, "n_episodes": 100}
+        scored = {
+            k: episodic_score(FewShotClassifier(), part, y, **params) for k, part in halves.items()
+        }
+        found.append(EpisodicComparison(scored))
+    truth = np.mean([comparison.results["first"].mean for comparison in found])
+    intervals = [comparison.results["first"].interval_over("classes") for comparison in found]
+    assert np.mean([it.low <= truth <= it.high for it in intervals]) > 0.85  # 95 less 3 errors
+    is_shown = ["and on others" in comparison.verdict for comparison in found]
+    assert np.mean(is_shown) < 0.15
+    assert np.mean(["these classes" in comparison.verdict for comparison in found]) > 0.4
