@@ -13,8 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from ..utils._sklearn import _safe_indexing
-from ..utils._typing import ArrayLike, Estimator
-from ._evaluation import few_shot_end
+from ..utils._typing import ArrayLike, Estimator, Way
+from ._draw import draw_episodes
+from ._evaluation import evaluate, few_shot_end
+from ._split import EpisodeSplit
+
+PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strengths of a logistic regression
+TUNING_EPISODES = 30
 
 
 def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:
@@ -33,6 +38,7 @@ def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:
     """
     baselines: dict[str, Estimator] = {
         "nearest centroid": NearestCentroid(),
+        "nearest centroid, unit length": make_pipeline(Normalizer(), NearestCentroid()),
         "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
         "logistic regression": LogisticRegression(max_iter=1000),
     }
@@ -82,6 +88,50 @@ def centred_unit_length(X_base: ArrayLike) -> Estimator:
     return make_pipeline(StandardScaler(with_std=False), Normalizer()).fit(X_base)
 
 
+def tuned_logistic_regression(
+    X_base: ArrayLike, y_base: ArrayLike, n_way: Way, n_shot: int
+) -> LogisticRegression:
+    """Return a logistic regression whose penalty is best on episodes of the base classes.
+
+    Parameters
+    ----------
+    X_base : array-like of shape (n_samples, n_features)
+        Samples of the base classes.
+    y_base : array-like of shape (n_samples,)
+        Their labels.
+    n_way : int, (low, high) or "all"
+        Classes per episode; at most those of the base.
+    n_shot : int
+        Support examples per class. Classes of fewer than one more take no part.
+
+    Returns
+    -------
+    classifier : LogisticRegression
+        Unfitted.
+    """
+    labels, codes, sizes = np.unique(y_base, return_inverse=True, return_counts=True)
+    is_large = sizes > n_shot
+    if is_large.sum() < 2:
+        return LogisticRegression(max_iter=1000)
+    kept = np.flatnonzero(is_large[codes])
+    way = is_large.sum() if n_way == "all" else min(np.max(n_way), is_large.sum())
+    split = EpisodeSplit(
+        TUNING_EPISODES,
+        n_way=int(way),
+        n_shot=n_shot,
+        n_query=int(min(15, sizes[is_large].min() - n_shot)),
+        random_state=0,
+    )
+    X, y = _safe_indexing(X_base, kept), labels[codes[kept]]
+    drawn = draw_episodes(split, X, y, None, None, "compare_on_episodes")
+    scores = {}
+    for penalty in PENALTIES:
+        classifier = LogisticRegression(C=penalty, max_iter=1000)
+        (scored,) = evaluate(classifier, drawn, [drawn.plan], scoring="accuracy", preprocess=None)
+        scores[penalty] = scored.scores.mean()
+    return LogisticRegression(C=max(scores, key=scores.__getitem__), max_iter=1000)
+
+
 class Baseline(NamedTuple):
     """A classifier, and the transformers before it.
 
@@ -120,9 +170,9 @@ class FlatAfter:
 
 
 def find_baselines(
-    estimators: Mapping[str, Estimator], X: ArrayLike, n_shot: int, base: Estimator
+    estimators: Mapping[str, Estimator], X: ArrayLike, n_way: Way, n_shot: int, base: Estimator
 ) -> dict[str, Baseline]:
-    """Return the baselines of estimators: raw, and after the fitted transformers of each pipeline.
+    """Return the baselines of estimators: raw, scaled, and after the transformers of each pipeline.
 
     Parameters
     ----------
@@ -130,10 +180,12 @@ def find_baselines(
         The estimators to compare.
     X : array-like
         Samples. The first decides: text or categories have no raw baselines.
+    n_way : int, (low, high) or "all"
+        Classes per episode.
     n_shot : int
         Smallest number of support examples of a class.
     base : (X_base, y_base) or None
-        Samples of the base classes, for the baseline that uses them.
+        Samples of the base classes, for the baselines that use them.
 
     Returns
     -------
@@ -147,15 +199,25 @@ def find_baselines(
     }
     is_numeric = np.asarray(_safe_indexing(X, [0])).dtype.kind in "biuf"
     if is_numeric or not transformers:
-        transformers = {"": FlatAfter([])} | transformers
+        transformers = {"": FlatAfter([])} | _scaled(base) | transformers
     baselines = {}
     for suffix, preprocess in transformers.items():
         for name, classifier in support_baselines(n_shot).items():
             baselines[name + suffix] = Baseline(preprocess, classifier)
         if base is not None:
+            tuned = tuned_logistic_regression(preprocess.transform(base[0]), base[1], n_way, n_shot)
+            baselines[f"tuned logistic regression{suffix}"] = Baseline(preprocess, tuned)
             for name, steps in _base_class_transformers(preprocess, *base):
                 baselines[name + suffix] = Baseline(FlatAfter(steps), NearestCentroid())
     return baselines
+
+
+def _scaled(base: Estimator) -> dict[str, FlatAfter]:
+    """Return the standardisation by the base classes, if they are given."""
+    if base is None:
+        return {}
+    raw = FlatAfter([])
+    return {" scaled": FlatAfter([raw, StandardScaler().fit(raw.transform(base[0]))])}
 
 
 def _base_class_transformers(

@@ -17,7 +17,7 @@ from ._episodic import CONSTRAINTS
 from ._evaluation import check_can_be_scored, evaluate
 from ._interval import Interval, holm, p_value, t_interval
 from ._result import EpisodicResult, import_pandas, score_text
-from ._split import Episodes, EpisodeSplit
+from ._split import Episodes, EpisodeSplit, n_way_of
 
 Unit = Literal["episodes", "classes"]
 
@@ -35,6 +35,8 @@ class EpisodicComparison:
     ----------
     results : dict of str to EpisodicResult
         Score of each estimator; the others are compared with the first.
+    baselines : tuple of str, default=()
+        Names of those that are baselines.
 
     See Also
     --------
@@ -65,15 +67,24 @@ class EpisodicComparison:
     >>> a = EpisodicResult(np.array([0.8, 1.0, 0.9, 0.9]), **size)
     >>> b = EpisodicResult(np.array([0.5, 0.7, 0.7, 0.6]), **size)
     >>> print(EpisodicComparison({"a": a, "b": b}).verdict)
-    a is better than b by 27.50 ± 7.96 %.
+    a is better than b by 27.50 ± 7.96 % on these classes.
     """
 
     results: dict[str, EpisodicResult]
+    baselines: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
         """Name of the estimator that the others are compared with."""
         return next(iter(self.results))
+
+    @property
+    def best_baseline(self) -> str | None:
+        """Name of the baseline with the highest mean score, None without baselines.
+
+        The best of many is selected by these episodes, so its score is a little optimistic.
+        """
+        return max(self.baselines, key=lambda name: self.results[name].mean, default=None)
 
     def difference(
         self,
@@ -211,6 +222,8 @@ class EpisodicComparison:
         conditions = f"{self.results[self.reference]._conditions()}, interval over episodes"
         if len(self.results) == 1:
             return "\n".join([*lines, f"({conditions})"])
+        if self.best_baseline is not None:
+            lines.append(f"Best of {len(self.baselines)} baselines: {self.best_baseline}.")
         return "\n".join([*lines, f"({conditions}; differences paired)", self.verdict])
 
     def _repr_html_(self) -> str:
@@ -269,11 +282,13 @@ def compare_on_episodes(
     y : array-like of shape (n_samples,)
         Their labels.
     baselines : bool, default=False
-        Whether to score baselines as well, which a learner has to beat: nearest centroid, 1-nearest
-        neighbour, logistic regression and (from two shots on) shrinkage LDA of the support set,
-        raw, and after the transformers of each pipeline. With ``base`` also nearest centroid after
-        the mean of the base classes is removed and rows have unit length (SimpleShot), after the
-        shrinkage LDA of the base classes, and after both.
+        Whether to score baselines as well, which a learner has to beat: nearest centroid (also of
+        rows of unit length), 1-nearest neighbour, logistic regression and (from two shots on)
+        shrinkage LDA of the support set, raw, and after the transformers of each pipeline. With
+        ``base`` also: logistic regression with the penalty that is best on episodes of the base
+        classes; nearest centroid after the mean of the base classes is removed and rows have unit
+        length (SimpleShot), after the shrinkage LDA of the base classes, and after both; and all
+        of these after features are scaled to the standard deviation of the base.
     base : (X_base, y_base) or None, default=None
         Training data of the learners, for the baseline that uses the base classes.
     n_way : int, (low, high) or "all", default=5
@@ -327,7 +342,9 @@ def compare_on_episodes(
     ...     {"proto": learner}, X[new], y[new], baselines=True, n_way="all", n_episodes=50
     ... )
     >>> list(comparison.results)
-    ['proto', 'nearest centroid', '1-nearest neighbour', 'logistic regression']
+    ['proto', 'nearest centroid', 'nearest centroid, unit length', '1-nearest neighbour', ...]
+    >>> comparison.best_baseline
+    'nearest centroid'
     """
     owner = "compare_on_episodes"
     validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
@@ -353,7 +370,8 @@ def compare_on_episodes(
     entrants = dict(estimators)
     if baselines:
         fewest = int((drawn.plan.support >= 0).sum(axis=2)[drawn.plan.classes >= 0].min())
-        found = find_baselines(estimators, drawn.X, fewest, base)
+        ways = n_way_of(drawn.plan)
+        found = find_baselines(estimators, drawn.X, ways, fewest, base)
         if equal := sorted(entrants.keys() & found.keys()):
             raise ValueError(
                 f"{owner} has baselines of the names {equal}. Rename these estimators."
@@ -372,4 +390,4 @@ def compare_on_episodes(
             verbose=verbose,
         )
         results[name] = drawn.result(scored, scoring)
-    return EpisodicComparison(results)
+    return EpisodicComparison(results, tuple(name for name in results if name not in estimators))

@@ -70,7 +70,7 @@ class EpisodicCrossValidation:
     >>> size = {"n_way": 5, "n_shot": 1, "n_query": 2, "scoring": "accuracy"}
     >>> results = [[EpisodicResult(np.array(s), **size)] for s in ([0.8, 0.9], [0.6, 0.7])]
     >>> print(EpisodicCrossValidation(results, [np.arange(5), np.arange(5, 10)], [5, 5]))
-    75.00 ± 155.62 % (5-way 1-shot, 2 queries, 2 class splits, 1 seed, interval over class splits)
+    75.00 ± 220.08 % (5-way 1-shot, 2 queries, 2 class splits, 1 seed, interval over class splits)
     """
 
     results: list[list[EpisodicResult]]

@@ -103,7 +103,7 @@ class EpisodicResult:
     ...     np.array([0.8, 1.0, 0.9, 0.9]), n_way=5, n_shot=1, n_query=2, scoring="accuracy"
     ... )
     >>> print(result)
-    90.00 ± 12.99 % (5-way 1-shot, 2 queries, 4 episodes, interval over episodes)
+    90.00 (68.65 to 98.72) % (5-way 1-shot, 2 queries, 4 episodes, interval over episodes)
     """
 
     scores: np.ndarray

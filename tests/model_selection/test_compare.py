@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
@@ -24,9 +24,11 @@ from sklearn_fewshot.model_selection import (
     episodic_score,
 )
 from sklearn_fewshot.model_selection._baselines import (
+    PENALTIES,
     base_class_lda,
     centred_unit_length,
     support_baselines,
+    tuned_logistic_regression,
 )
 
 
@@ -47,8 +49,18 @@ def tiny():
 
 learner = tiny().fit(X_base, y_base)
 pipe = make_pipeline(StandardScaler(), tiny()).fit(X_base, y_base)
-SUPPORT_BASELINES = ["nearest centroid", "1-nearest neighbour", "logistic regression"]
-OF_BASE = ["SimpleShot", "base-class LDA", "base-class LDA, unit length"]
+SUPPORT_BASELINES = [
+    "nearest centroid",
+    "nearest centroid, unit length",
+    "1-nearest neighbour",
+    "logistic regression",
+]
+OF_BASE = [
+    "tuned logistic regression",
+    "SimpleShot",
+    "base-class LDA",
+    "base-class LDA, unit length",
+]
 
 
 def after(name, baselines=SUPPORT_BASELINES):
@@ -215,11 +227,48 @@ def test_discriminant_analysis_needs_two_examples(n_shot, there):
     assert ("shrinkage LDA after a" in compared.results) == there
 
 
+def test_the_best_baseline_is_named():
+    compared = compare_on_episodes({"learner": learner}, X, y, baselines=True, **PARAMS)
+    assert compared.baselines == tuple(SUPPORT_BASELINES)
+    best = max(SUPPORT_BASELINES, key=lambda name: compared.results[name].mean)
+    assert compared.best_baseline == best
+    assert f"Best of {len(SUPPORT_BASELINES)} baselines: {best}." in str(compared)
+    assert compare_on_episodes({"a": learner}, X, y, **PARAMS).best_baseline is None
+
+
+def test_the_penalty_is_chosen_on_the_base_classes():
+    rng = np.random.default_rng(0)
+    y_all = np.repeat(np.arange(12), 8)
+    X_all = np.column_stack([y_all % 3, y_all // 3]) + 0.05 * rng.normal(size=(96, 2))
+    tuned = tuned_logistic_regression(X_all, y_all, n_way=3, n_shot=3)
+    scores = {
+        penalty: episodic_score(
+            LogisticRegression(C=penalty, max_iter=1000),
+            X_all,
+            y_all,
+            n_way=3,
+            n_shot=3,
+            n_query=5,
+            n_episodes=30,
+        ).mean
+        for penalty in PENALTIES
+    }
+    assert scores[tuned.C] == max(scores.values()) > min(scores.values())
+    one_large_class = y_all == 3
+    assert tuned_logistic_regression(X_all[one_large_class], y_all[one_large_class], 3, 3).C == 1.0
+
+
 @pytest.mark.parametrize("as_list", [False, True])
 def test_base_classes_give_another_baseline(as_list):
     base = (X_base.tolist(), y_base.tolist()) if as_list else (X_base, y_base)
     compared = compare_on_episodes({"pipe": pipe}, X, y, baselines=True, base=base, **PARAMS)
-    for suffix, before in (("", FunctionTransformer()), (" after pipe", pipe[:-1])):
+    scaler = StandardScaler().fit(X_base)
+    before_each = {"": FunctionTransformer(), " scaled": scaler, " after pipe": pipe[:-1]}
+    for suffix, before in before_each.items():
+        tuned = tuned_logistic_regression(before.transform(X_base), y_base, PARAMS["n_way"], 1)
+        expected = episodic_score(tuned, X, y, preprocess=before, **PARAMS)
+        found = compared.results[f"tuned logistic regression{suffix}"]
+        assert_array_equal(found.scores, expected.scores)
         lda = base_class_lda(before.transform(X_base), y_base)
         unit = centred_unit_length(lda.transform(before.transform(X_base)))
         for name, steps in {
@@ -255,7 +304,8 @@ def test_images_are_flattened_for_baselines(as_list):
         base=(pictures(X_base), y_base),
         **PARAMS,
     )
-    assert list(compared.results) == ["small", *SUPPORT_BASELINES, *OF_BASE]
+    whole = [*SUPPORT_BASELINES, *OF_BASE]
+    assert list(compared.results) == ["small", *whole, *(f"{name} scaled" for name in whole)]
     raw = episodic_score(NearestCentroid(), images.reshape(len(y), -1), y, **PARAMS)
     assert_array_equal(compared.results["nearest centroid"].scores, raw.scores)
 
