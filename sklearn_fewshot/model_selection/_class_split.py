@@ -19,8 +19,8 @@ from ..utils._validation import (
 
 TORN_CLASS = (
     "The groups of {} are groups of classes, one for each class. {{torn}}. Groups of samples (who "
-    "drew or spoke) belong to fit and to EpisodicScorer; under metadata routing "
-    "set_split_request(groups=False) keeps them away from here. Tasks that have labels in common "
+    "drew or spoke) belong to fit and to EpisodicScorer; metadata routing keeps them away from "
+    "here. Tasks that have labels in common "
     "are split by scikit-learn's GroupKFold."
 )
 
@@ -48,9 +48,9 @@ class ClassKFold(GroupKFold):
 
     Notes
     -----
-    ``groups`` given to :meth:`split` are groups of classes (alphabets, genera), which a learner's
-    ``fit`` takes as ``class_groups``: classes of one group stay on one side. Under metadata routing
-    ``ClassKFold().set_split_request(groups="class_groups")`` gives both the same array.
+    Classes of one of the ``class_groups`` (alphabets, genera) stay on one side, as in a learner's
+    ``fit``. scikit-learn's functions pass them as ``groups``; with metadata routing enabled they
+    pass ``class_groups``, and ``groups`` only to what takes groups of samples.
 
     Examples
     --------
@@ -69,13 +69,20 @@ class ClassKFold(GroupKFold):
     ['ant' 'bee' 'ant' 'bee'] ['cat' 'cat']
     """
 
+    # With metadata routing, groups are those of samples: they are not for splits of classes.
+    __metadata_request__split = {"groups": False, "class_groups": True}
+
     def __init__(
         self, n_splits: int = 5, *, shuffle: bool = False, random_state: RandomState = None
     ) -> None:
         super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
 
     def split(
-        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of both sides.
 
@@ -86,14 +93,16 @@ class ClassKFold(GroupKFold):
         y : array-like of shape (n_samples,)
             Labels.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups of classes that stay together.
+            The same as ``class_groups``, under the name that scikit-learn passes it by.
+        class_groups : array-like of shape (n_samples,) or None, default=None
+            Alphabet, genus, ...: classes of one group stay on one side.
 
         Yields
         ------
         train, test : ndarray
             Rows of the two sides.
         """
-        yield from super().split(X, y, groups)
+        yield from super().split(X, y, _one_of(self, groups, class_groups))
 
     def _iter_test_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
@@ -151,9 +160,9 @@ class ClassShuffleSplit(GroupShuffleSplit):
 
     Notes
     -----
-    ``groups`` given to :meth:`split` are groups of classes (alphabets, genera), which a learner's
-    ``fit`` takes as ``class_groups``: classes of one group stay on one side, and the sizes count
-    groups.
+    Classes of one of the ``class_groups`` (alphabets, genera) stay on one side, as in a learner's
+    ``fit``, and the sizes count groups. Without metadata routing, scikit-learn's functions pass
+    them as ``groups``.
 
     Examples
     --------
@@ -165,6 +174,8 @@ class ClassShuffleSplit(GroupShuffleSplit):
     [0 1 3 5 6 7 9] [2 4 8]
     [0 2 4 6 7 8 9] [1 3 5]
     """
+
+    __metadata_request__split = {"groups": False, "class_groups": True}
 
     def __init__(
         self,
@@ -179,7 +190,11 @@ class ClassShuffleSplit(GroupShuffleSplit):
         )
 
     def split(
-        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of both sides.
 
@@ -190,14 +205,16 @@ class ClassShuffleSplit(GroupShuffleSplit):
         y : array-like of shape (n_samples,)
             Labels.
         groups : array-like of shape (n_samples,) or None, default=None
-            Groups of classes that stay together.
+            The same as ``class_groups``, under the name that scikit-learn passes it by.
+        class_groups : array-like of shape (n_samples,) or None, default=None
+            Alphabet, genus, ...: classes of one group stay on one side.
 
         Yields
         ------
         train, test : ndarray
             Rows of the two sides.
         """
-        yield from super().split(X, y, groups)
+        yield from super().split(X, y, _one_of(self, groups, class_groups))
 
     def _iter_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
@@ -211,6 +228,17 @@ class ClassShuffleSplit(GroupShuffleSplit):
                 f"{len(n_classes)}; they are what test_size and train_size count. Got "
                 f"test_size={self.test_size!r}, train_size={self.train_size!r}."
             ) from error
+
+
+def _one_of(
+    splitter: Any, groups: ArrayLike | None, class_groups: ArrayLike | None
+) -> ArrayLike | None:
+    if groups is not None and class_groups is not None:
+        raise ValueError(
+            f"{type(splitter).__name__} takes groups of classes, as class_groups or as groups: got "
+            "both. Groups of samples (who drew or spoke) belong to fit and to EpisodicScorer."
+        )
+    return class_groups if groups is None else groups
 
 
 def _class_units(

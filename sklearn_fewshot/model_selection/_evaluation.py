@@ -287,9 +287,11 @@ def _runner_up(fitted: Any, X: Any, predictions: np.ndarray, classes: np.ndarray
     own = getattr(fitted, "classes_", classes)
     scorer = getattr(fitted, "decision_function", None) or getattr(fitted, "predict_proba", None)
     place = codes_of(own, predictions)
+    if np.any(place < 0):
+        return np.full(len(predictions), -1)
     if len(own) == 2:
-        return np.where(place < 0, -1, codes_of(classes, own)[1 - place])
-    if scorer is None or np.any(place < 0):
+        return codes_of(classes, own)[1 - place]
+    if scorer is None:
         return np.full(len(predictions), -1)
     try:
         scores = np.array(scorer(X), dtype=np.float64)

@@ -549,7 +549,7 @@ def test_groups_reach_the_scorer_by_routing():
                 SharesNoGroup(),
                 rows,
                 labels.astype(str),
-                cv=ClassKFold(2).set_split_request(groups=False),
+                cv=ClassKFold(2),
                 scoring=scoring,
                 params={"groups": groups},
                 error_score="raise",

@@ -264,7 +264,7 @@ def routed():
         learner = RecordingLearner(**TINY).set_fit_request(groups=True, class_groups=True)
         yield (
             make_pipeline(StandardScaler(), learner),
-            ClassKFold(4).set_split_request(groups="class_groups"),
+            ClassKFold(4),
             clone(SCORER).set_score_request(groups=True),
         )
 
@@ -434,7 +434,6 @@ def test_groups_of_classes_stay_together_on_a_curve():
     _, scores = class_learning_curve(RemembersClasses(), X, y, groups=family, **options)
     assert_array_equal(scores, [[1, 1, 1], [6, 6, 6]])
     with sklearn.config_context(enable_metadata_routing=True):
-        cv.set_split_request(groups="class_groups")
         params = {"class_groups": family}
         _, routed = class_learning_curve(RemembersClasses(), X, y, params=params, **options)
     assert_array_equal(routed, scores)

@@ -178,7 +178,7 @@ def test_a_class_in_two_groups_is_refused_by_name(splitter):
     drawer = np.arange(len(y)) % 2
     drawer[y != "c3"] = 0
     drawer[np.flatnonzero(y == "c3")[0]] = 7
-    with pytest.raises(ValueError, match=r"Class 'c3' is in the groups .*set_split_request"):
+    with pytest.raises(ValueError, match=r"Class 'c3' is in the groups .*metadata routing"):
         next(splitter.split(y, y, drawer))
 
 
@@ -202,28 +202,40 @@ def test_groups_reach_the_class_splitters_by_routing_under_the_name_that_fit_use
 
     with sklearn.config_context(enable_metadata_routing=True):
         learner = Learner().set_fit_request(class_groups=True)
-        split = ClassKFold(3).set_split_request(groups="class_groups")
         found = cross_val_score(
             learner,
             X,
             y,
-            cv=split,
+            cv=ClassKFold(3),
             scoring=held_out_groups,
             params={"class_groups": alphabet(y)},
         )
     assert_array_equal(found, [1, 1, 1])
 
 
-@pytest.mark.parametrize("cls", [ClassKFold, ClassShuffleSplit, EpisodeSplit])
-def test_splitters_request_groups_unless_told_otherwise(cls):
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (ClassKFold, {"groups": False, "class_groups": True}),
+        (ClassShuffleSplit, {"groups": False, "class_groups": True}),
+        (EpisodeSplit, {"groups": True, "tasks": True}),
+    ],
+)
+def test_splitters_request_the_groups_that_concern_them(cls, expected):
     with sklearn.config_context(enable_metadata_routing=True):
-        for splitter, expected in (
-            (cls(), True),
-            (cls().set_split_request(groups=False), False),
-        ):
-            requests = get_routing_for_object(splitter).split.requests
-            tasks = {"tasks": True} if cls is EpisodeSplit else {}
-            assert requests == {"groups": expected} | tasks
+        assert get_routing_for_object(cls()).split.requests == expected
+        other = cls().set_split_request(groups="maker")
+        assert get_routing_for_object(other).split.requests == expected | {"groups": "maker"}
+
+
+@pytest.mark.parametrize("splitter", CLASS_SPLITTERS, ids=repr)
+def test_groups_of_classes_have_two_names_and_are_given_once(splitter):
+    X, y = make_table([6] * 6)
+    expected = list(splitter.split(X, y, alphabet(y)))
+    for one, other in zip(expected, splitter.split(X, y, class_groups=alphabet(y)), strict=True):
+        assert_array_equal(one[1], other[1])
+    with pytest.raises(ValueError, match=r"as class_groups or as groups: got both"):
+        next(splitter.split(X, y, alphabet(y), alphabet(y)))
 
 
 # ------------------------------------------------------------------ EpisodeSplit
