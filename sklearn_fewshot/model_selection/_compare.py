@@ -139,8 +139,7 @@ class EpisodicComparison:
                 f"Differences are paired over episodes, but {name!r} and {reference!r} have "
                 "different ones. Score both with the same episodes= or random_state."
             )
-        values, unit = one._values_over(over, class_groups)
-        return values - other._values_over(over, class_groups)[0], unit
+        return one._values_over(over, class_groups, minus=other)
 
     def _result(self, name: str) -> EpisodicResult:
         if name not in self.results:

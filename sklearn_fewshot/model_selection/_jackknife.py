@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..episodes import EpisodePlan
 
 
-def class_values(
-    plan: EpisodePlan, predicted: np.ndarray, runner_up: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one value per class, which vary as the mean accuracy does for other classes.
+class Gains(NamedTuple):
+    """What each class contributes to the accuracy of an episode.
 
-    A class has more to do with the accuracy than its own recall, since others are confused with it.
-    The jackknife leaves one class out of each episode that has it, with its queries and with its
-    examples: queries that were mistaken for it go to the class that is second for them.
+    Parameters
+    ----------
+    score : float64 ndarray of shape (n_episodes,)
+        Accuracy of each episode.
+    gain : float64 ndarray of shape (n_episodes, n_way)
+        How much lower it is without the class: without its queries, and without its examples.
+    """
+
+    score: np.ndarray
+    gain: np.ndarray
+
+    def minus(self, other: Gains) -> Gains:
+        """Return the gains of the difference of two scores."""
+        return Gains(self.score - other.score, self.gain - other.gain)
+
+
+def gains(plan: EpisodePlan, predicted: np.ndarray, runner_up: np.ndarray) -> Gains:
+    """Leave each class out of the episodes that have it.
+
+    Queries that were mistaken for the class then go to the class that is second for them.
 
     Parameters
     ----------
@@ -22,21 +39,54 @@ def class_values(
         The episodes.
     predicted, runner_up : int ndarray of shape (n_episodes, n_way, n_query)
         Codes of the most and second most probable class of each query. Where the second is not
-        known (-1), it counts as the true class, which makes the values vary more.
+        known (-1), it counts as the true class, which makes intervals wider.
+
+    Returns
+    -------
+    gains : Gains
+    """
+    is_query, true = plan.query >= 0, plan.classes[:, :, None]
+    is_hit = is_query & (predicted == true)
+    is_rescued = is_query & ~is_hit & (predicted >= 0) & ((runner_up == true) | (runner_up < 0))
+    episode = np.nonzero(is_rescued)[0]
+    n_rescued = np.zeros((len(plan.classes), plan.classes.max() + 1))
+    np.add.at(n_rescued, (episode, predicted[is_rescued]), 1)
+    hits, n_queries = is_hit.sum(axis=2), is_query.sum(axis=2)
+    score = hits.sum(axis=1) / n_queries.sum(axis=1)
+    hits_left = hits.sum(axis=1, keepdims=True) - hits
+    hits_left = hits_left + np.take_along_axis(n_rescued, np.maximum(plan.classes, 0), axis=1)
+    n_left = n_queries.sum(axis=1, keepdims=True) - n_queries
+    without = np.where(n_left > 0, hits_left / np.maximum(n_left, 1), score[:, None])
+    return Gains(score, score[:, None] - without)
+
+
+def class_values(classes: np.ndarray, gains: Gains) -> tuple[np.ndarray, np.ndarray]:
+    """Return one value per class, which vary as the mean score does for other classes.
+
+    A class has more to do with the accuracy than its own recall, since others are confused with it.
+
+    Parameters
+    ----------
+    classes : int ndarray of shape (n_episodes, n_way)
+        Codes of the classes of each episode, -1 for padding.
+    gains : Gains
+        From :func:`gains`.
 
     Returns
     -------
     value : float64 ndarray of shape (n_classes,)
-        Pseudo-values. Their mean is that of the scores; its variance is theirs divided by their
-        number, as if they were independent.
+        Their mean is that of the scores; its variance is theirs divided by their number, as if they
+        were independent.
     code : int ndarray of shape (n_classes,)
         Codes of the classes, ascending.
 
     Notes
     -----
-    With all classes in each episode this is the jackknife (Tukey, 1958). For episodes of fewer, the
-    mean score is a U-statistic of the classes (Hoeffding, 1948), whose projection on a class is the
-    same mean difference (Arvesen, 1969).
+    With all classes in each episode these are the pseudo-values of the jackknife (Tukey, 1958). For
+    episodes of fewer, the mean score is a U-statistic of the classes (Hoeffding, 1948), whose
+    projection on a class is the same mean difference (Arvesen, 1969). Episodes vary as well: the
+    variance is that of classes plus that of episodes minus that of classes within episodes, which
+    both contain (Cameron, Gelbach and Miller, 2011, equation 2.7).
 
     References
     ----------
@@ -44,15 +94,23 @@ def class_values(
     Mathematical Statistics 19(3), 1948.
 
     J. N. Arvesen, "Jackknifing U-Statistics", Annals of Mathematical Statistics 40(6), 1969.
+
+    A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust Inference With Multiway Clustering",
+    Journal of Business & Economic Statistics 29(2), 2011.
     """
-    is_class = plan.classes >= 0
-    score, without = _scores_without_each(plan, predicted, runner_up)
-    gain = (score[:, None] - without)[is_class]
-    code, place, count = np.unique(plan.classes[is_class], return_inverse=True, return_counts=True)
+    is_class = classes >= 0
+    gain = gains.gain[is_class]
+    code, place, count = np.unique(classes[is_class], return_inverse=True, return_counts=True)
     mean_gain = np.bincount(place, weights=gain) / count
+    n_episodes = len(classes)
     n_way = is_class.sum(axis=1).mean()
     spread = n_way * (len(code) - 1) / len(code) * (mean_gain - mean_gain.mean())
-    return score.mean() + spread, code
+    of_classes = np.sum(spread**2) / len(code) ** 2
+    of_episodes = np.var(gains.score) / n_episodes
+    of_both = np.sum((gain - mean_gain.mean()) ** 2) / n_episodes**2
+    if of_classes > 0:
+        spread *= np.sqrt(max(0.0, 1 + (of_episodes - of_both) / of_classes))
+    return gains.score.mean() + spread, code
 
 
 def group_values(value: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -72,30 +130,3 @@ def group_values(value: np.ndarray, group: np.ndarray) -> np.ndarray:
     """
     mean, n_groups = value.mean(), group.max() + 1
     return mean + n_groups * np.bincount(group, weights=value - mean) / len(value)
-
-
-def _scores_without_each(
-    plan: EpisodePlan, predicted: np.ndarray, runner_up: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracy of each episode, and that without each of its classes in turn.
-
-    Returns
-    -------
-    score : ndarray of shape (n_episodes,)
-        Accuracy of each episode.
-    without : ndarray of shape (n_episodes, n_way)
-        Accuracy without the class; that of the episode where no query is left.
-    """
-    is_query, true = plan.query >= 0, plan.classes[:, :, None]
-    is_hit = is_query & (predicted == true)
-    is_rescued = is_query & ~is_hit & (predicted >= 0) & ((runner_up == true) | (runner_up < 0))
-    episode = np.nonzero(is_rescued)[0]
-    n_rescued = np.zeros((len(plan.classes), plan.classes.max() + 1))
-    np.add.at(n_rescued, (episode, predicted[is_rescued]), 1)
-    hits, n_queries = is_hit.sum(axis=2), is_query.sum(axis=2)
-    score = hits.sum(axis=1) / n_queries.sum(axis=1)
-    hits_left = hits.sum(axis=1, keepdims=True) - hits
-    hits_left = hits_left + np.take_along_axis(n_rescued, np.maximum(plan.classes, 0), axis=1)
-    n_left = n_queries.sum(axis=1, keepdims=True) - n_queries
-    without = np.where(n_left > 0, hits_left / np.maximum(n_left, 1), score[:, None])
-    return score, without

@@ -12,7 +12,7 @@ from ..utils._html import html_table, range_text
 from ..utils._typing import ArrayLike, Label, RandomState, Range, Way
 from ..utils._validation import encode_labels
 from ._interval import CONFIDENCE, Interval, bootstrap_interval, share_interval, t_interval
-from ._jackknife import class_values, group_values
+from ._jackknife import Gains, class_values, gains, group_values
 
 UNEVEN = 0.1  # of the width: what the middle of an interval may be off to be written with ±
 PERCENT = (
@@ -198,27 +198,37 @@ class EpisodicResult:
         return self.answers is not None and self.scoring == "accuracy"
 
     def _values_over(
-        self, unit: str, class_groups: ArrayLike | None = None
+        self,
+        unit: str,
+        class_groups: ArrayLike | None = None,
+        minus: EpisodicResult | None = None,
     ) -> tuple[np.ndarray, str]:
-        """Return one value per episode, class or group of classes, and the name of the unit."""
+        """Return one value per episode, class or group of classes, and the name of the unit.
+
+        They are of the score, or of its difference to that of another result.
+        """
         if unit == "episodes":
-            return self.scores, unit
+            return self.scores - (0.0 if minus is None else minus.scores), unit
+        found = self._gains() if minus is None else self._gains().minus(minus._gains())
+        values, codes = class_values(self._answers().plan.classes, found)
+        if class_groups is None:
+            return values, unit
+        if np.shape(class_groups) != (len(self.classes),):
+            raise ValueError(
+                "class_groups must have the group of each of the result's classes: "
+                f"{len(self.classes)} entries. Got shape {np.shape(class_groups)}."
+            )
+        _, group = encode_labels(np.asarray(class_groups)[codes], "class_groups")
+        return group_values(values, group), "groups of classes"
+
+    def _gains(self) -> Gains:
         if self.scoring != "accuracy":
             raise ValueError(
                 "An interval over classes is one of accuracies, and these scores are not: they are "
                 f'{self.scoring}. Score with scoring="accuracy".'
             )
-        classes, plan, predicted, runner_up = self._answers()
-        values, codes = class_values(plan, predicted, runner_up)
-        if class_groups is None:
-            return values, unit
-        if np.shape(class_groups) != (len(classes),):
-            raise ValueError(
-                "class_groups must have the group of each of the result's classes: "
-                f"{len(classes)} entries. Got shape {np.shape(class_groups)}."
-            )
-        _, group = encode_labels(np.asarray(class_groups)[codes], "class_groups")
-        return group_values(values, group), "groups of classes"
+        _, plan, predicted, runner_up = self._answers()
+        return gains(plan, predicted, runner_up)
 
     @property
     def classes(self) -> np.ndarray:
