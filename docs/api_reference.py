@@ -80,7 +80,7 @@ PAGES = (
         (
             Group(
                 "Scores over episodes",
-                ("episodic_score", "EpisodicResult", "Interval", "EpisodicScorer"),
+                ("episodic_score", "EpisodicResult", "OpenSetResult", "Interval", "EpisodicScorer"),
             ),
             Group(
                 "Comparison",
@@ -129,7 +129,10 @@ PAGES = (
             Group("Training and scores", ("TrainingDisplay", "ShotCurveDisplay")),
             Group("Comparisons", ("EpisodeScoresDisplay",)),
             Group("Verification", ("PairRocDisplay",)),
-            Group("Confidence and rejection", ("ReliabilityDisplay", "RejectionDisplay")),
+            Group(
+                "Confidence and rejection",
+                ("ReliabilityDisplay", "RejectionDisplay", "RiskCoverageDisplay"),
+            ),
         ),
     ),
     Page(

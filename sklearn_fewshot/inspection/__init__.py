@@ -7,6 +7,7 @@ from ._episode import EpisodeDisplay
 from ._pairs import PairRocDisplay
 from ._rejection import RejectionDisplay
 from ._reliability import ReliabilityDisplay
+from ._risk_coverage import RiskCoverageDisplay
 from ._scores import EpisodeScoresDisplay
 from ._task import TaskDisplay
 from ._training import TrainingDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "PairRocDisplay",
     "RejectionDisplay",
     "ReliabilityDisplay",
+    "RiskCoverageDisplay",
     "ShotCurveDisplay",
     "TaskDisplay",
     "TrainingDisplay",

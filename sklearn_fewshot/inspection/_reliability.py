@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..model_selection import EpisodicResult
+from ..model_selection._calibration_error import N_BINS, bin_of
 from ..utils._sklearn import check_matplotlib_support
 from ..utils._typing import ArrayLike, Estimator
 from ..utils._validation import check_labels, is_known, label_text
 from ._axes import axes_or_new, draw_diagonal, is_in_legend, label_of, next_look
+from ._open_set import queries_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +27,8 @@ class ReliabilityDisplay:
     often as they are confident. Below the diagonal a classifier is overconfident. Faint bars show
     how many of the queries are that confident: where there are few, the accuracy is uncertain.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+    It is recommended to use :meth:`from_estimator`, :meth:`from_predictions` or
+    :meth:`from_result`.
 
     Parameters
     ----------
@@ -96,7 +100,7 @@ class ReliabilityDisplay:
         accuracy: np.ndarray,
         count: np.ndarray,
         *,
-        n_bins: int = 15,
+        n_bins: int = N_BINS,
         name: str | None = None,
     ) -> None:
         self.confidence = confidence
@@ -117,7 +121,7 @@ class ReliabilityDisplay:
         X: ArrayLike,
         y: ArrayLike,
         *,
-        n_bins: int = 15,
+        n_bins: int = N_BINS,
         name: str | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
@@ -178,7 +182,7 @@ class ReliabilityDisplay:
         y_proba: ArrayLike,
         classes: ArrayLike,
         *,
-        n_bins: int = 15,
+        n_bins: int = N_BINS,
         name: str | None = None,
         ax: Axes | None = None,
         **kwargs: Any,
@@ -212,21 +216,68 @@ class ReliabilityDisplay:
             If an array or a parameter is malformed, or a label of y_true is none of the classes.
         """
         check_matplotlib_support(f"{cls.__name__}.from_predictions")
-        if not isinstance(n_bins, Integral) or n_bins < 1:
-            raise ValueError(
-                f"The 'n_bins' parameter of {cls.__name__} must be an int, at least 1. Got "
-                f"{n_bins!r}."
-            )
+        _check_n_bins(cls.__name__, n_bins)
         classes, y_proba = _check_probabilities(classes, y_proba)
         y_true = _check_labels_known(y_true, y_proba, classes)
-        confidence = y_proba.max(axis=1)
         is_right = classes[y_proba.argmax(axis=1)] == y_true
-        place = _bin_of(confidence, n_bins)
+        return cls._of_bins(y_proba.max(axis=1), is_right, n_bins, name).plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_result(
+        cls,
+        result: EpisodicResult,
+        *,
+        n_bins: int = N_BINS,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> ReliabilityDisplay:
+        """Draw how confidence and accuracy agree in many episodes, over all known queries.
+
+        Parameters
+        ----------
+        result : EpisodicResult
+            What :func:`~sklearn_fewshot.model_selection.episodic_score` returned with
+            ``n_unknown``.
+        n_bins : int, default=15
+            Bins of equal width between 0 and 1. A confidence on the edge of two is in the lower.
+        name : str or None, default=None
+            Name in the legend.
+        ax : matplotlib Axes or None, default=None
+            Axes to draw in; None for a new figure.
+        **kwargs : dict
+            Properties of the line, as :meth:`matplotlib.axes.Axes.plot` takes them.
+
+        Returns
+        -------
+        display : ReliabilityDisplay
+
+        Raises
+        ------
+        TypeError
+            If this is another value, or a result without ``open_set``.
+        ValueError
+            If ``n_bins`` is no number of bins.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_result")
+        _check_n_bins(cls.__name__, n_bins)
+        queries = queries_of(f"{cls.__name__}.from_result", result)
+        confidence, is_right = (
+            part[queries.is_known] for part in (queries.confidence, queries.is_right)
+        )
+        return cls._of_bins(confidence, is_right, n_bins, name).plot(ax=ax, **kwargs)
+
+    @classmethod
+    def _of_bins(
+        cls, confidence: np.ndarray, is_right: np.ndarray, n_bins: int, name: str | None
+    ) -> ReliabilityDisplay:
+        """Average confidences and hits in each bin."""
+        place = bin_of(confidence, n_bins)
         count = np.bincount(place, minlength=n_bins)
         filled = count > 0
         sums = (np.bincount(place, values, n_bins)[filled] for values in (confidence, is_right))
         means = (total / count[filled] for total in sums)
-        return cls(*means, count[filled], n_bins=n_bins, name=name).plot(ax=ax, **kwargs)
+        return cls(*means, count[filled], n_bins=n_bins, name=name)
 
     def plot(
         self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any
@@ -269,7 +320,7 @@ class ReliabilityDisplay:
         label = "_nolegend_" if is_in_legend(self.ax_, label) else label
         width = 100 / self.n_bins
         self.bars_ = self.ax_.bar(
-            width * _bin_of(self.confidence, self.n_bins),
+            width * bin_of(self.confidence, self.n_bins),
             100 * self.count / self.count.sum(),
             width=width,
             align="edge",
@@ -281,9 +332,11 @@ class ReliabilityDisplay:
         )
 
 
-def _bin_of(confidence: np.ndarray, n_bins: int) -> np.ndarray:
-    """Return the bin of each confidence, from 0: bins are open below, closed above."""
-    return np.searchsorted(np.linspace(0.0, 1.0, n_bins + 1)[1:-1], confidence)
+def _check_n_bins(owner: str, n_bins: int) -> None:
+    if not isinstance(n_bins, Integral) or n_bins < 1:
+        raise ValueError(
+            f"The 'n_bins' parameter of {owner} must be an int, at least 1. Got {n_bins!r}."
+        )
 
 
 def _check_probabilities(classes: ArrayLike, y_proba: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from ._episodic import EpisodicScorer, episodic_score
 from ._generalized import GeneralizedAccuracy, generalized_accuracy
 from ._generalized_score import GeneralizedResult, generalized_episodic_score
 from ._interval import Interval
+from ._open_set import OpenSetResult
 from ._result import EpisodicResult
 from ._shot_curve import ShotCurve, shot_curve
 from ._split import EpisodeSplit, FrozenEpisodes
@@ -28,6 +29,7 @@ __all__ = [
     "GeneralizedAccuracy",
     "GeneralizedResult",
     "Interval",
+    "OpenSetResult",
     "ShotCurve",
     "TaskSplit",
     "class_learning_curve",

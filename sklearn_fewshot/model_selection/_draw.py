@@ -12,6 +12,7 @@ from ..utils._tasks import check_tasks
 from ..utils._validation import encode_labels
 from ..utils._warnings import warn_user
 from ._duplicates import n_answered_by_support
+from ._open_set import OpenSetResult
 from ._result import Answers, EpisodicResult
 from ._split import EpisodeSplit, FrozenEpisodes, n_way_of
 
@@ -28,11 +29,14 @@ class Scored(NamedTuple):
         are no class.
     runner_up : int32 ndarray of shape (n_episodes, n_way, n_query)
         Code of the second most probable class, -1 where it is not known.
+    open_set : OpenSetResult or None, default=None
+        How queries of unknown classes were rejected, if there were any.
     """
 
     scores: np.ndarray
     predicted: np.ndarray
     runner_up: np.ndarray
+    open_set: OpenSetResult | None = None
 
 
 class Drawn(NamedTuple):
@@ -69,7 +73,7 @@ class Drawn(NamedTuple):
         answers = Answers(self.classes, self.plan, scored.predicted, scored.runner_up)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
         sizes = n_way, self.episodes.n_shot, self.episodes.n_query
-        return EpisodicResult(scored.scores, *sizes, name, answers, transductive)
+        return EpisodicResult(scored.scores, *sizes, name, answers, transductive, scored.open_set)
 
 
 def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner: str) -> Drawn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, overload
 
 from sklearn.base import BaseEstimator
@@ -10,12 +10,16 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils.metadata_routing import UNUSED
 
 from ..adapted import REFINEMENTS
+from ..adapted._rejection import DEFAULT_RATE
+from ..utils._random import draw_seed
 from ..utils._sklearn import Interval, StrOptions, validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Refinement, Scoring, Way
+from ..utils._warnings import warn_user
 from ._draw import draw_episodes
 from ._evaluation import check_can_be_scored, evaluate
 from ._result import EpisodicResult
 from ._split import Episodes, EpisodeSplit
+from ._unknown_queries import add_unknown
 
 HALVING = (
     "If this is a search by halving, such as HalvingGridSearchCV: it takes rows out of every "
@@ -25,7 +29,11 @@ HALVING = (
 CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [StrOptions(set(get_scorer_names())), callable],
 }
-TRANSDUCTIVE: dict[str, list[Any]] = {"transductive": [StrOptions(set(REFINEMENTS)), None]}
+OPTIONS: dict[str, list[Any]] = {
+    "transductive": [StrOptions(set(REFINEMENTS)), None],
+    "n_unknown": [Interval(Integral, 0, None, closed="left")],
+    "reject_rate": [Interval(Real, 0, 1, closed="left")],
+}
 
 
 @overload
@@ -46,6 +54,8 @@ def episodic_score(
     preprocess: Estimator = None,
     query_alpha: float | None = None,
     transductive: Refinement | None = None,
+    n_unknown: int = 0,
+    reject_rate: float = DEFAULT_RATE,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[EpisodicResult]: ...
@@ -69,6 +79,8 @@ def episodic_score(
     query_alpha: float | None = None,
     episodes: Episodes | None = None,
     transductive: Refinement | None = None,
+    n_unknown: int = 0,
+    reject_rate: float = DEFAULT_RATE,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult: ...
@@ -91,6 +103,8 @@ def episodic_score(
     query_alpha: float | None = None,
     episodes: Episodes | list[Episodes] | None = None,
     transductive: Refinement | None = None,
+    n_unknown: int = 0,
+    reject_rate: float = DEFAULT_RATE,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> EpisodicResult | list[EpisodicResult]:
@@ -150,6 +164,15 @@ def episodic_score(
         takes a learner that compares with class means. Such scores cannot be compared with those
         of queries that are classified one by one, so the result repeats the word; with equally many
         queries per class they are optimistic, since refinements profit from it (``query_alpha``).
+    n_unknown : int, default=0
+        Unknown classes per episode: others of y (of the same task), with ``n_query`` queries each
+        (of groups that the support set does not have), drawn by ``random_state`` for given
+        ``episodes``, too. How well they are rejected is the ``open_set`` of the result; scores are
+        those of the known queries, as without. It takes a learner that was fitted with
+        ``calibrate=True``, and cannot be ``transductive``.
+    reject_rate : float, default=0.05
+        Nominal false rejection rate, as in the ``predict`` of a classifier. Only with
+        ``n_unknown``.
     n_jobs : int or None, default=None
         Processes to divide the episodes between, as in joblib; scores do not depend on it.
     verbose : bool, default=False
@@ -164,11 +187,12 @@ def episodic_score(
     Raises
     ------
     ValueError
-        If an array or a parameter is malformed, or a class or a task is too small for the episodes.
+        If an array or a parameter is malformed, a class or a task is too small for the episodes, or
+        an episode leaves fewer than ``n_unknown`` other classes.
     NotFittedError
         If a learner, or a transformer before it, is not fitted.
     TypeError
-        If the estimator is not a classifier, or cannot be ``transductive``.
+        If the estimator is not a classifier, or cannot be ``transductive`` or reject queries.
 
     Warns
     -----
@@ -233,6 +257,9 @@ def episodic_score(
         transductive,
         n_jobs,
         verbose,
+        n_unknown=n_unknown,
+        reject_rate=reject_rate,
+        random_state=random_state,
     )
     return results if isinstance(episodes, list) else results[0]
 
@@ -250,11 +277,21 @@ def _score(
     transductive: Refinement | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
+    *,
+    n_unknown: int = 0,
+    reject_rate: float = DEFAULT_RATE,
+    random_state: RandomState = 0,
 ) -> list[EpisodicResult]:
-    given = {"scoring": scoring, "transductive": transductive}
-    validate_parameter_constraints(CONSTRAINTS | TRANSDUCTIVE, given, owner)
+    given: dict[str, Any] = {"scoring": scoring, "transductive": transductive}
+    given |= {"n_unknown": n_unknown, "reject_rate": reject_rate}
+    validate_parameter_constraints(CONSTRAINTS | OPTIONS, given, owner)
+    _check_unknown(n_unknown, reject_rate, transductive)
     check_can_be_scored(estimator, owner)
     drawn = [draw_episodes(episodes, X, y, groups, tasks, owner) for episodes in several]
+    with_unknown = []
+    if n_unknown:
+        seed = draw_seed(random_state)
+        with_unknown = [add_unknown(it, groups, tasks, n_unknown, seed, owner) for it in drawn]
     scored = evaluate(
         estimator,
         drawn[0],
@@ -262,10 +299,25 @@ def _score(
         scoring=scoring,
         preprocess=preprocess,
         transductive=transductive,
+        with_unknown=with_unknown,
+        reject_rate=reject_rate,
         n_jobs=n_jobs,
         verbose=verbose,
     )
     return [it.result(part, scoring, transductive) for it, part in zip(drawn, scored, strict=True)]
+
+
+def _check_unknown(n_unknown: int, reject_rate: float, transductive: str | None) -> None:
+    if n_unknown and transductive is not None:
+        raise ValueError(
+            f"n_unknown={n_unknown} and transductive={transductive!r} cannot be given together: "
+            "refinements take all queries for queries of the known classes. Leave one of them out."
+        )
+    if not n_unknown and reject_rate != DEFAULT_RATE:
+        warn_user(
+            f"reject_rate={reject_rate!r} has no effect without unknown classes. Pass n_unknown, "
+            "such as n_unknown=5."
+        )
 
 
 class EpisodicScorer(BaseEstimator):

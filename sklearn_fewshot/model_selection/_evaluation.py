@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
-from sklearn.utils.parallel import Parallel, delayed
 
 from ..adapted import FewShotClassifier, check_is_no_search, is_search, walk
+from ..adapted._rejection import DEFAULT_RATE
 from ..adapted._walk import transformers_of
 from ..episodes import EpisodePlan
 from ..network import FittedNetwork
 from ..utils._blocks import blocks
 from ..utils._input_range import row_step
 from ..utils._memory_map import some_rows
-from ..utils._progress import progress
 from ..utils._sklearn import _safe_indexing
 from ..utils._typing import Refinement
 from ..utils._validation import check_like_fitted, label_text
 from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
+from ._open_set_score import OpenSetWorker, check_rejects, score_with_unknown
 from ._split import episode_rows
+from ._work import Piece, work_on
 
 MAX_ROWS = 4096  # per block of the encoding: transformers may return more columns than they get
 VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
 FITS_AT_A_TIME = 25  # episodes per unit of work of an ordinary classifier
-ROUNDS = 20  # of parallel work, after each of which progress is shown
-# A warning of scikit-learn on few samples with many classes, as episodes are by design.
-MANY_CLASSES = "The number of unique classes is greater than 50%"
 
 
 def evaluate(
@@ -46,6 +40,8 @@ def evaluate(
     scoring: Any,
     preprocess: Any,
     transductive: Refinement | None = None,
+    with_unknown: Sequence[EpisodePlan] = (),
+    reject_rate: float = DEFAULT_RATE,
     n_jobs: int | None = None,
     verbose: bool = False,
 ) -> list[Scored]:
@@ -59,7 +55,10 @@ def evaluate(
         Samples and their classes.
     plans : list of EpisodePlan
         Episodes of these samples.
-    scoring, preprocess, transductive, n_jobs, verbose
+    with_unknown : sequence of EpisodePlan, default=()
+        The same episodes with queries of unknown classes, in columns without support, if these
+        are scored too.
+    scoring, preprocess, transductive, reject_rate, n_jobs, verbose
         As in :func:`episodic_score`.
 
     Returns
@@ -72,8 +71,11 @@ def evaluate(
     before = [] if preprocess is None else transformers_of(preprocess)
     if drawn.labels_are_names:
         _warn_if_trained_on(classes, before if end is None else [*before, end.classifier.learner])
-    rows = np.unique(np.concatenate([plan.rows() for plan in plans]))
+    if with_unknown:
+        check_rejects(estimator, end and end.classifier)
+    rows = np.unique(np.concatenate([plan.rows() for plan in [*plans, *with_unknown]]))
     plans = [plan.in_terms_of(rows) for plan in plans]
+    with_unknown = [plan.in_terms_of(rows) for plan in with_unknown]
     y = classes[drawn.codes[rows]]
     worker: _Worker
     if end is None:
@@ -89,10 +91,13 @@ def evaluate(
             network.check_takes_unlabelled()
             worker = _TransductiveWorker(network, transductive, encoded, y, classes, scoring)
     pieces = [worker.pieces(plan) for plan in plans]
-    with _each_warning_once():
-        every = [piece.plan for part in pieces for piece in part]
-        done = iter(list(_work_on(worker, every, n_jobs, verbose)))
-    return [_combine(plan, part, done) for plan, part in zip(plans, pieces, strict=True)]
+    done = work_on(worker, [[piece.plan for piece in part] for part in pieces], n_jobs, verbose)
+    scored = [_combine(*part) for part in zip(plans, pieces, done, strict=True)]
+    if with_unknown:
+        open_worker = OpenSetWorker(network, encoded, y, reject_rate)
+        results = score_with_unknown(open_worker, with_unknown, n_jobs, verbose)
+        scored = [it._replace(open_set=its) for it, its in zip(scored, results, strict=True)]
+    return scored
 
 
 def check_can_be_scored(estimator: Any, owner: str) -> None:
@@ -111,14 +116,6 @@ def _check_not_transductive(estimator: Any, transductive: Refinement | None) -> 
         )
 
 
-class _Piece(NamedTuple):
-    """Some queries of some episodes: the unit of work."""
-
-    episodes: slice
-    queries: slice
-    plan: EpisodePlan
-
-
 class _Worker:
     """Scores pieces of plans; goes to other processes as a whole."""
 
@@ -128,11 +125,11 @@ class _Worker:
         self.estimator, self.X, self.y, self.classes = estimator, X, y, classes
         self.scoring = scoring
 
-    def pieces(self, plan: EpisodePlan) -> list[_Piece]:
+    def pieces(self, plan: EpisodePlan) -> list[Piece]:
         """Cut a plan into units of work."""
         every, step = slice(None), FITS_AT_A_TIME
         parts = [slice(start, start + step) for start in range(0, plan.n_episodes, step)]
-        return [_Piece(part, every, plan.take(part)) for part in parts]
+        return [Piece(part, every, plan.take(part)) for part in parts]
 
     def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
         """Return scores (None: accuracies of the predictions), and the classes of each query.
@@ -165,7 +162,7 @@ class _NetworkWorker(_Worker):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_stored"}
 
-    def pieces(self, plan: EpisodePlan) -> list[_Piece]:
+    def pieces(self, plan: EpisodePlan) -> list[Piece]:
         """Cut a plan, for accuracy between the queries of an episode if they are independent."""
         n_episodes, n_way, n_shot = plan.support.shape
         n_query, row_size = plan.query.shape[2], self.X[0].size
@@ -184,7 +181,7 @@ class _NetworkWorker(_Worker):
             for start in range(0, n_query, query_step):
                 queries = slice(start, start + query_step)
                 cut = part._replace(query=part.query[:, :, queries])
-                pieces.append(_Piece(episodes, queries, cut))
+                pieces.append(Piece(episodes, queries, cut))
         return pieces
 
     def __call__(self, plan: EpisodePlan) -> tuple[np.ndarray | None, np.ndarray]:
@@ -329,61 +326,11 @@ def _is_accuracy(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring == "accuracy"
 
 
-def _work_on(
-    worker: _Worker, plans: list[EpisodePlan], n_jobs: int | None, verbose: bool
-) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-    """Iterate over the worker's results for each plan, in order, in parallel by ``n_jobs``."""
-    n_workers = effective_n_jobs(n_jobs)
-    expected = _expected_time(worker, plans) if verbose else ""
-    with progress(_n_queries(plans), "query", verbose, desc=expected) as add:
-        if n_workers == 1 or len(plans) == 1:
-            for plan in plans:
-                yield worker(plan)
-                add(_n_queries([plan]))
-            return
-        n_rounds = ROUNDS if verbose else 1
-        with Parallel(n_jobs=n_jobs) as parallel:
-            for some in _in_runs(plans, n_rounds):
-                runs = _in_runs(some, 4 * n_workers)
-                for results in parallel(delayed(_work_on_all)(worker, run) for run in runs):
-                    yield from results
-                add(_n_queries(some))
-
-
-def _expected_time(worker: _Worker, plans: list[EpisodePlan]) -> str:
-    """Say how long adapting to all support sets will take, going by one, if that is costly."""
-    network = worker.estimator
-    if not isinstance(network, FittedNetwork) or not network.module.is_costly:
-        return ""
-    start = time.perf_counter()
-    worker(plans[0].take(slice(0, 1)))
-    seconds = (time.perf_counter() - start) * sum(plan.n_episodes for plan in plans)
-    return f"at most {seconds:.0f} s"
-
-
-def _n_queries(plans: list[EpisodePlan]) -> int:
-    return sum(int(np.count_nonzero(plan.query >= 0)) for plan in plans)
-
-
-def _work_on_all(
-    worker: _Worker, plans: list[EpisodePlan]
-) -> list[tuple[np.ndarray | None, np.ndarray]]:
-    with _each_warning_once():
-        return [worker(plan) for plan in plans]
-
-
-def _in_runs(plans: list[EpisodePlan], n_runs: int) -> list[list[EpisodePlan]]:
-    """Cut a list into about equally long runs, none of them empty."""
-    step = -(-len(plans) // n_runs)
-    return [plans[start : start + step] for start in range(0, len(plans), step)]
-
-
-def _combine(plan: EpisodePlan, pieces: list[_Piece], done: Iterator[Any]) -> Scored:
+def _combine(plan: EpisodePlan, pieces: list[Piece], done: list[Any]) -> Scored:
     """Combine the results of a plan's pieces."""
     predicted = np.empty((*plan.query.shape, 2), dtype=np.int32)
     scores: np.ndarray | None = None
-    for piece in pieces:
-        some, predictions = next(done)
+    for piece, (some, predictions) in zip(pieces, done, strict=True):
         predicted[piece.episodes, :, piece.queries] = predictions
         if some is not None:
             scores = np.empty(plan.n_episodes) if scores is None else scores
@@ -467,15 +414,3 @@ def encode(end: FewShotEnd, X: Any, rows: np.ndarray) -> tuple[FittedNetwork, np
         encoded.append(network.encode(some))
     network.warn_of_range(np.concatenate(seen))
     return network, np.concatenate(encoded)
-
-
-@contextmanager
-def _each_warning_once() -> Iterator[None]:
-    """Collect warnings; then issue one per line of code, under the filters of the caller."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    kept = [w for w in caught if not str(w.message).startswith(MANY_CLASSES)]
-    firsts = {(w.category, w.filename, w.lineno): w for w in reversed(kept)}
-    for place, warning in firsts.items():
-        warnings.warn_explicit(warning.message, *place)

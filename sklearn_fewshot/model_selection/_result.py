@@ -13,6 +13,7 @@ from ..utils._typing import ArrayLike, Label, RandomState, Range, Way
 from ..utils._validation import encode_labels
 from ._interval import CONFIDENCE, Interval, bootstrap_interval, share_interval, t_interval
 from ._jackknife import Gains, class_values, gains, group_values
+from ._open_set import OpenSetResult
 
 UNEVEN = 0.1  # of the width: what the middle of an interval may be off to be written with ±
 PERCENT = (
@@ -82,6 +83,9 @@ class EpisodicResult:
         :meth:`recall` and the columns of :meth:`to_frame` are computed.
     transductive : str or None, default=None
         The refinement by the queries of an episode, if they were also its unlabelled examples.
+    open_set : OpenSetResult or None, default=None
+        How well queries of unknown classes were rejected, if there were any (``n_unknown``). All
+        else is about the known queries.
 
     See Also
     --------
@@ -113,6 +117,7 @@ class EpisodicResult:
     scoring: str
     answers: Answers | None = None
     transductive: str | None = None
+    open_set: OpenSetResult | None = None
 
     @property
     def mean(self) -> float:
@@ -286,7 +291,8 @@ class EpisodicResult:
             An episode's score and, if ``answers`` is not None, its ways, fewest and most shots,
             number of queries and imbalance (most over fewest queries of a class); or a class's
             recall, its queries and the class it was most often predicted as in error. Transductive
-            results have one more column, ``transductive``, with the refinement.
+            results have one more column, ``transductive``, with the refinement; those of episodes
+            with unknown classes have the measures of ``open_set`` per episode.
 
         Raises
         ------
@@ -302,6 +308,7 @@ class EpisodicResult:
             index, columns = pd.Index(self.classes, name="class"), self._columns_of_classes()
         else:
             index, columns = pd.RangeIndex(len(self.scores), name="episode"), self._columns()
+            columns |= {} if self.open_set is None else self.open_set._columns()
         frame = pd.DataFrame(columns, index=index)
         return frame if self.transductive is None else frame.assign(transductive=self.transductive)
 
@@ -338,7 +345,8 @@ class EpisodicResult:
         """Return the result of some of the episodes."""
         classes, plan, predicted, runner_up = self._answers()
         answers = Answers(classes, plan.take(episodes), predicted[episodes], runner_up[episodes])
-        part = replace(self, scores=self.scores[episodes], answers=answers)
+        open_set = None if self.open_set is None else self.open_set._of(episodes)
+        part = replace(self, scores=self.scores[episodes], answers=answers, open_set=open_set)
         columns = part._columns()
         n_way = _ends(columns["n_way"])
         n_shot = _ends(np.concatenate([columns["n_shot_min"], columns["n_shot_max"]]))
