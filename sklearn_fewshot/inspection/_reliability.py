@@ -276,8 +276,8 @@ class ReliabilityDisplay:
         count = np.bincount(place, minlength=n_bins)
         filled = count > 0
         sums = (np.bincount(place, values, n_bins)[filled] for values in (confidence, is_right))
-        means = (total / count[filled] for total in sums)
-        return cls(*means, count[filled], n_bins=n_bins, name=name)
+        confidences, accuracies = (total / count[filled] for total in sums)
+        return cls(confidences, accuracies, count[filled], n_bins=n_bins, name=name)
 
     def plot(
         self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any

@@ -17,7 +17,7 @@ from ._open_set import queries_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COVERAGE = np.linspace(0.05, 1.0, 20)
+COVERAGE = np.linspace(0.025, 1.0, 40)
 
 
 class RiskCoverageCurve(NamedTuple):
@@ -173,7 +173,8 @@ class RiskCoverageDisplay:
         open_set = result.open_set
         assert open_set is not None
         self.curves_[name] = curve = _curve(queries_of(type(self).__name__, result))
-        x, look = 100 * curve.coverage, {"color": color, "marker": marker, "markersize": 3}
+        x = 100 * curve.coverage
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "markevery": 4}
         for values, text, style in (
             (curve.accuracy, "accuracy of the known kept", {"linestyle": "-"}),
             (curve.accepted, "unknown kept", {"linestyle": "--", "markerfacecolor": "w"}),
@@ -183,12 +184,11 @@ class RiskCoverageDisplay:
         if np.isfinite(curve.half_width).all():
             low, high = (100 * (curve.accuracy + sign * curve.half_width) for sign in (-1, 1))
             self.bands_.append(self.ax_.fill_between(x, low, high, color=color, alpha=0.25))
-        kept, accuracy, rejected = (
-            open_set.interval(of).mean
-            for of in ("false_rejection", "accuracy_of_rest", "unknown_rejected")
+        kept = 100 - 100 * open_set.interval("false_rejection").mean
+        shares = open_set.interval("accuracy_of_rest").mean, np.mean(1 - open_set.unknown_rejected)
+        self.ax_.scatter(
+            [kept, kept], 100 * np.array(shares), s=70, color=color, marker=marker, zorder=3
         )
-        chosen = [100 * accuracy, 100 * (1.0 - rejected)]
-        self.ax_.scatter([100 * (1.0 - kept)] * 2, chosen, 70, color, marker, zorder=3)
 
     def _title(self) -> str:
         rates = sorted({it.open_set.reject_rate for it in self.results.values() if it.open_set})

@@ -15,6 +15,7 @@ from sklearn.svm import LinearSVC
 
 from sklearn_fewshot import adapt
 from sklearn_fewshot.inspection import ReliabilityDisplay
+from sklearn_fewshot.model_selection import EpisodeSplit, EpisodicResult, episodic_score
 
 CLASSES = np.array(["c", "a", "d", "b"])  # in no order
 
@@ -147,6 +148,36 @@ def test_estimators_are_asked_for_probabilities(kind, learner, make_learner, tab
     right = np.sum(estimator.predict(X_query) == y_query)
     assert np.sum(display.accuracy * display.count) == pytest.approx(right)
     assert legend_texts(display.ax_)[0].startswith(f"{type(estimator).__name__}: ")
+
+
+# ---------------------------------------------------------------------- from_result
+
+
+def test_results_draw_the_known_queries_of_all_episodes(learner, table):
+    X, y = table.X_new, table.y_new
+    split = EpisodeSplit(6, n_way=3, n_shot=2, n_query=5, random_state=0)
+    result = episodic_score(learner, X, y, episodes=split, n_unknown=1)
+    display = ReliabilityDisplay.from_result(result, name="2-shot")
+    render(display)
+    assert display.expected_calibration_error == pytest.approx(result.open_set.calibration_error)
+    assert legend_texts(display.ax_)[0].startswith("2-shot: calibration error ")
+    confidence, right = [], 0
+    for support, query in split.split(X, y):
+        clf = learner.adapt(X[support], y[support])
+        confidence += clf.predict_proba(X[query]).max(axis=1).tolist()
+        right += np.sum(clf.predict(X[query]) == y[query])
+    one_bin = ReliabilityDisplay.from_result(result, n_bins=1)
+    np.testing.assert_allclose(one_bin.confidence, np.mean(confidence))
+    np.testing.assert_allclose(one_bin.accuracy, right / len(confidence))
+    assert one_bin.count == len(confidence)
+
+
+def test_results_must_have_known_and_unknown_queries():
+    result = EpisodicResult(np.ones(3), 5, 1, 15, "accuracy")
+    with pytest.raises(TypeError, match=r"ReliabilityDisplay.from_result takes .* n_unknown"):
+        ReliabilityDisplay.from_result(result)
+    with pytest.raises(ValueError, match=r"'n_bins' parameter of .* at least 1. Got 0"):
+        ReliabilityDisplay.from_result(result, n_bins=0)
 
 
 # ---------------------------------------------------------------------- what is drawn
