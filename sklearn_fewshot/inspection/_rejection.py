@@ -55,13 +55,16 @@ class RejectionDisplay:
     See Also
     --------
     sklearn_fewshot.FewShotClassifier.rejection_threshold : Scores below which queries are rejected.
+    RiskCoverageDisplay : What is kept at each threshold, over many episodes.
     ReliabilityDisplay : Whether the probabilities are calibrated.
     sklearn.metrics.DetCurveDisplay : The two errors against each other.
 
     Notes
     -----
     One classifier is one set of classes, of few examples: another support set may keep its rates
-    better or worse. For many episodes, average the errors and draw them with :meth:`from_errors`.
+    better or worse. For many episodes, average the errors and draw them with :meth:`from_errors`:
+    :func:`~sklearn_fewshot.model_selection.episodic_score` with ``n_unknown`` measures them at one
+    ``reject_rate``.
 
     Several classifiers in the same axes have different colours and markers.
 

@@ -46,8 +46,8 @@ class RiskCoverageDisplay:
 
     A classifier that may reject keeps the queries of the highest scores. The fewer of the known
     ones it keeps, the more accurate it should be on these (solid), and the fewer of the unknown
-    ones it keeps (dashed): from right to left the threshold rises. A large marker is where the
-    ``reject_rate`` of the result puts it.
+    ones it keeps (dashed): from right to left the threshold rises. Large markers are what
+    ``predict`` keeps at the ``reject_rate`` of the result.
 
     It is recommended to use :meth:`from_results`.
 
@@ -77,11 +77,13 @@ class RiskCoverageDisplay:
 
     Notes
     -----
-    Each episode has its own curve, by its own scores; the figure has their means. A coverage
+    Each episode has its own curve, with thresholds that keep the same share of its known queries;
+    the figure has the means. ``predict`` does not know these thresholds: it keeps more in some
+    episodes than in others, so that the large markers may lie a little off the curves. A coverage
     between two numbers of queries, or between queries of equal scores, is interpolated.
 
-    The curve of all queries, where accepted unknown ones are errors, would depend on how many of
-    them there are; these two do not.
+    In a single curve of all queries, unknown ones that are kept would be errors, and the accuracy
+    would depend on how many of them there are. These two curves do not.
 
     References
     ----------
@@ -193,7 +195,7 @@ class RiskCoverageDisplay:
     def _title(self) -> str:
         rates = sorted({it.open_set.reject_rate for it in self.results.values() if it.open_set})
         n_episodes = sorted({len(it.scores) for it in self.results.values()})
-        text = f"large: reject_rate={', '.join(f'{rate:g}' for rate in rates)}"
+        text = f"large: predict at reject_rate={', '.join(f'{rate:g}' for rate in rates)}"
         if self.bands_:
             counts = ", ".join(map(str, n_episodes))
             text += f"\nband: 95 % t-interval over {counts} episodes"

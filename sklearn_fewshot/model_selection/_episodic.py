@@ -206,6 +206,7 @@ def episodic_score(
     shot_curve : Several numbers of examples per class in one pass.
     episodic_cross_validate : Trains and scores on several class splits.
     EpisodicScorer : The same as a scorer, for cross-validation and searches.
+    OpenSetResult : How well queries of unknown classes are rejected.
     EpisodeSplit : The same episodes as splits.
     duplicate_groups : Groups that keep equal rows on one side.
 
@@ -230,6 +231,12 @@ def episodic_score(
     27.54 ± 0.39 % (5-way 1-shot, 15 queries, 600 episodes, interval over episodes)
     >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[base], y[base])
     >>> bool(episodic_score(learner, X[new], y[new]).mean > 0.95)
+    True
+
+    Queries of other classes among them, as outliers:
+
+    >>> result = episodic_score(learner, X[new], y[new], n_unknown=5, n_episodes=100)
+    >>> bool(result.open_set.auroc.mean() > 0.9)
     True
     """
     if episodes is None:

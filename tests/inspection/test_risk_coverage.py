@@ -136,7 +136,7 @@ def test_results_look_different_and_have_names():
         "1-shot: unknown kept",
         "5-shot: accuracy of the known kept",
         "5-shot: unknown kept",
-        "large: reject_rate=0.1\nband: 95 % t-interval over 12 episodes",
+        "large: predict at reject_rate=0.1\nband: 95 % t-interval over 12 episodes",
     ]
     first, _, second, _ = display.lines_
     assert first.get_color() != second.get_color()
@@ -148,7 +148,7 @@ def test_a_single_episode_has_no_band():
     display = RiskCoverageDisplay.from_results(made_up(1))
     render(display)
     assert display.bands_ == []
-    assert legend_texts(display.ax_)[-1] == "large: reject_rate=0.1"
+    assert legend_texts(display.ax_)[-1] == "large: predict at reject_rate=0.1"
 
 
 def test_draws_in_the_given_axes():
