@@ -25,7 +25,7 @@ from ..utils._warnings import warn_user
 from ._draw import Drawn, Scored
 from ._open_set_score import OpenSetWorker, check_rejects, score_with_unknown
 from ._split import episode_rows
-from ._work import Piece, work_on
+from ._work import Piece, each_warning_once, work_on
 
 MAX_ROWS = 4096  # per block of the encoding: transformers may return more columns than they get
 VALUES_AT_A_TIME = 2**19  # embedding values and scores held at once: 4 MiB each in float64
@@ -90,14 +90,21 @@ def evaluate(
         if transductive is not None:
             network.check_takes_unlabelled()
             worker = _TransductiveWorker(network, transductive, encoded, y, classes, scoring)
+    with each_warning_once():
+        scored = _score_plans(worker, plans, n_jobs, verbose)
+        if with_unknown:
+            open_worker = OpenSetWorker(network, encoded, y, reject_rate)
+            results = score_with_unknown(open_worker, with_unknown, n_jobs, verbose)
+            scored = [it._replace(open_set=its) for it, its in zip(scored, results, strict=True)]
+    return scored
+
+
+def _score_plans(
+    worker: _Worker, plans: list[EpisodePlan], n_jobs: int | None, verbose: bool
+) -> list[Scored]:
     pieces = [worker.pieces(plan) for plan in plans]
     done = work_on(worker, [[piece.plan for piece in part] for part in pieces], n_jobs, verbose)
-    scored = [_combine(*part) for part in zip(plans, pieces, done, strict=True)]
-    if with_unknown:
-        open_worker = OpenSetWorker(network, encoded, y, reject_rate)
-        results = score_with_unknown(open_worker, with_unknown, n_jobs, verbose)
-        scored = [it._replace(open_set=its) for it, its in zip(scored, results, strict=True)]
-    return scored
+    return [_combine(*part) for part in zip(plans, pieces, done, strict=True)]
 
 
 def check_can_be_scored(estimator: Any, owner: str) -> None:
