@@ -1,6 +1,7 @@
 """Open-set scores are what ``score_samples`` and ``predict(reject_label=...)`` say."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sklearn_fewshot.model_selection import (
 )
 from sklearn_fewshot.model_selection._calibration_error import calibration_error_interval
 from sklearn_fewshot.model_selection._draw import draw_episodes
-from sklearn_fewshot.model_selection._open_set_score import OpenSetWorker
+from sklearn_fewshot.model_selection._open_set_score import OpenSetWorker, score_queries
 from sklearn_fewshot.model_selection._split import episode_rows
 from sklearn_fewshot.model_selection._unknown_queries import add_unknown
 from sklearn_fewshot.utils._random import draw_seed
@@ -184,6 +185,25 @@ def test_other_labels_change_nothing():
     other = episodic_score(learner, X, renamed, episodes=backwards, n_unknown=3)
     assert_equal_measures(other.open_set, vars(one.open_set))
     assert other.open_set.calibration_error == pytest.approx(one.open_set.calibration_error)
+
+
+def test_a_query_that_scores_the_threshold_is_kept():
+    clf = learner.adapt(X[:48:4], y[:48:4])
+    scores = clf.score_samples(X)
+    clf._threshold = lambda support, rate: np.full(3, np.median(scores[:-1]))  # of an odd number
+    queries = score_queries(clf, X, y, np.isin(y, clf.classes_), 0.05)
+    answers = clf.predict(X, reject_label="none")
+    assert_array_equal(queries.is_rejected, answers == "none")
+    assert queries.is_rejected[:-1].sum() == (len(X) - 2) / 2
+
+
+def test_warnings_of_the_classifier_come_once():
+    doubled, names = np.concatenate([X, X]), np.concatenate([y, np.roll(y, 16)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        episodic_score(learner, doubled, names, scoring="f1_macro", n_unknown=2, **SIZES)
+    conflicts = [it for it in caught if "examples of the support set have" in str(it.message)]
+    assert len(conflicts) == 1
 
 
 # ------------------------------------------------------------------ which queries are unknown
