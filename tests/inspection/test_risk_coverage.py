@@ -89,6 +89,17 @@ def test_the_order_of_queries_with_equal_scores_does_not_matter():
     assert_allclose(one.accepted, two.accepted)
 
 
+def test_unknown_queries_that_score_the_threshold_are_kept():
+    score = np.array([[3.0, 2.0, 1.0, 0.0, 3.0, 1.0]])
+    is_known = np.array([[True] * 4 + [False] * 2])
+    queries = OpenSetQueries(is_known, score, score, is_known, score < 0)
+    open_set = open_set_result(queries, 1, 0.1)
+    result = EpisodicResult(np.ones(1), 2, 1, 2, "accuracy", open_set=open_set)
+    curve = RiskCoverageDisplay.from_results(result).curves_[""]
+    at = np.searchsorted(curve.coverage, [0.25, 0.5, 0.75, 1.0])
+    assert_allclose(curve.accepted[at], [0.5, 0.5, 1.0, 1.0])
+
+
 def test_scores_that_tell_nothing_give_a_flat_accuracy_and_a_diagonal():
     queries = made_up(300).open_set.queries
     rng = np.random.default_rng(1)

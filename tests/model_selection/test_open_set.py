@@ -248,9 +248,10 @@ def test_unknown_queries_share_no_group_with_the_support_set():
 
 
 def test_unknown_classes_are_of_the_task_of_the_support_set():
-    tasks = np.repeat(["a", "b"], len(y) // 2)
-    codes = np.unique(y, return_inverse=True)[1]
-    plan, wide = plans_of(1, tasks=tasks)
+    order = np.random.default_rng(0).permutation(len(y))
+    codes = np.unique(y, return_inverse=True)[1][order]
+    tasks = np.array(["a", "b"])[codes // 4]
+    plan, wide = plans_of(1, X=X[order], y=y[order], tasks=tasks)
     assert_array_equal(wide.classes[:, 3] // 4, plan.classes[:, 0] // 4)
     labels = np.array(["w", "x", "y", "z"])[codes % 4]  # each label in both tasks
     _, shared = plans_of(1, y=labels, tasks=tasks)
