@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..model_selection import EpisodicResult
-from ..model_selection._interval import t_interval
+from ..model_selection._interval import share_interval
 from ..model_selection._open_set import OpenSetQueries
 from ..utils._sklearn import check_matplotlib_support
 from ._axes import COLORS, MARKERS, axes_or_new, label_of
@@ -29,15 +29,16 @@ class RiskCoverageCurve(NamedTuple):
         Share of the known queries that is kept, those of the highest scores.
     accuracy : ndarray of shape (n_coverages,)
         Accuracy on these: one minus the risk.
-    half_width : ndarray of shape (n_coverages,)
-        Half the width of its 95 % interval over episodes.
+    low, high : ndarray of shape (n_coverages,)
+        Ends of its 95 % interval over episodes; NaN for a single one.
     accepted : ndarray of shape (n_coverages,)
         Share of the unknown queries that is kept at the same threshold.
     """
 
     coverage: np.ndarray
     accuracy: np.ndarray
-    half_width: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     accepted: np.ndarray
 
 
@@ -183,8 +184,8 @@ class RiskCoverageDisplay:
         ):
             label = label_of(name or None, text)
             self.lines_ += self.ax_.plot(x, 100 * values, **{**look, **style}, label=label)
-        if np.isfinite(curve.half_width).all():
-            low, high = (100 * (curve.accuracy + sign * curve.half_width) for sign in (-1, 1))
+        if np.isfinite(curve.low).all():
+            low, high = 100 * curve.low, 100 * curve.high
             self.bands_.append(self.ax_.fill_between(x, low, high, color=color, alpha=0.25))
         kept = 100 - 100 * open_set.interval("false_rejection").mean
         shares = open_set.interval("accuracy_of_rest").mean, np.mean(1 - open_set.unknown_rejected)
@@ -198,7 +199,7 @@ class RiskCoverageDisplay:
         text = f"large: predict at reject_rate={', '.join(f'{rate:g}' for rate in rates)}"
         if self.bands_:
             counts = ", ".join(map(str, n_episodes))
-            text += f"\nband: 95 % t-interval over {counts} episodes"
+            text += f"\nband: 95 % interval over {counts} episodes"
         return text
 
 
@@ -206,8 +207,9 @@ def _curve(queries: OpenSetQueries) -> RiskCoverageCurve:
     """Average the curves of all episodes."""
     episodes = [_curve_of_episode(*episode) for episode in _episodes(queries)]
     accuracy, accepted = map(np.array, zip(*episodes, strict=True))  # (n_episodes, n_coverages)
-    half_width = np.array([t_interval(values, "episodes").half_width for values in accuracy.T])
-    return RiskCoverageCurve(COVERAGE, accuracy.mean(axis=0), half_width, accepted.mean(axis=0))
+    intervals = [share_interval(values, "episodes")[:3] for values in accuracy.T]
+    mean, low, high = np.transpose(intervals)
+    return RiskCoverageCurve(COVERAGE, mean, low, high, accepted.mean(axis=0))
 
 
 def _episodes(queries: OpenSetQueries) -> Any:

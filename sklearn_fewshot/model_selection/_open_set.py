@@ -10,7 +10,8 @@ from scipy.stats import rankdata
 
 from ..utils._html import html_table
 from ._calibration_error import calibration_error, calibration_error_interval, sum_gaps
-from ._interval import Interval, t_interval
+from ._interval import Interval, share_interval
+from ._result import count_text, score_text
 
 Measure = Literal[
     "auroc", "false_rejection", "unknown_rejected", "accuracy_of_rest", "calibration_error"
@@ -96,14 +97,14 @@ class OpenSetResult:
     >>> import numpy as np
     >>> from sklearn_fewshot.model_selection import OpenSetResult
     >>> result = OpenSetResult(
-    ...     auroc=np.array([0.9, 0.8]),
-    ...     false_rejection=np.array([0.04, 0.08]),
-    ...     unknown_rejected=np.array([0.5, 0.4]),
-    ...     accuracy_of_rest=np.array([0.95, 0.9]),
+    ...     auroc=np.array([0.9, 0.8, 0.9, 0.8]),
+    ...     false_rejection=np.array([0.04, 0.08, 0.04, 0.04]),
+    ...     unknown_rejected=np.array([0.5, 0.4, 0.6, 0.3]),
+    ...     accuracy_of_rest=np.array([0.95, 0.9, 0.95, 1.0]),
     ...     n_unknown=5,
     ... )
     >>> print(result.interval("auroc"))
-    0.85 (0.2147 to 1.485, 95 % t-interval over 2 episodes)
+    0.85 (0.7319 to 0.9301, 95 % Korn-Graubard interval over 4 episodes)
     """
 
     auroc: np.ndarray
@@ -130,8 +131,8 @@ class OpenSetResult:
         Returns
         -------
         interval : Interval
-            Student's t-interval over the episodes that have a value: its name says how many. For
-            the calibration error, which is one of all queries, a bootstrap interval.
+            That of a share, over the episodes that have a value: its name says how many. For the
+            calibration error, which is one of all queries, a bootstrap interval.
 
         Raises
         ------
@@ -160,7 +161,7 @@ class OpenSetResult:
         values = values[~np.isnan(values)]
         if not len(values):
             return Interval(np.nan, np.nan, np.nan, "no value: every known query is rejected")
-        return t_interval(values, "episodes")
+        return share_interval(values, "episodes")
 
     def _gaps(self) -> tuple[np.ndarray, np.ndarray]:
         """Return sums of hits minus confidences of each episode and bin, and its known queries."""
@@ -184,38 +185,30 @@ class OpenSetResult:
 
     def _texts(self) -> dict[str, str]:
         """Return the texts of mean and interval of each measure."""
-        area = self.interval("auroc")
-        texts = {"auroc": f"{area.mean:.3f} ± {area.half_width:.3f}"}
-        for name in MEASURES[1:]:
-            it = self.interval(name)  # type: ignore[arg-type]
-            texts[name] = f"{100 * it.mean:.2f} ± {100 * it.half_width:.2f} %"
+        texts = {}
+        for name in (*MEASURES, *(["calibration_error"] if self.queries is not None else [])):
+            texts[name] = score_text(self.interval(name), "accuracy")  # type: ignore[arg-type]
         n_values = int(np.count_nonzero(~np.isnan(self.accuracy_of_rest)))
         if n_values < len(self.auroc):
-            texts["accuracy_of_rest"] += f" (in {n_values} episodes)"
-        if self.queries is not None:
-            error, low, high = (100 * value for value in self.interval("calibration_error")[:3])
-            texts["calibration_error"] = f"{error:.2f} % ({low:.2f} to {high:.2f} %)"
+            texts["accuracy_of_rest"] += f" in {count_text(n_values, 'episode', 'episodes')}"
         return texts
 
     def _conditions(self) -> str:
-        classes = "class" if self.n_unknown == 1 else "classes"
-        n_episodes = len(self.auroc)
-        episodes = "episode" if n_episodes == 1 else "episodes"
         return (
-            f"{self.n_unknown} unknown {classes}, reject_rate={self.reject_rate:g}, {n_episodes} "
-            f"{episodes}, interval over episodes"
+            f"{count_text(self.n_unknown, 'unknown class', 'unknown classes')}, "
+            f"reject_rate={self.reject_rate:g}, "
+            f"{count_text(len(self.auroc), 'episode', 'episodes')}, interval over episodes"
         )
 
     def __str__(self) -> str:
         """Return the line to report."""
         texts = self._texts()
-        error = ""
-        if "calibration_error" in texts:
-            error = f", calibration error {texts['calibration_error']}"
+        error = texts.get("calibration_error")
         return (
             f"AUROC {texts['auroc']}, rejected {texts['false_rejection']} of known and "
             f"{texts['unknown_rejected']} of unknown queries, accuracy of the rest "
-            f"{texts['accuracy_of_rest']}{error} ({self._conditions()})"
+            f"{texts['accuracy_of_rest']}{f', calibration error {error}' if error else ''} "
+            f"({self._conditions()})"
         )
 
     def _repr_html_(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from ..utils._typing import ArrayLike, Label, RandomState, Range, Way
 from ..utils._validation import encode_labels
 from ._interval import CONFIDENCE, Interval, bootstrap_interval, share_interval, t_interval
 from ._jackknife import Gains, class_values, gains, group_values
-from ._open_set import OpenSetResult
+
+if TYPE_CHECKING:
+    from ._open_set import OpenSetResult
 
 UNEVEN = 0.1  # of the width: what the middle of an interval may be off to be written with ±
 PERCENT = (

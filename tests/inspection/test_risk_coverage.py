@@ -75,7 +75,7 @@ def test_with_everything_kept_the_accuracy_is_the_score():
     curve = RiskCoverageDisplay.from_results(result).curves_[""]
     assert curve.coverage[-1] == 1.0
     assert curve.accuracy[-1] == pytest.approx(result.mean)
-    assert curve.half_width[-1] == pytest.approx(result.half_width)
+    assert_allclose((curve.low[-1], curve.high[-1]), result.interval)
 
 
 def test_the_order_of_queries_with_equal_scores_does_not_matter():
@@ -124,7 +124,7 @@ def test_lines_are_the_shares_in_percent_with_a_band():
         assert_allclose(line.get_ydata(), 100 * shares)
     (band,) = display.bands_
     heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.max() == pytest.approx(100 * (curve.accuracy + curve.half_width).max())
+    assert heights.max() == pytest.approx(100 * curve.high.max())
     assert display.figure_ is display.ax_.figure
     assert display.ax_.get_xlabel() == "known queries kept (coverage) in %"
 
@@ -147,7 +147,7 @@ def test_results_look_different_and_have_names():
         "1-shot: unknown kept",
         "5-shot: accuracy of the known kept",
         "5-shot: unknown kept",
-        "large: predict at reject_rate=0.1\nband: 95 % t-interval over 12 episodes",
+        "large: predict at reject_rate=0.1\nband: 95 % interval over 12 episodes",
     ]
     first, _, second, _ = display.lines_
     assert first.get_color() != second.get_color()
