@@ -104,6 +104,26 @@ class ClassKFold(GroupKFold):
         """
         yield from super().split(X, y, _one_of(self, groups, class_groups))
 
+    def get_n_splits(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+    ) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups, class_groups : object
+            Without effect; what searches pass to :meth:`split` they also pass here.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return int(super().get_n_splits())
+
     def _iter_test_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
     ) -> Iterator[np.ndarray]:
@@ -215,6 +235,26 @@ class ClassShuffleSplit(GroupShuffleSplit):
             Rows of the two sides.
         """
         yield from super().split(X, y, _one_of(self, groups, class_groups))
+
+    def get_n_splits(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+    ) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups, class_groups : object
+            Without effect; what searches pass to :meth:`split` they also pass here.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return int(super().get_n_splits())
 
     def _iter_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None

@@ -148,9 +148,10 @@ class EpisodicComparison:
 
     @property
     def verdict(self) -> str:
-        """What is shown about each of the others, one sentence each.
+        """What is shown about each of the others and the best baseline, one sentence each.
 
-        For these classes and, of accuracies, for others like them.
+        For these classes and, of accuracies, for others like them. Corrected for all comparisons,
+        those with other baselines included.
         """
         over_classes = self._speaks_of_other_classes()
         here = self._corrected("episodes")
@@ -158,6 +159,8 @@ class EpisodicComparison:
         scoring = self.results[self.reference].scoring
         sentences = []
         for name, p_here, p_there in zip(list(self.results)[1:], here, there, strict=True):
+            if name in self.baselines and name != self.best_baseline:
+                continue
             found = self.difference(self.reference, name)
             if p_here >= LEVEL:
                 sentence = f"No difference is shown between {self.reference} and {name}"

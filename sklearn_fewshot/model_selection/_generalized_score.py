@@ -46,7 +46,7 @@ class GeneralizedResult:
     >>> import numpy as np
     >>> from sklearn_fewshot.model_selection import GeneralizedResult
     >>> print(GeneralizedResult(base=np.array([0.9, 0.8]), new=np.array([0.3, 0.4])))
-    base 85.00 %, new 35.00 %, harmonic mean 49.17 ± 52.94 % (2 episodes, interval over episodes)
+    base 85.00 %, new 35.00 %, harmonic mean 49.17 ± 44.89 % (2 episodes, interval over episodes)
     """
 
     base: np.ndarray
