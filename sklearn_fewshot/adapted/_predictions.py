@@ -1,4 +1,4 @@
-"""Predictions from a support set: classes, probabilities, scores, rejection."""
+"""Predictions from a support set: classes, probabilities, sets, scores, rejection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..utils._carried import raise_if_support_was_carried
 from ..utils._typing import ArrayLike, Label
 from ..utils._validation import check_labels, check_like_fitted
 from ._learner import SharesLearner
+from ._prediction_sets import check_alpha, in_set, set_threshold
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known
 from ._support_state import SupportState
@@ -127,6 +128,66 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         support = self._current()
         logits = self._score_blocks(X, support)
         return np.concatenate([self._network.proba(part, support.weight) for part in logits])
+
+    def predict_set(self, X: ArrayLike, alpha: float = 0.1) -> np.ndarray:
+        r"""Predict the set of classes that each query may be of.
+
+        The class of a query is missing from its set with probability ``alpha`` or less, as measured
+        on held-out classes. That is on average over new classes like these, their support sets and
+        their queries: not for each class or each support set, nor for classes of another kind, base
+        classes, or outliers. The most probable class is always in the set, and a smaller ``alpha``
+        gives larger sets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        alpha : float, default=0.1
+            Share of queries whose class may be missing, in (0, 1). It is rounded down to
+            hundredths, below 0.05 to thousandths.
+
+        Returns
+        -------
+        in_set : bool ndarray of shape (n_queries, n_classes)
+            Whether the class is in the set of the query, columns in the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` is not in (0, 1).
+        TypeError
+            If the learner was not calibrated (``calibrate=False``), or held out fewer than three
+            classes.
+
+        Warns
+        -----
+        UserWarning
+            If ``alpha`` is so small that every set has all classes.
+
+        Notes
+        -----
+        A class :math:`k` is in the set if its probability is at least
+        :math:`t_\alpha \max_j p_j`. The threshold :math:`t_\alpha` is that of split conformal
+        prediction on the held-out classes, by the numbers of classes and examples; it is lowered so
+        far that as many queries are missed as stated when each held-out class is left out in turn.
+        With more classes than were held out it is that of a smaller ``alpha``, by the union bound.
+
+        This is a measurement, not a guarantee of finite samples: with one over classes [2]_ every
+        set has all classes for :math:`\alpha < 1 / (n + 1)`, where :math:`n` were held out. For
+        unequal numbers of examples the threshold is that of their geometric mean.
+
+        References
+        ----------
+        .. [1] A. Fisch, T. Schuster, T. Jaakkola and R. Barzilay, "Few-shot Conformal Prediction
+           with Auxiliary Tasks", ICML 2021.
+        .. [2] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
+           data", 2023.
+        """
+        support, alpha = self._current(), check_alpha(alpha)
+        threshold = set_threshold(self._network, support.weight, alpha)
+        logits = self._score_blocks(X, support)
+        sets = [in_set(self._network, part, support.weight, threshold) for part in logits]
+        return np.concatenate(sets)
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Score each query against each class, larger is closer.

@@ -18,10 +18,11 @@ from ..episodes import (
 from ..network import FittedNetwork, Representation
 from ..nn import FewShotModule
 from ..utils._progress import follow
+from ._by_size import SampledQueries
+from ._conformal import tabulate_set_thresholds
 from ._model import (
     BaseAndNew,
     Calibration,
-    SampledQueries,
     ShotBiasByWay,
     fit_shot_bias_by_way,
     fit_temperature,
@@ -35,6 +36,7 @@ FEW_WAYS, FEW_SHOTS_ALONE = (2, 5, 10), (1, 5)  # where adapting takes long ...
 FEW_EPISODES = 25  # ... and episodes of each
 N_QUERIES = 1000  # of each way and shot, about
 FEW_SHOTS = (1, 2, 3, 5, 10)  # of held-out classes used as new ones, beside base classes
+LEAST_FOR_SETS = 3  # held-out classes: of two, one would speak for the other
 N_SPLITS = 4  # random halvings of the held-out classes into base and new classes, per shot
 
 
@@ -94,7 +96,7 @@ class EncodedData(NamedTuple):
 def calibrate(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray, verbose: int = 0
 ) -> Calibration | None:
-    """Fit temperature, quantiles of inlier scores and shot bias on held-out classes.
+    """Fit temperature, inlier quantiles, set thresholds and shot bias on held-out classes.
 
     Parameters
     ----------
@@ -130,7 +132,11 @@ def calibrate(
     has_bias = network.module.score_shift and network.module.n_outputs is None
     bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
     n_held_out = 0 if held_out.all() else int(usable.sum())
-    return Calibration(fit_temperature(sizes), tabulate_inlier_scores(sizes), bias, n_held_out)
+    temperature, inliers = fit_temperature(sizes), tabulate_inlier_scores(sizes)
+    sets = None
+    if n_held_out >= LEAST_FOR_SETS:
+        sets = tabulate_set_thresholds(sizes, temperature.inverse)
+    return Calibration(temperature, inliers, sets, bias, n_held_out)
 
 
 def _ways_and_shots(data: EncodedData, module: FewShotModule) -> tuple[list[int], list[int]]:

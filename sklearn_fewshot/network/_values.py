@@ -107,6 +107,12 @@ class ScoreModel(Protocol):
     def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
 
+    def set_threshold(self, count: np.ndarray, alpha: float) -> float | None:
+        """Return the share of the highest probability that a class needs to be in a set.
+
+        None if too few classes were held out.
+        """
+
 
 def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotModule:
     """Build a network around weights.

@@ -1,0 +1,67 @@
+"""Prediction sets: which classes a query may be of."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+
+from ..network import FittedNetwork
+from ..utils._warnings import warn_user
+
+
+def check_alpha(alpha: float) -> float:
+    """Return the share of queries whose class may be missing, or raise."""
+    if not isinstance(alpha, Real) or not 0.0 < alpha < 1.0:
+        raise ValueError(
+            "The 'alpha' parameter of predict_set must be the share of queries whose class may be "
+            f"missing from the set, in (0, 1). Got {alpha!r}."
+        )
+    return float(alpha)
+
+
+def set_threshold(network: FittedNetwork, count: np.ndarray, alpha: float) -> float:
+    """Return the share of the highest probability that a class needs to be in a set.
+
+    Parameters
+    ----------
+    network : FittedNetwork
+        With a calibration.
+    count : ndarray of shape (n_classes,)
+        Examples of each class.
+    alpha : float
+        Share of queries whose class may be missing.
+
+    Returns
+    -------
+    threshold : float
+        0 if sets have all classes, with a warning.
+    """
+    model = network.calibration
+    if model is None or not network.takes_examples:
+        raise TypeError(
+            "Prediction sets were not calibrated: it takes a learner with calibrate=True that was "
+            "fitted on examples. Without one, choose classes by predict_proba."
+        )
+    threshold = model.set_threshold(count, alpha)
+    if threshold is None:
+        raise TypeError(
+            "Prediction sets take a learner that held out three classes or more in fit "
+            f"(n_calibration_classes_). Got {model.n_held_out}. Fit on more classes, or hold out "
+            "more by validation_fraction or validation_classes."
+        )
+    if threshold == 0.0 and len(count) > 1:
+        warn_user(
+            f"alpha={alpha} is less than {model.n_held_out} held-out classes can tell of "
+            f"{len(count)} classes: every set has all of them. Choose a larger alpha, or hold out "
+            "more classes."
+        )
+    return threshold
+
+
+def in_set(
+    network: FittedNetwork, logits: np.ndarray, count: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Return which classes are in the sets of queries, bool of shape (n_queries, n_classes)."""
+    lead = logits - logits.max(axis=1, keepdims=True)  # 0 for the most probable class
+    return np.exp(network.inverse_temperature(count) * lead) >= threshold
