@@ -20,8 +20,8 @@ def check_alpha(alpha: float) -> float:
     return float(alpha)
 
 
-def set_threshold(network: FittedNetwork, count: np.ndarray, alpha: float) -> float:
-    """Return the share of the highest probability that a class needs to be in a set.
+def set_margin(network: FittedNetwork, count: np.ndarray, alpha: float) -> np.ndarray:
+    """Return how far the logit of each class may be below the highest in a prediction set.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def set_threshold(network: FittedNetwork, count: np.ndarray, alpha: float) -> fl
 
     Returns
     -------
-    threshold : float
-        0 if sets have all classes, with a warning.
+    margin : float64 ndarray of shape (n_classes,)
+        Infinity for classes that every set has, with a warning if these are all.
     """
     model = network.calibration
     if model is None or not network.takes_examples:
@@ -43,25 +43,17 @@ def set_threshold(network: FittedNetwork, count: np.ndarray, alpha: float) -> fl
             "Prediction sets were not calibrated: it takes a learner with calibrate=True that was "
             "fitted on examples. Without one, choose classes by predict_proba."
         )
-    threshold = model.set_threshold(count, alpha)
-    if threshold is None:
+    margin = model.set_margin(count, alpha)
+    if margin is None:
         raise TypeError(
             "Prediction sets take a learner that held out three classes or more in fit "
             f"(n_calibration_classes_). Got {model.n_held_out}. Fit on more classes, or hold out "
             "more by validation_fraction or validation_classes."
         )
-    if threshold == 0.0 and len(count) > 1:
+    if np.isinf(margin).all() and len(count) > 1:
         warn_user(
             f"alpha={alpha} is less than {model.n_held_out} held-out classes can tell of "
             f"{len(count)} classes: every set has all of them. Choose a larger alpha, or hold out "
             "more classes."
         )
-    return threshold
-
-
-def in_set(
-    network: FittedNetwork, logits: np.ndarray, count: np.ndarray, threshold: float
-) -> np.ndarray:
-    """Return which classes are in the sets of queries, bool of shape (n_queries, n_classes)."""
-    lead = logits - logits.max(axis=1, keepdims=True)  # 0 for the most probable class
-    return np.exp(network.inverse_temperature(count) * lead) >= threshold
+    return margin

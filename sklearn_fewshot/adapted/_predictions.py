@@ -13,7 +13,7 @@ from ..utils._carried import raise_if_support_was_carried
 from ..utils._typing import ArrayLike, Label
 from ..utils._validation import check_labels, check_like_fitted
 from ._learner import SharesLearner
-from ._prediction_sets import check_alpha, in_set, set_threshold
+from ._prediction_sets import check_alpha, set_margin
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known
 from ._support_state import SupportState
@@ -171,10 +171,11 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         prediction on the held-out classes, by the numbers of classes and examples; it is lowered so
         far that as many queries are missed as stated when each held-out class is left out in turn.
         With more classes than were held out it is that of a smaller ``alpha``, by the union bound.
+        For unequal numbers of examples, each class has the threshold of its own number, in units of
+        the logits.
 
         This is a measurement, not a guarantee of finite samples: with one over classes [2]_ every
-        set has all classes for :math:`\alpha < 1 / (n + 1)`, where :math:`n` were held out. For
-        unequal numbers of examples the threshold is that of their geometric mean.
+        set has all classes for :math:`\alpha < 1 / (n + 1)`, where :math:`n` were held out.
 
         References
         ----------
@@ -184,10 +185,9 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
            data", 2023.
         """
         support, alpha = self._current(), check_alpha(alpha)
-        threshold = set_threshold(self._network, support.weight, alpha)
+        margin = set_margin(self._network, support.weight, alpha)
         logits = self._score_blocks(X, support)
-        sets = [in_set(self._network, part, support.weight, threshold) for part in logits]
-        return np.concatenate(sets)
+        return np.concatenate([part + margin >= part.max(axis=1)[:, None] for part in logits])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Score each query against each class, larger is closer.

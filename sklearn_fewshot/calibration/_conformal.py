@@ -31,18 +31,20 @@ class SetThresholds(NamedTuple):
     n_shot: np.ndarray
     share: np.ndarray
 
-    def at(self, count: np.ndarray, alpha: float) -> float:
-        """Return the share for a task.
+    def at(self, n_way: int, n_shot: float, alpha: float) -> float:
+        """Return the share for a number of classes and examples.
 
-        Between the ways and shots that were measured it is interpolated in their logarithms;
-        beyond the shots it is that of the nearest. A class is missed if one of the others is too
-        far ahead of it. Of ``r`` times as many others one is, at most ``r`` times as often: beyond
-        the ways it is that of the largest for ``alpha / r``.
+        Between those that were measured it is interpolated in their logarithms; beyond the shots it
+        is that of the nearest. A class is missed if one of the others is too far ahead of it. Of
+        ``r`` times as many others one is, at most ``r`` times as often: beyond the ways it is that
+        of the largest for ``alpha / r``.
 
         Parameters
         ----------
-        count : ndarray of shape (n_classes,)
-            Examples of each class, of which the geometric mean counts.
+        n_way : int
+            Number of classes.
+        n_shot : float
+            Examples of the class.
         alpha : float
             Share of queries whose class may be missing, rounded down to one of ``ALPHAS``.
 
@@ -50,12 +52,11 @@ class SetThresholds(NamedTuple):
         -------
         share : float
         """
-        alpha /= max(1.0, (len(count) - 1) / (self.n_way[-1] - 1))
+        alpha /= max(1.0, (n_way - 1) / (self.n_way[-1] - 1))
         level = int(np.searchsorted(ALPHAS, alpha + ROUNDING, side="right")) - 1
         if level < 0:
             return 0.0
-        n_shot = float(np.exp(np.log(count).mean()))
-        table = between(self.share[..., level], place(len(count), self.n_way))  # (n_shots,)
+        table = between(self.share[..., level], place(n_way, self.n_way))  # (n_shots,)
         return float(between(table, place(n_shot, self.n_shot)))
 
 

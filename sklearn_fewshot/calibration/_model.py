@@ -233,9 +233,19 @@ class Calibration(NamedTuple):
         assert self.inliers is not None
         return self.inliers.at(len(count), count, rate, deviation)
 
-    def set_threshold(self, count: np.ndarray, alpha: float) -> float | None:
-        """Return the share of the highest probability that a class needs to be in a set."""
-        return None if self.sets is None else self.sets.at(count, alpha)
+    def set_margin(self, count: np.ndarray, alpha: float) -> np.ndarray | None:
+        """Return how far the logit of each class may be below the highest in a prediction set.
+
+        That of a class is measured on classes that all have as many examples.
+        """
+        if self.sets is None:
+            return None
+        n_way, margin = len(count), np.empty(len(count))
+        for n_shot in np.unique(count):
+            share = self.sets.at(n_way, n_shot, alpha)
+            inverse_temperature = self.temperature.inverse(np.full(n_way, n_shot))
+            margin[count == n_shot] = -np.log(share) / inverse_temperature if share else np.inf
+        return margin
 
 
 def fit_temperature(sizes: list[SampledQueries]) -> Temperature:

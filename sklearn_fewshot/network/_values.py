@@ -107,8 +107,8 @@ class ScoreModel(Protocol):
     def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
 
-    def set_threshold(self, count: np.ndarray, alpha: float) -> float | None:
-        """Return the share of the highest probability that a class needs to be in a set.
+    def set_margin(self, count: np.ndarray, alpha: float) -> np.ndarray | None:
+        """Return how far the logit of each class may be below the highest in a prediction set.
 
         None if too few classes were held out.
         """

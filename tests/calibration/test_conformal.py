@@ -5,7 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sklearn_fewshot.calibration import SampledQueries, SetThresholds, carry_over
+from sklearn_fewshot.calibration import (
+    Calibration,
+    SampledQueries,
+    SetThresholds,
+    Temperature,
+    carry_over,
+)
 from sklearn_fewshot.calibration._conformal import (
     ALPHAS,
     levels_for_new_classes,
@@ -38,7 +44,7 @@ def tabulate(*sizes, factor=1.0):
 
 def missed(size, thresholds, alpha):
     """Return whether the class of each query is missing from its set."""
-    return shares(size) < thresholds.at(np.full(size.n_way, size.n_shot), alpha)
+    return shares(size) < thresholds.at(size.n_way, size.n_shot, alpha)
 
 
 # ------------------------------------------------------------------ one size of episodes
@@ -50,7 +56,7 @@ def test_of_equal_classes_it_is_the_quantile_of_split_conformal_prediction(alpha
     score = np.tile(np.random.default_rng(0).uniform(size=100), 5)
     code = np.repeat(np.arange(5), 100)
     logits = np.column_stack([np.log(score), np.zeros(500)])
-    found = tabulate(SampledQueries(logits, 0 * code, code, 2, 1)).at(np.ones(2), alpha)
+    found = tabulate(SampledQueries(logits, 0 * code, code, 2, 1)).at(2, 1, alpha)
     assert found == pytest.approx(np.sort(score)[round(500 * alpha) - 1])
 
 
@@ -109,8 +115,8 @@ def test_what_few_classes_cannot_tell_has_all_classes():
     code = np.repeat([0, 1, 2], 50)
     size = SampledQueries(np.log(np.column_stack([score, np.ones(150)])), code * 0, code, 2, 1)
     thresholds = tabulate(size)
-    assert thresholds.at(np.ones(2), 0.3) == 0.0
-    assert thresholds.at(np.ones(2), 0.5) > 0.0
+    assert thresholds.at(2, 1, 0.3) == 0.0
+    assert thresholds.at(2, 1, 0.5) > 0.0
 
 
 # ------------------------------------------------------------------ between sizes, and beyond
@@ -128,38 +134,46 @@ def test_measured_sizes_have_their_thresholds(thresholds):
     for i, n_way in enumerate((2, 8)):
         for j, n_shot in enumerate((1, 4, 16)):
             for level, alpha in enumerate(ALPHAS):
-                found = thresholds.at(np.full(n_way, n_shot), alpha)
+                found = thresholds.at(n_way, n_shot, alpha)
                 assert found == thresholds.share[i, j, level]
 
 
 def test_alpha_is_rounded_down(thresholds):
-    count = np.full(8, 4)
     for alpha, lower in ((0.0999, 0.09), (0.0499, 0.049), (0.001999, 0.001), (0.9999, 0.99)):
-        assert thresholds.at(count, alpha) == thresholds.at(count, lower)
-    assert thresholds.at(count, 0.0009) == 0.0
+        assert thresholds.at(8, 4, alpha) == thresholds.at(8, 4, lower)
+    assert thresholds.at(8, 4, 0.0009) == 0.0
 
 
 def test_between_sizes_it_is_interpolated_in_logarithms(thresholds):
-    half = thresholds.at(np.full(4, 2), 0.3)  # half way from 2 to 8, and from 1 to 4
-    corners = [thresholds.at(np.full(w, s), 0.3) for w in (2, 8) for s in (1, 4)]
+    half = thresholds.at(4, 2, 0.3)  # half way from 2 to 8, and from 1 to 4
+    corners = [thresholds.at(w, s, 0.3) for w in (2, 8) for s in (1, 4)]
     assert half == pytest.approx(np.mean(corners))
     assert np.ptp(corners) > 0.1
 
 
-def test_unequal_shots_have_the_threshold_of_their_geometric_mean(thresholds):
-    assert thresholds.at(np.array([1, 16]), 0.3) == pytest.approx(thresholds.at([4, 4], 0.3))
+def test_each_class_has_the_margin_of_its_own_number_of_examples(thresholds):
+    """In units of the logits, at the temperature of tasks in which all classes have as many."""
+    temperature = Temperature((0.1, 0.2, 0.3), (2, 8), (1, 16))
+    calibration = Calibration(temperature, None, thresholds, None, 8)
+    count = np.array([1, 4, 2, 4, 16, 1, 3, 99])
+    found = calibration.set_margin(count, 0.3)
+    for n_shot, margin in zip(count, found, strict=True):
+        factor = calibration.inverse_temperature(np.full(8, n_shot))
+        assert np.exp(-factor * margin) == pytest.approx(thresholds.at(8, n_shot, 0.3))
+    assert np.isinf(calibration.set_margin(count, 1e-6)).all()
+    assert calibration._replace(sets=None).set_margin(count, 0.3) is None
 
 
 def test_beyond_the_shots_it_is_that_of_the_nearest(thresholds):
-    assert thresholds.at(np.full(8, 500), 0.2) == thresholds.at(np.full(8, 16), 0.2)
-    assert thresholds.at(np.ones(1), 0.2) == thresholds.at(np.ones(2), 0.2)
+    assert thresholds.at(8, 500, 0.2) == thresholds.at(8, 16, 0.2)
+    assert thresholds.at(1, 1, 0.2) == thresholds.at(2, 1, 0.2)
 
 
 def test_beyond_the_ways_it_is_that_of_a_smaller_share(thresholds):
     """Three times as many other classes: each third of them may be ahead in a third of alpha."""
-    expected = thresholds.at(np.full(8, 4), 0.02)
-    assert thresholds.at(np.full(22, 4), 0.06) == expected
-    assert thresholds.at(np.full(8 * 10**4, 4), 0.06) == 0.0
+    expected = thresholds.at(8, 4, 0.02)
+    assert thresholds.at(22, 4, 0.06) == expected
+    assert thresholds.at(8 * 10**4, 4, 0.06) == 0.0
 
 
 @pytest.mark.parametrize("n_way", [5, 8, 20])
@@ -171,7 +185,7 @@ def test_with_more_classes_than_were_held_out_no_more_are_missed(n_way):
     ]
     assert (np.array(rates) < [0.115, 0.22]).all()
     # Without the correction it would be too many.
-    at = thresholds.at(np.full(4, 1), 0.1)
+    at = thresholds.at(4, 1, 0.1)
     assert np.mean(shares(queries(60, rng, n_way=20)) < at) > 0.2
 
 
@@ -185,8 +199,8 @@ def test_a_larger_alpha_has_a_larger_threshold():
     assert (np.diff(thresholds.share, axis=-1) >= 0).all()
     assert thresholds.share.min() >= 0.0
     assert thresholds.share.max() <= 1.0
-    for count in (np.ones(3), np.full(4, 2), np.full(9, 20)):
-        found = [thresholds.at(count, alpha) for alpha in np.linspace(0.001, 0.999, 400)]
+    for n_way, n_shot in ((3, 1), (4, 2), (9, 20)):
+        found = [thresholds.at(n_way, n_shot, alpha) for alpha in np.linspace(0.001, 0.999, 400)]
         assert all(lower <= higher for lower, higher in pairwise(found))
 
 
