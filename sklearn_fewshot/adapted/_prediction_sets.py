@@ -46,14 +46,14 @@ def set_margin(network: FittedNetwork, count: np.ndarray, alpha: float) -> np.nd
     margin = model.set_margin(count, alpha)
     if margin is None:
         raise TypeError(
-            "Prediction sets take a learner that held out three classes or more in fit "
-            f"(n_calibration_classes_). Got {model.n_held_out}. Fit on more classes, or hold out "
-            "more by validation_fraction or validation_classes."
+            "Prediction sets take a learner that held out classes in fit (n_calibration_classes_ > "
+            "0). Fit on more classes, or hold out some by validation_fraction or "
+            "validation_classes."
         )
     if np.isinf(margin).all() and len(count) > 1:
         warn_user(
             f"alpha={alpha} is less than {model.n_held_out} held-out classes can tell of "
             f"{len(count)} classes: every set has all of them. Choose a larger alpha, or hold out "
-            "more classes."
+            "more classes by validation_fraction or validation_classes."
         )
     return margin

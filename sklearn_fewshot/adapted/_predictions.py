@@ -132,11 +132,10 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
     def predict_set(self, X: ArrayLike, alpha: float = 0.1) -> np.ndarray:
         r"""Predict the set of classes that each query may be of.
 
-        The class of a query is missing from its set with probability ``alpha`` or less, as measured
-        on held-out classes. That is on average over new classes like these, their support sets and
-        their queries: not for each class or each support set, nor for classes of another kind, base
-        classes, or outliers. The most probable class is always in the set, and a smaller ``alpha``
-        gives larger sets.
+        The class of a query is missing from its set with probability ``alpha`` or less: on average
+        over new classes like the held-out ones, their support sets and their queries, not for each
+        class or each support set, nor for classes of another kind, base classes, or outliers. The
+        most probable class is always in the set, and a smaller ``alpha`` gives larger sets.
 
         Parameters
         ----------
@@ -156,33 +155,34 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         ValueError
             If ``alpha`` is not in (0, 1).
         TypeError
-            If the learner was not calibrated (``calibrate=False``), or held out fewer than three
-            classes.
+            If the learner was not calibrated (``calibrate=False``), or held out no class.
 
         Warns
         -----
         UserWarning
-            If ``alpha`` is so small that every set has all classes.
+            If ``alpha`` is so small that every set has all classes. With :math:`n` held-out classes
+            that is :math:`\alpha < 1 / (n + 1)`: ten for 0.1, twenty for 0.05.
 
         Notes
         -----
         A class :math:`k` is in the set if its probability is at least
-        :math:`t_\alpha \max_j p_j`. The threshold :math:`t_\alpha` is that of split conformal
-        prediction on the held-out classes, by the numbers of classes and examples; it is lowered so
-        far that as many queries are missed as stated when each held-out class is left out in turn.
+        :math:`t_\alpha \max_j p_j`. The threshold :math:`t_\alpha` is that of hierarchical
+        conformal prediction [1]_ on the held-out classes, by the numbers of classes and examples:
+        each held-out class, and a new one that may be missed entirely, weigh :math:`1 / (n + 1)`.
         With more classes than were held out it is that of a smaller ``alpha``, by the union bound.
         For unequal numbers of examples, each class has the threshold of its own number, in units of
         the logits.
 
-        This is a measurement, not a guarantee of finite samples: with one over classes [2]_ every
-        set has all classes for :math:`\alpha < 1 / (n + 1)`, where :math:`n` were held out.
+        The held-out classes also chose the weights, and are each other's rivals: the probability is
+        that of classes which depend on each other as they do. Few-shot conformal prediction over
+        tasks is due to [2]_.
 
         References
         ----------
-        .. [1] A. Fisch, T. Schuster, T. Jaakkola and R. Barzilay, "Few-shot Conformal Prediction
-           with Auxiliary Tasks", ICML 2021.
-        .. [2] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
+        .. [1] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
            data", 2023.
+        .. [2] A. Fisch, T. Schuster, T. Jaakkola and R. Barzilay, "Few-shot Conformal Prediction
+           with Auxiliary Tasks", ICML 2021.
         """
         support, alpha = self._current(), check_alpha(alpha)
         margin = set_margin(self._network, support.weight, alpha)

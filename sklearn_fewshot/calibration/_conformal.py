@@ -66,8 +66,8 @@ def tabulate_set_thresholds(
     """Tabulate the thresholds of prediction sets.
 
     The score of a query is the probability of its class as a share of the highest. The threshold is
-    the quantile of split conformal prediction, at a level that is right for classes that are left
-    out: queries of few classes are not as many independent ones.
+    the quantile of hierarchical conformal prediction (Lee, Barber and Willett, 2023), for classes
+    that are exchangeable: queries of few classes are not as many independent ones.
 
     Parameters
     ----------
@@ -81,52 +81,23 @@ def tabulate_set_thresholds(
     sets : SetThresholds
     """
     n_way = np.unique([size.n_way for size in sizes])
-    shares = [_share(size, inverse_temperature(size.class_count)) for size in sizes]
-    level = levels_for_new_classes(shares, [size.code for size in sizes])
-    table = np.stack([_smallest(share, level) for share in shares])
+    table = np.stack([_quantiles(size, inverse_temperature(size.class_count)) for size in sizes])
     table = table.reshape(len(n_way), -1, len(ALPHAS))
     n_shot = np.array([size.n_shot for size in sizes[: table.shape[1]]])
     return SetThresholds(n_way, n_shot, table)
 
 
-def _share(size: SampledQueries, inverse_temperature: float) -> np.ndarray:
-    """Return the probability of each query's class as a share of the highest."""
-    of_target = size.logits[np.arange(len(size.target)), size.target]
-    return np.exp(inverse_temperature * (of_target - size.best))
+def _quantiles(size: SampledQueries, inverse_temperature: float) -> np.ndarray:
+    """Return the score that a share ``ALPHAS`` of the queries of a new class stays below.
 
-
-def levels_for_new_classes(shares: list[np.ndarray], codes: list[np.ndarray]) -> np.ndarray:
-    """Return the levels of quantiles at which a share ``ALPHAS`` of the queries is missed.
-
-    Each held-out class is left out once, and its queries are compared with those of the others.
-
-    Parameters
-    ----------
-    shares : list of ndarray of shape (n_queries,)
-        Scores of queries, by size of their episodes.
-    codes : list of int ndarray of shape (n_queries,)
-        Their classes.
-
-    Returns
-    -------
-    level : float64 ndarray of shape (144,)
-        At most ``ALPHAS``.
+    Each class weighs as much as the others, and as much as the new one, of which nothing is known
+    but that scores are not below 0.
     """
-    rank = np.sort(np.concatenate(list(map(_rank_among_others, shares, codes))))
-    return np.minimum(ALPHAS, rank[(ALPHAS * len(rank) + ROUNDING).astype(int)])
-
-
-def _rank_among_others(share: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Return which share of the queries of other classes scores no higher than each query."""
-    n_below = np.searchsorted(np.sort(share), share, side="right")
-    n_others = np.full(len(share), len(share))
-    for own in (np.flatnonzero(code == k) for k in np.unique(code)):
-        n_below[own] -= np.searchsorted(np.sort(share[own]), share[own], side="right")
-        n_others[own] -= len(own)
-    return n_below / np.maximum(n_others, 1)
-
-
-def _smallest(share: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Return the ``floor(level (n + 1))``-th smallest of ``n`` scores, 0 for the 0-th."""
-    rank = (level * (len(share) + 1) + ROUNDING).astype(int)
-    return np.concatenate([[0.0], np.sort(share)])[np.minimum(rank, len(share))]
+    of_target = size.logits[np.arange(len(size.target)), size.target]
+    score = np.exp(inverse_temperature * (of_target - size.best))
+    _, place_of_class, n_queries = np.unique(size.code, return_inverse=True, return_counts=True)
+    order = np.argsort(score)
+    weight = 1.0 / ((len(n_queries) + 1) * n_queries[place_of_class][order])
+    below = 1.0 / (len(n_queries) + 1) + np.cumsum(weight) - weight
+    rank = np.searchsorted(below, ALPHAS + ROUNDING, side="right")
+    return np.concatenate([[0.0], score[order]])[rank]

@@ -36,7 +36,6 @@ FEW_WAYS, FEW_SHOTS_ALONE = (2, 5, 10), (1, 5)  # where adapting takes long ...
 FEW_EPISODES = 25  # ... and episodes of each
 N_QUERIES = 1000  # of each way and shot, about
 FEW_SHOTS = (1, 2, 3, 5, 10)  # of held-out classes used as new ones, beside base classes
-LEAST_FOR_SETS = 3  # held-out classes: of two, one would speak for the other
 N_SPLITS = 4  # random halvings of the held-out classes into base and new classes, per shot
 
 
@@ -133,9 +132,7 @@ def calibrate(
     bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
     n_held_out = 0 if held_out.all() else int(usable.sum())
     temperature, inliers = fit_temperature(sizes), tabulate_inlier_scores(sizes)
-    sets = None
-    if n_held_out >= LEAST_FOR_SETS:
-        sets = tabulate_set_thresholds(sizes, temperature.inverse)
+    sets = tabulate_set_thresholds(sizes, temperature.inverse) if n_held_out else None
     return Calibration(temperature, inliers, sets, bias, n_held_out)
 
 

@@ -199,8 +199,8 @@ class Calibration(NamedTuple):
     inliers : InlierScores or None
         Quantiles of the scores of inliers; None if classes are represented by attributes.
     sets : SetThresholds or None
-        Thresholds of prediction sets; None if classes are represented by attributes, or too few
-        were held out.
+        Thresholds of prediction sets; None if classes are represented by attributes, or none was
+        held out.
     shot_bias : ShotBiasByWay or None
         The score deficit of classes with few examples; None if there were too few classes.
     n_held_out : int

@@ -250,7 +250,7 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         ValueError
             If ``alpha`` is not in (0, 1), or an array does not fit the learner.
         TypeError
-            If the learner was not calibrated, or held out fewer than three classes.
+            If the learner was not calibrated, or held out no class.
         """
         return self._classifier(X_support, y_support).predict_set(X, alpha)
 

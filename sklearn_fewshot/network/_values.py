@@ -110,7 +110,7 @@ class ScoreModel(Protocol):
     def set_margin(self, count: np.ndarray, alpha: float) -> np.ndarray | None:
         """Return how far the logit of each class may be below the highest in a prediction set.
 
-        None if too few classes were held out.
+        None if no class was held out.
         """
 
 

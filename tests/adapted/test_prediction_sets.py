@@ -20,8 +20,9 @@ from sklearn_fewshot import (
     save_model,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:alpha=")  # of sets that have all classes
 HELD_OUT = ["base-0", "base-9", "base-12", "base-21"]
-ALPHAS = (0.02, 0.1, 0.3, 0.6, 0.99)
+ALPHAS = (0.1, 0.21, 0.3, 0.6, 0.99)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,6 @@ def check_same(found, expected, classifier, X, alpha):
 # ------------------------------------------------------------------ what is in a set
 
 
-@pytest.mark.filterwarnings("ignore:alpha=")
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_classes_are_in_the_set_down_to_a_share_of_the_highest_probability(
     any_learner, table, alpha
@@ -80,7 +80,6 @@ def test_classes_are_in_the_set_down_to_a_share_of_the_highest_probability(
     check_same(found, expected, classifier, table.X, alpha)
 
 
-@pytest.mark.filterwarnings("ignore:alpha=")
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_classes_of_unequal_shots_are_in_the_set_down_to_their_own_margins(
     classifier, table, alpha
@@ -92,14 +91,12 @@ def test_classes_of_unequal_shots_are_in_the_set_down_to_their_own_margins(
     check_same(classifier.predict_set(table.X, alpha), expected, classifier, table.X, alpha)
 
 
-@pytest.mark.filterwarnings("ignore:alpha=")
 def test_the_prediction_is_in_every_set(classifier, table):
     columns = np.searchsorted(classifier.classes_, classifier.predict(table.X))
     for alpha in (1e-9, *ALPHAS, 1 - 1e-9):
         assert classifier.predict_set(table.X, alpha)[np.arange(len(table.X)), columns].all()
 
 
-@pytest.mark.filterwarnings("ignore:alpha=")
 def test_a_smaller_alpha_has_every_class_of_a_larger_one(classifier, table):
     sets = [classifier.predict_set(table.X, alpha) for alpha in ALPHAS]
     for larger, smaller in pairwise(sets):
@@ -139,18 +136,19 @@ def missing_share(learner, X, y, shots, alpha):
 
 
 @pytest.mark.parametrize(("n_shot", "alpha"), [(1, 0.1), (1, 0.2), (5, 0.1)])
-def test_the_class_is_missing_as_often_as_stated(draws, n_shot, alpha):
+def test_the_class_is_missing_at_most_as_often_as_stated(draws, n_shot, alpha):
     """Of new classes, on average over draws; the prediction alone is wrong in 30 and 13 %."""
     y, fits = draws
     found = [missing_share(learner, X, y, [n_shot], alpha).mean() for X, learner in fits]
-    assert np.mean(found) == pytest.approx(alpha, abs=0.03)
+    assert (alpha - 1 / 21) / 2 < np.mean(found) < alpha
 
 
-def test_classes_of_few_examples_beside_many_are_missing_as_often_as_stated(draws):
+def test_classes_of_few_examples_beside_many_are_missing_at_most_as_often_as_stated(draws):
     y, fits = draws
     found = [missing_share(learner, X, y, [1, 20, 20, 1, 20], 0.1) for X, learner in fits]
-    few_and_many = np.mean(found, axis=0)[[0, 3]].mean(), np.mean(found, axis=0)[[1, 2, 4]].mean()
-    np.testing.assert_allclose(few_and_many, 0.1, atol=0.06)
+    few, many = (np.mean(found, axis=0)[columns].mean() for columns in ([0, 3], [1, 2, 4]))
+    assert 0.01 < few < 0.1
+    assert 0.01 < many < 0.1
 
 
 # ------------------------------------------------------------------ what it does not depend on
@@ -160,28 +158,28 @@ def test_the_order_of_examples_and_their_number_of_copies_do_not_matter(
     any_learner, classifier, table, unequal
 ):
     X, y = table.X_new[unequal], table.y_new[unequal]
-    expected = classifier.predict_set(table.X, 0.2)
+    expected = classifier.predict_set(table.X, 0.3)
     order = np.random.default_rng(1).permutation(len(y))
-    shuffled = any_learner.adapt(X[order], y[order]).predict_set(table.X, 0.2)
-    check_same(shuffled, expected, classifier, table.X, 0.2)
+    shuffled = any_learner.adapt(X[order], y[order]).predict_set(table.X, 0.3)
+    check_same(shuffled, expected, classifier, table.X, 0.3)
     module = any_learner.module_
     if "duplicates" not in getattr(module, "head", module).breaks:
         twice = any_learner.adapt(np.concatenate([X, X]), np.concatenate([y, y]))
-        check_same(twice.predict_set(table.X, 0.2), expected, classifier, table.X, 0.2)
+        check_same(twice.predict_set(table.X, 0.3), expected, classifier, table.X, 0.3)
 
 
 def test_renaming_the_classes_permutes_the_columns(any_learner, classifier, table, unequal):
     codes = np.unique(table.y_new[unequal], return_inverse=True)[1]
     names = np.array(["d", "a", "c", "b"])
     renamed = any_learner.adapt(table.X_new[unequal], names[codes])
-    found = renamed.predict_set(table.X, 0.2)[:, np.argsort(np.argsort(names))]
-    check_same(found, classifier.predict_set(table.X, 0.2), classifier, table.X, 0.2)
+    found = renamed.predict_set(table.X, 0.3)[:, np.argsort(np.argsort(names))]
+    check_same(found, classifier.predict_set(table.X, 0.3), classifier, table.X, 0.3)
 
 
 def test_a_set_does_not_depend_on_the_other_queries(classifier, table):
-    expected = classifier.predict_set(table.X, 0.2)
-    alone = np.concatenate([classifier.predict_set(x[None], 0.2) for x in table.X])
-    check_same(alone, expected, classifier, table.X, 0.2)
+    expected = classifier.predict_set(table.X, 0.3)
+    alone = np.concatenate([classifier.predict_set(x[None], 0.3) for x in table.X])
+    check_same(alone, expected, classifier, table.X, 0.3)
 
 
 # ------------------------------------------------------------------ learners, pipelines, files
@@ -221,7 +219,7 @@ def test_files_pickles_and_clones_predict_the_same_sets(learner, table, tmp_path
         clone(classifier).fit(table.X_new[:20], table.y_new[:20]),
     )
     for other in others:
-        for alpha in (0.1, 0.3):
+        for alpha in (0.2, 0.5):
             expected = classifier.predict_set(table.X, alpha)
             np.testing.assert_array_equal(other.predict_set(table.X, alpha), expected)
 
@@ -231,7 +229,7 @@ def test_classifiers_that_grow_have_the_sets_of_all_their_examples(learner, tabl
     grown.partial_fit(table.X_new[8:], table.y_new[8:])
     expected = learner.adapt(table.X_new, table.y_new)
     check_same(
-        grown.predict_set(table.X, 0.2), expected.predict_set(table.X, 0.2), expected, table.X, 0.2
+        grown.predict_set(table.X, 0.3), expected.predict_set(table.X, 0.3), expected, table.X, 0.3
     )
 
 
@@ -264,20 +262,18 @@ def test_without_calibration_there_are_no_sets(make_learner, table):
             estimator.predict_set(table.X)
 
 
-@pytest.mark.parametrize("n_held_out", [0, 2])
-def test_too_few_held_out_classes_are_refused(make_learner, table, n_held_out):
-    held_out = {"validation_classes": HELD_OUT[:2]} if n_held_out else {"validation_fraction": 0.0}
-    learner = make_learner(max_epochs=1, **held_out).fit(table.X, table.y)
-    message = f"three classes or more .* Got {n_held_out}.*validation_fraction"
-    with pytest.raises(TypeError, match=message):
+def test_no_held_out_class_is_refused(make_learner, table):
+    learner = make_learner(max_epochs=1, validation_fraction=0.0).fit(table.X, table.y)
+    with pytest.raises(TypeError, match=r"held out classes in fit.*validation_fraction"):
         learner.predict_set(table.X)
     learner.predict_proba(table.X)
 
 
 def test_an_alpha_that_tells_nothing_warns(learner, table):
     classifier = learner.adapt(table.X_new, table.y_new)
-    with pytest.warns(UserWarning, match=r"alpha=0.0005 is less than 4 held-out classes can tell"):
-        assert classifier.predict_set(table.X, 0.0005).all()
+    with pytest.warns(UserWarning, match=r"alpha=0.19 is less than 4 held-out classes can tell"):
+        assert classifier.predict_set(table.X, 0.19).all()
+    assert not classifier.predict_set(table.X, 0.2).all()  # a new class is one of five
 
 
 def test_zero_shot_learners_and_regressors_have_no_sets():

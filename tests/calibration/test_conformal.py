@@ -12,11 +12,7 @@ from sklearn_fewshot.calibration import (
     Temperature,
     carry_over,
 )
-from sklearn_fewshot.calibration._conformal import (
-    ALPHAS,
-    levels_for_new_classes,
-    tabulate_set_thresholds,
-)
+from sklearn_fewshot.calibration._conformal import ALPHAS, tabulate_set_thresholds
 
 
 def queries(n_classes, rng, n_way=4, n_shot=1, n_queries=50, spread=1.0):
@@ -51,72 +47,63 @@ def missed(size, thresholds, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.004, 0.05, 0.1, 0.29, 0.5, 0.9])
-def test_of_equal_classes_it_is_the_quantile_of_split_conformal_prediction(alpha):
+def test_with_a_query_of_each_class_it_is_the_quantile_of_split_conformal_prediction(alpha):
     """The ``floor(alpha (n + 1))``-th smallest of ``n`` scores."""
-    score = np.tile(np.random.default_rng(0).uniform(size=100), 5)
-    code = np.repeat(np.arange(5), 100)
-    logits = np.column_stack([np.log(score), np.zeros(500)])
+    score = np.random.default_rng(0).permutation(np.arange(1, 1000) / 1000)
+    logits, code = np.column_stack([np.log(score), np.zeros(999)]), np.arange(999)
     found = tabulate(SampledQueries(logits, 0 * code, code, 2, 1)).at(2, 1, alpha)
-    assert found == pytest.approx(np.sort(score)[round(500 * alpha) - 1])
+    assert found == pytest.approx(alpha)
 
 
-def test_levels_are_those_at_which_classes_that_are_left_out_are_right():
-    """Recomputed class by class: as many queries are missed as stated, and one more is too many."""
-    rng = np.random.default_rng(1)
-    sizes = [queries(5, rng, n_shot=shot, n_queries=20) for shot in (1, 5)]
-    scores, codes = [shares(size) for size in sizes], [size.code for size in sizes]
-    level = levels_for_new_classes(scores, codes)
-
-    def n_missed(of):
-        count = 0
-        for score, code in zip(scores, codes, strict=True):
-            for k in range(5):
-                others = np.sort(score[code != k])
-                rank = int(of * (len(others) + 1) + 1e-9)
-                count += np.sum(score[code == k] < (others[rank - 1] if rank else 0.0))
-        return count
-
-    for alpha, found in zip(ALPHAS, level, strict=True):
-        assert n_missed(found) <= alpha * 200 + 1e-6
-        assert found == alpha or n_missed(found + 1 / 80) > alpha * 200
-    assert (level < ALPHAS).any()
-
-
-def test_few_classes_that_differ_need_larger_sets_and_many_do_not():
-    levels = {
-        n: np.mean(
-            [
-                levels_for_new_classes([shares(size)], [size.code])[ALPHAS == 0.1]
-                for size in (queries(n, np.random.default_rng(seed)) for seed in range(20))
-            ]
-        )
-        for n in (3, 6, 60)
-    }
-    assert levels[3] < levels[6] - 0.005 < levels[60] - 0.01
-    assert levels[60] == pytest.approx(0.1, abs=0.005)
-
-
-@pytest.mark.parametrize("n_classes", [3, 5, 10, 30])
-@pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_new_classes_are_missed_as_often_as_stated(n_classes, alpha):
-    """On average over draws of classes to hold out: 400 draws, each of 20 new classes."""
-    rng, found = np.random.default_rng(n_classes), []
-    for _ in range(400):
-        thresholds = tabulate(queries(n_classes, rng))
-        found.append(missed(queries(20, rng, n_queries=10), thresholds, alpha).mean())
-    error = np.std(found) / np.sqrt(len(found))
-    assert np.mean(found) < alpha + 0.2 * alpha + 3 * error
-    assert np.mean(found) > alpha / 2
-
-
-def test_what_few_classes_cannot_tell_has_all_classes():
-    """A class that scores below all others: of three, one in three may be such."""
-    score = np.concatenate([np.linspace(0.8, 1.0, 100), np.linspace(0.01, 0.1, 50)])
-    code = np.repeat([0, 1, 2], 50)
-    size = SampledQueries(np.log(np.column_stack([score, np.ones(150)])), code * 0, code, 2, 1)
+@pytest.mark.parametrize("n_queries", [1, 7, 40])
+def test_it_is_the_quantile_of_hierarchical_conformal_prediction(n_queries):
+    """Recomputed by loops: the highest score that at most ``alpha`` of the mass is below."""
+    rng = np.random.default_rng(n_queries)
+    size = queries(6, rng, n_queries=n_queries)
+    some = rng.permutation(len(size.code))[: 4 * n_queries + 2]  # classes of unequal sizes
+    size = SampledQueries(size.logits[some], size.target[some], size.code[some], 4, 1)
+    score, classes = shares(size), np.unique(size.code)
     thresholds = tabulate(size)
-    assert thresholds.at(2, 1, 0.3) == 0.0
-    assert thresholds.at(2, 1, 0.5) > 0.0
+    for alpha in ALPHAS[::7]:
+        expected = 0.0
+        for candidate in score:
+            of_class = [np.mean(score[size.code == k] < candidate) for k in classes]
+            mass = (1.0 + sum(of_class)) / (len(classes) + 1)  # of the new class all may be below
+            if mass <= alpha + 1e-9:
+                expected = max(expected, candidate)
+        assert thresholds.at(4, 1, alpha) == pytest.approx(expected)
+
+
+def test_copies_of_a_classes_queries_change_nothing():
+    size = queries(6, np.random.default_rng(0))
+    rows = np.concatenate([np.arange(len(size.code)), np.flatnonzero(size.code < 2)])
+    more = SampledQueries(size.logits[rows], size.target[rows], size.code[rows], 4, 1)
+    np.testing.assert_allclose(tabulate(more).share, tabulate(size).share, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4, 9, 19])
+def test_what_few_classes_cannot_tell_has_all_classes(n_classes):
+    thresholds = tabulate(queries(n_classes, np.random.default_rng(0)))
+    for alpha in ALPHAS:
+        assert (thresholds.at(4, 1, alpha) == 0.0) == (alpha < 1 / (n_classes + 1) - 1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [4, 9, 30])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 4.0])
+def test_no_more_queries_of_new_classes_are_missed_than_stated(n_classes, spread):
+    """On average over draws of classes to hold out: 200 draws, each of 20 new classes.
+
+    Whether all classes are equally difficult, or some always right and others always wrong.
+    """
+    rng, found = np.random.default_rng(n_classes), []
+    for _ in range(200):
+        thresholds = tabulate(queries(n_classes, rng, n_queries=20, spread=spread))
+        new = queries(20, rng, n_queries=10, spread=spread)
+        found.append([missed(new, thresholds, alpha).mean() for alpha in (0.05, 0.1, 0.3)])
+    error = np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.mean(found, axis=0) <= np.array([0.05, 0.1, 0.3]) + 2 * error).all()
+    least = np.array([0.05, 0.1, 0.3]) - 1 / (n_classes + 1)  # as unknown as the new class is
+    assert (np.mean(found, axis=0) >= least / 3).all()
 
 
 # ------------------------------------------------------------------ between sizes, and beyond
