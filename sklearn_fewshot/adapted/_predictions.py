@@ -173,9 +173,9 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         For unequal numbers of examples, each class has the threshold of its own number, in units of
         the logits.
 
-        The held-out classes also chose the weights, and are each other's rivals: the probability is
-        that of classes which depend on each other as they do. Few-shot conformal prediction over
-        tasks is due to [2]_.
+        Two things make the statement approximate: the held-out classes also chose the weights, and
+        they are each other's rivals, where new classes have other rivals. Classes of one task or
+        class group count as independent. Fisch et al. [2]_ predict the threshold of each task.
 
         References
         ----------

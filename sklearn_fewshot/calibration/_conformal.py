@@ -1,4 +1,4 @@
-"""Thresholds of prediction sets: split conformal prediction over held-out classes."""
+"""Thresholds of prediction sets: hierarchical conformal prediction over classes."""
 
 from __future__ import annotations
 
