@@ -124,6 +124,37 @@ class FewShotPipeline(Pipeline):
         """
         return self._call("predict_proba", X, X_support, y_support, **params)
 
+    @_if_end_has("predict_set")
+    def predict_set(
+        self,
+        X: ArrayLike,
+        alpha: float = 0.1,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the set of classes that each query may be of.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        alpha : float, default=0.1
+            As in :meth:`FewShotClassifier.predict_set`.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+
+        Returns
+        -------
+        in_set : bool ndarray of shape (n_queries, n_classes)
+        """
+        check_support_pair(X_support, y_support)
+        path = walk(self)
+        classifier = path.end
+        if X_support is not None and y_support is not None:
+            path, classifier = adapt_end(self, X_support, y_support)
+        return classifier.predict_set(path.transform(X), alpha)
+
     def decision_function(
         self,
         X: ArrayLike,

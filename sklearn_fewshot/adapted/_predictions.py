@@ -1,4 +1,4 @@
-"""Predictions from a support set: classes, probabilities, scores, rejection."""
+"""Predictions from a support set: classes, probabilities, sets, scores, rejection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..utils._carried import raise_if_support_was_carried
 from ..utils._typing import ArrayLike, Label
 from ..utils._validation import check_labels, check_like_fitted
 from ._learner import SharesLearner
+from ._prediction_sets import check_alpha, set_margin
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known
 from ._support_state import SupportState
@@ -127,6 +128,66 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         support = self._current()
         logits = self._score_blocks(X, support)
         return np.concatenate([self._network.proba(part, support.weight) for part in logits])
+
+    def predict_set(self, X: ArrayLike, alpha: float = 0.1) -> np.ndarray:
+        r"""Predict the set of classes that each query may be of.
+
+        The class of a query is missing from its set with probability ``alpha`` or less: on average
+        over new classes like the held-out ones, their support sets and their queries, not for each
+        class or each support set, nor for classes of another kind, base classes, or outliers. The
+        most probable class is always in the set, and a smaller ``alpha`` gives larger sets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        alpha : float, default=0.1
+            Share of queries whose class may be missing, in (0, 1). It is rounded down to
+            hundredths, below 0.05 to thousandths.
+
+        Returns
+        -------
+        in_set : bool ndarray of shape (n_queries, n_classes)
+            Whether the class is in the set of the query, columns in the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` is not in (0, 1).
+        TypeError
+            If the learner was not calibrated (``calibrate=False``), or held out no class.
+
+        Warns
+        -----
+        UserWarning
+            If ``alpha`` is so small that every set has all classes. With :math:`n` held-out classes
+            that is :math:`\alpha < 1 / (n + 1)`: ten for 0.1, twenty for 0.05.
+
+        Notes
+        -----
+        A class :math:`k` is in the set if its probability is at least
+        :math:`t_\alpha \max_j p_j`. The threshold :math:`t_\alpha` is that of hierarchical
+        conformal prediction [1]_ on the held-out classes, by the numbers of classes and examples:
+        each held-out class, and a new one that may be missed entirely, weigh :math:`1 / (n + 1)`.
+        With more classes than were held out it is that of a smaller ``alpha``, by the union bound.
+        For unequal numbers of examples, each class has the threshold of its own number, in units of
+        the logits.
+
+        Two things make the statement approximate: the held-out classes also chose the weights, and
+        they are each other's rivals, where new classes have other rivals. Classes of one task or
+        class group count as independent. Fisch et al. [2]_ predict the threshold of each task.
+
+        References
+        ----------
+        .. [1] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
+           data", 2023.
+        .. [2] A. Fisch, T. Schuster, T. Jaakkola and R. Barzilay, "Few-shot Conformal Prediction
+           with Auxiliary Tasks", ICML 2021.
+        """
+        support, alpha = self._current(), check_alpha(alpha)
+        margin = set_margin(self._network, support.weight, alpha)
+        logits = self._score_blocks(X, support)
+        return np.concatenate([part + margin >= part.max(axis=1)[:, None] for part in logits])
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Score each query against each class, larger is closer.

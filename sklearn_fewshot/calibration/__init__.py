@@ -1,13 +1,14 @@
 """The model of scores, fitted on held-out classes that are used as new ones."""
 
 from ._attributes import sample_queries_by_attributes
+from ._by_size import SampledQueries
 from ._carry_over import carry_over
+from ._conformal import SetThresholds
 from ._held_out import EncodedData, calibrate, sample_queries
 from ._intervals import Intervals, calibrate_intervals
 from ._model import (
     Calibration,
     InlierScores,
-    SampledQueries,
     ShotBias,
     ShotBiasByWay,
     Temperature,
@@ -21,6 +22,7 @@ __all__ = [
     "InlierScores",
     "Intervals",
     "SampledQueries",
+    "SetThresholds",
     "ShotBias",
     "ShotBiasByWay",
     "Temperature",

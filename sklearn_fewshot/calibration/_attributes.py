@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network import FittedNetwork, Representation
-from ._model import SampledQueries
+from ._by_size import SampledQueries
 
 WAYS = (2, 5, 10, 30, 100)
 N_EPISODES = 40  # of each way

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._model import LEVELS, Calibration, SampledQueries
+from ._by_size import SampledQueries
+from ._model import LEVELS, Calibration
 
 CENTRAL = (LEVELS >= 0.05) & (LEVELS <= 0.95)  # the extremes are those of single queries
 

@@ -18,10 +18,11 @@ from ..episodes import (
 from ..network import FittedNetwork, Representation
 from ..nn import FewShotModule
 from ..utils._progress import follow
+from ._by_size import SampledQueries
+from ._conformal import tabulate_set_thresholds
 from ._model import (
     BaseAndNew,
     Calibration,
-    SampledQueries,
     ShotBiasByWay,
     fit_shot_bias_by_way,
     fit_temperature,
@@ -94,7 +95,7 @@ class EncodedData(NamedTuple):
 def calibrate(
     network: FittedNetwork, data: EncodedData, held_out: np.ndarray, verbose: int = 0
 ) -> Calibration | None:
-    """Fit temperature, quantiles of inlier scores and shot bias on held-out classes.
+    """Fit temperature, inlier quantiles, set thresholds and shot bias on held-out classes.
 
     Parameters
     ----------
@@ -130,7 +131,9 @@ def calibrate(
     has_bias = network.module.score_shift and network.module.n_outputs is None
     bias = _fit_held_out_bias(network, data, held_out, rng, verbose) if has_bias else None
     n_held_out = 0 if held_out.all() else int(usable.sum())
-    return Calibration(fit_temperature(sizes), tabulate_inlier_scores(sizes), bias, n_held_out)
+    temperature, inliers = fit_temperature(sizes), tabulate_inlier_scores(sizes)
+    sets = tabulate_set_thresholds(sizes, temperature.inverse) if n_held_out else None
+    return Calibration(temperature, inliers, sets, bias, n_held_out)
 
 
 def _ways_and_shots(data: EncodedData, module: FewShotModule) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""The model of scores: temperature, quantiles of inliers, shot bias. Sees scores only."""
+"""The model of scores: temperature, inlier quantiles, set thresholds, shot bias. Scores only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import softmax
+
+from ._by_size import SampledQueries, between, place
+from ._conformal import SetThresholds
 
 PRIOR_WEIGHT = 50.0  # pseudo-count: held-out scores weigh like so many scores of the task
 NO_SCORES = np.empty(0)
@@ -60,22 +63,13 @@ class InlierScores(NamedTuple):
         -------
         score : float64 ndarray of shape (n_classes,)
         """
-        way = np.interp(np.log(n_way), np.log(self.n_way), np.arange(len(self.n_way)))
-        table = _between(self.quantile, way)  # (n_shots, 101)
-        shots, place = np.unique(n_shot, return_inverse=True)
-        positions = np.interp(np.log(shots), np.log(self.n_shot), np.arange(len(self.n_shot)))
+        table = between(self.quantile, place(n_way, self.n_way))  # (n_shots, 101)
+        shots, of_class = np.unique(n_shot, return_inverse=True)
         found = []
-        for position in positions:
-            prior = _between(table, position)
+        for shot in shots:
+            prior = between(table, place(shot, self.n_shot))
             found.append(_pooled_quantile(prior, deviation + np.median(prior), rate))
-        return np.array(found)[place]
-
-
-def _between(table: np.ndarray, position: float) -> np.ndarray:
-    """Interpolate between the rows of a table."""
-    low = int(position)
-    high = min(low + 1, len(table) - 1)
-    return table[low] + (position - low) * (table[high] - table[low])
+        return np.array(found)[of_class]
 
 
 def _pooled_quantile(prior: np.ndarray, here: np.ndarray, rate: float) -> float:
@@ -204,6 +198,9 @@ class Calibration(NamedTuple):
         Makes probabilities agree with frequencies.
     inliers : InlierScores or None
         Quantiles of the scores of inliers; None if classes are represented by attributes.
+    sets : SetThresholds or None
+        Thresholds of prediction sets; None if classes are represented by attributes, or none was
+        held out.
     shot_bias : ShotBiasByWay or None
         The score deficit of classes with few examples; None if there were too few classes.
     n_held_out : int
@@ -212,6 +209,7 @@ class Calibration(NamedTuple):
 
     temperature: Temperature
     inliers: InlierScores | None
+    sets: SetThresholds | None
     shot_bias: ShotBiasByWay | None
     n_held_out: int
 
@@ -235,32 +233,19 @@ class Calibration(NamedTuple):
         assert self.inliers is not None
         return self.inliers.at(len(count), count, rate, deviation)
 
+    def set_margin(self, count: np.ndarray, alpha: float) -> np.ndarray | None:
+        """Return how far the logit of each class may be below the highest in a prediction set.
 
-class SampledQueries(NamedTuple):
-    """Queries of held-out classes, all in episodes of one size.
-
-    Parameters
-    ----------
-    logits : float64 ndarray of shape (n_queries, n_way)
-        Logits of the classes of a query's episode, ``-inf`` for padding.
-    target : int ndarray of shape (n_queries,)
-        The query's class.
-    code : int ndarray of shape (n_queries,)
-        The same class among all that were held out.
-    n_way, n_shot : float
-        Size of the episodes.
-    """
-
-    logits: np.ndarray
-    target: np.ndarray
-    code: np.ndarray
-    n_way: float
-    n_shot: float
-
-    @property
-    def best(self) -> np.ndarray:
-        """The highest score of each query."""
-        return self.logits.max(axis=1)
+        That of a class is measured on classes that all have as many examples.
+        """
+        if self.sets is None:
+            return None
+        n_way, margin = len(count), np.empty(len(count))
+        for n_shot in np.unique(count):
+            share = self.sets.at(n_way, n_shot, alpha)
+            inverse_temperature = self.temperature.inverse(np.full(n_way, n_shot))
+            margin[count == n_shot] = -np.log(share) / inverse_temperature if share else np.inf
+        return margin
 
 
 def fit_temperature(sizes: list[SampledQueries]) -> Temperature:

@@ -87,10 +87,11 @@ precision : {"auto", "float32", "bfloat16"}, default="auto"
 calibrate : bool, default=True
     Whether to fit, after training, on held-out classes used as new ones (all classes if none were
     held out): the temperature of the probabilities, the shot bias (systematic score deficit of
-    classes with few examples compared with classes with many), and the quantiles of inlier scores
-    below which a query is rejected as an outlier. A second training (``refit``) takes them over, in
-    the units of its scores. Zero-shot learners have the temperature alone. With False, scores are
-    those of the equations, and no query can be rejected.
+    classes with few examples compared with classes with many), the quantiles of inlier scores below
+    which a query is rejected as an outlier, and the thresholds of prediction sets. A second
+    training (``refit``) takes them over, in the units of its scores. Zero-shot learners have the
+    temperature alone. With False, scores are those of the equations, no query can be rejected, and
+    there are no prediction sets.
 compile : bool or {"reduce-overhead", "max-autotune"}, default=False
     Whether to compile the backbone with :func:`torch.compile`, or its mode. It needs a C++ compiler
     and half a minute, and on a CPU images train slower with it than without.
@@ -126,8 +127,9 @@ n_way_ : int or (low, high)
     Classes per training episode, at most the number of training classes; with ``tasks``, at most
     those of the largest task.
 n_calibration_classes_ : int
-    Held-out classes that probabilities, rejection and the correction of unequal shots rest on. With
-    fewer than ten they are rough; 0 if none were held out or ``calibrate=False``.
+    Held-out classes that probabilities, rejection, prediction sets and the correction of unequal
+    shots rest on. With fewer than ten they are rough, and sets have all classes; 0 if none were
+    held out or ``calibrate=False``.
 representation_ : Representation
     Representation of the base classes: embedded examples, or their means."""
 

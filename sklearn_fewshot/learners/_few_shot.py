@@ -219,6 +219,41 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         """
         return self._classifier(X_support, y_support).predict_proba(X)
 
+    def predict_set(
+        self,
+        X: ArrayLike,
+        alpha: float = 0.1,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Predict the set of classes that each query may be of.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        alpha : float, default=0.1
+            Share of queries whose class may be missing, in (0, 1): see
+            :meth:`~sklearn_fewshot.FewShotClassifier.predict_set`. It holds for new classes; of the
+            base classes, which ``fit`` has seen, fewer are missing.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        in_set : bool ndarray of shape (n_queries, n_classes)
+            Whether the class is in the set of the query, columns in the sorted order of the labels.
+
+        Raises
+        ------
+        ValueError
+            If ``alpha`` is not in (0, 1), or an array does not fit the learner.
+        TypeError
+            If the learner was not calibrated, or held out no class.
+        """
+        return self._classifier(X_support, y_support).predict_set(X, alpha)
+
     def decision_function(
         self,
         X: ArrayLike,

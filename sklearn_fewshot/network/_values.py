@@ -107,6 +107,12 @@ class ScoreModel(Protocol):
     def quantile(self, count: np.ndarray, rate: float, deviation: np.ndarray) -> np.ndarray:
         """Return the score of each class that a share of its inliers stays below."""
 
+    def set_margin(self, count: np.ndarray, alpha: float) -> np.ndarray | None:
+        """Return how far the logit of each class may be below the highest in a prediction set.
+
+        None if no class was held out.
+        """
+
 
 def build_around(recipe: Recipe, weights: dict[str, torch.Tensor]) -> FewShotModule:
     """Build a network around weights.

@@ -83,7 +83,7 @@ def calibrate_by_attributes(
     if not held_out and isinstance(config.criterion, EpisodicCrossEntropy):
         return None  # the temperature of least loss on these classes is what was trained
     sizes = _sample_by_attributes(network, data, data.held_out)
-    return Calibration(fit_temperature(sizes), None, None, int(data.validation.sum()))
+    return Calibration(fit_temperature(sizes), None, None, None, int(data.validation.sum()))
 
 
 def _sample_by_attributes(

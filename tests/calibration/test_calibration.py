@@ -179,7 +179,7 @@ def test_one_size_shows_no_trend():
 
 
 def test_the_temperature_goes_by_the_geometric_mean_of_the_shots_within_what_was_measured():
-    calibration = Calibration(Temperature((0.1, 0.2, 0.3), (2, 8), (1, 16)), None, None, 8)
+    calibration = Calibration(Temperature((0.1, 0.2, 0.3), (2, 8), (1, 16)), None, None, None, 8)
     count = np.array([1, 4, 16, 4])
     expected = np.exp(0.1 + 0.2 * np.log(4) + 0.3 * np.log(4))
     assert calibration.inverse_temperature(count) == pytest.approx(expected)
