@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 import pytest
-import scipy.stats
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
