@@ -164,7 +164,8 @@ def write() -> None:
         "Which learner should I use?",
         " ".join(__doc__.split("\n\n")[1].split())
         + " Mean accuracy in % over the splits; in brackets the difference to ProtoNet, paired "
-        "over the splits, with its 95 % t-interval over splits.",
+        "over the splits, with its 95 % interval over splits, corrected for the classes that splits have "
+        "in common.",
         table,
         "python -m benchmarks.learners --threads 1",
         f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
@@ -192,7 +193,7 @@ def row(name: str, label: str, baselines: list[dict[str, Any]]) -> list[str]:
         values = np.array([run[label] for run in STUDY.find(name, who)])
         cell = f"{values.mean():.1f}" if len(values) else ""
         if len(values) == len(reference) > 1 and who != "ProtoNet":
-            cell += f" ({paired(values - reference)})"
+            cell += f" ({paired(name, values - reference)})"
         cells.append(cell)
     return [*cells, f"{column[best].mean():.1f} ({best})", f"{base.mean():.1f}"]
 

@@ -126,8 +126,8 @@ print(f"\nTrained the best candidate of each kind for longer. {passed()}\n")
 
 # %%
 # A paired comparison on the scripts put aside: all estimators predict the same queries from the
-# same support sets. The baselines are fitted on each support set only; the last one also uses the
-# base letters, but is not meta-trained.
+# same support sets. Some baselines are fitted on each support set only; others also use the base
+# letters, but are not meta-trained. The verdict says whether it holds for these letters only.
 
 task = {"n_way": 20, "n_shot": 1, "n_query": 5, "n_episodes": 200}
 comparison = compare_on_episodes(
