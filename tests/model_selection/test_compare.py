@@ -20,6 +20,7 @@ from sklearn_fewshot.model_selection import (
     EpisodicComparison,
     EpisodicResult,
     EpisodicScorer,
+    _baselines,
     compare_on_episodes,
     episodic_score,
 )
@@ -197,6 +198,11 @@ def test_differences_of_different_episodes_are_refused():
 # ------------------------------------------------------------------ baselines
 
 
+@pytest.fixture(autouse=True)
+def few_episodes_to_tune_on(monkeypatch):
+    monkeypatch.setattr(_baselines, "TUNING_EPISODES", 4)
+
+
 def test_baselines_are_raw_and_after_every_fitted_pipeline():
     estimators = {
         "learner": learner,
@@ -249,7 +255,7 @@ def test_the_penalty_is_chosen_on_the_base_classes():
             n_way=3,
             n_shot=3,
             n_query=5,
-            n_episodes=30,
+            n_episodes=4,
         ).mean
         for penalty in PENALTIES
     }
