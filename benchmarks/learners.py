@@ -164,8 +164,8 @@ def write() -> None:
         "Which learner should I use?",
         " ".join(__doc__.split("\n\n")[1].split())
         + " Mean accuracy in % over the splits; in brackets the difference to ProtoNet, paired "
-        "over the splits, with its 95 % interval over splits, corrected for the classes that splits "
-        "have in common.",
+        "over the splits, with its 95 % interval over splits, corrected for the classes that "
+        "splits have in common.",
         table,
         "python -m benchmarks.learners --threads 1",
         f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "

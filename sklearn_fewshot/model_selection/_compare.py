@@ -11,6 +11,7 @@ import numpy as np
 from ..utils._html import html_table
 from ..utils._sklearn import validate_parameter_constraints
 from ..utils._typing import ArrayLike, Estimator, RandomState, Range, Scoring, Way
+from ..utils._validation import check_aligned, group_of_class
 from ._baselines import Baseline, find_baselines
 from ._draw import draw_episodes
 from ._episodic import CONSTRAINTS
@@ -19,10 +20,11 @@ from ._interval import Interval, holm, p_value, t_interval
 from ._result import EpisodicResult, import_pandas, score_text
 from ._split import Episodes, EpisodeSplit, n_way_of
 
+NOT_ELSEWHERE = "; on {} no difference is shown"
 Unit = Literal["episodes", "classes"]
 
 LEVEL = 0.05  # of verdicts
-NOT_ELSEWHERE = "; on others like them no difference is shown"
+TORN_CLASS = "class_groups of compare_on_episodes have one group for each class. {torn}."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +39,9 @@ class EpisodicComparison:
         Score of each estimator; the others are compared with the first.
     baselines : tuple of str, default=()
         Names of those that are baselines.
+    class_groups : array-like of shape (n_classes,) or None, default=None
+        Alphabet, genus, ... of each of the results' ``classes``, if verdicts on other classes shall
+        be on classes of other groups.
 
     See Also
     --------
@@ -72,6 +77,7 @@ class EpisodicComparison:
 
     results: dict[str, EpisodicResult]
     baselines: tuple[str, ...] = ()
+    class_groups: ArrayLike | None = None
 
     @property
     def reference(self) -> str:
@@ -92,7 +98,6 @@ class EpisodicComparison:
         reference: str | None = None,
         *,
         over: Unit = "episodes",
-        class_groups: ArrayLike | None = None,
     ) -> Interval:
         """Return the mean paired difference of two scores.
 
@@ -104,9 +109,8 @@ class EpisodicComparison:
             The one that is subtracted; None for the first.
         over : {"episodes", "classes"}, default="episodes"
             The unit that is regarded as sampled: "episodes" for these classes, "classes" for
-            others, as in :meth:`EpisodicResult.interval_over`.
-        class_groups : array-like of shape (n_classes,) or None, default=None
-            Groups of the classes, as there.
+            others (with ``class_groups``: of other groups), as in
+            :meth:`EpisodicResult.interval_over`.
 
         Returns
         -------
@@ -119,15 +123,11 @@ class EpisodicComparison:
             If there is no estimator of that name, the two were scored on different episodes, or
             ``over`` has another value or one that the scores do not allow.
         """
-        values, unit = self._differences(name, reference, over, class_groups)
+        values, unit = self._differences(name, reference, over)
         return t_interval(values, f"{unit}, paired")
 
     def _differences(
-        self,
-        name: str,
-        reference: str | None = None,
-        over: Unit = "episodes",
-        class_groups: ArrayLike | None = None,
+        self, name: str, reference: str | None = None, over: Unit = "episodes"
     ) -> tuple[np.ndarray, str]:
         """Return the difference for each episode, class or group, and the name of the unit."""
         if over not in ("episodes", "classes"):
@@ -139,7 +139,8 @@ class EpisodicComparison:
                 f"Differences are paired over episodes, but {name!r} and {reference!r} have "
                 "different ones. Score both with the same episodes= or random_state."
             )
-        return one._values_over(over, class_groups, minus=other)
+        groups = self.class_groups if over == "classes" else None
+        return one._values_over(over, groups, minus=other)
 
     def _result(self, name: str) -> EpisodicResult:
         if name not in self.results:
@@ -157,6 +158,7 @@ class EpisodicComparison:
         here = self._corrected("episodes")
         there = self._corrected("classes") if over_classes else np.ones(len(here))
         scoring = self.results[self.reference].scoring
+        others = "others like them" if self.class_groups is None else "those of other groups"
         sentences = []
         for name, p_here, p_there in zip(list(self.results)[1:], here, there, strict=True):
             if name in self.baselines and name != self.best_baseline:
@@ -169,7 +171,8 @@ class EpisodicComparison:
                 better = "better" if found.mean > 0 else "worse"
                 sentence = f"{self.reference} is {better} than {name} by {by} on these classes"
                 if over_classes:
-                    sentence += ", and on others like them" if p_there < LEVEL else NOT_ELSEWHERE
+                    is_shown = p_there < LEVEL
+                    sentence += f", and on {others}" if is_shown else NOT_ELSEWHERE.format(others)
             sentences.append(f"{sentence}.")
         return "\n".join(sentences)
 
@@ -267,6 +270,7 @@ def compare_on_episodes(
     n_episodes: int = 600,
     scoring: Scoring = "accuracy",
     groups: ArrayLike | None = None,
+    class_groups: ArrayLike | None = None,
     tasks: ArrayLike | None = None,
     random_state: RandomState = 0,
     episodes: Episodes | None = None,
@@ -305,6 +309,9 @@ def compare_on_episodes(
         Score of an episode, as in :func:`episodic_score`; larger is better.
     groups : array-like of shape (n_samples,) or None, default=None
         Groups that support and queries of an episode never share.
+    class_groups : array-like of shape (n_samples,) or None, default=None
+        Alphabet, genus, ... of each sample's class, if new classes will be of other groups:
+        verdicts on other classes are then on those.
     tasks : array-like of shape (n_samples,) or None, default=None
         Tasks, one of which the classes of an episode are from, as in :func:`episodic_score`.
     random_state : int, RandomState instance or None, default=0
@@ -392,4 +399,8 @@ def compare_on_episodes(
             verbose=verbose,
         )
         results[name] = drawn.result(scored, scoring)
-    return EpisodicComparison(results, tuple(name for name in results if name not in estimators))
+    baseline_names = tuple(name for name in results if name not in estimators)
+    given = check_aligned("class_groups", class_groups, len(drawn.codes))
+    if given is not None:
+        given = group_of_class(drawn.codes, given, drawn.classes, TORN_CLASS)
+    return EpisodicComparison(results, baseline_names, given)

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from sklearn_fewshot import ProtoNetClassifier
+from sklearn_fewshot import FewShotClassifier, ProtoNetClassifier
 from sklearn_fewshot.model_selection import (
     ClassKFold,
     EpisodeSplit,
@@ -143,6 +143,41 @@ def test_the_table_shows_scores_differences_and_conditions():
         "a is better than long by 27.50 ± 7.96 % on these classes.",
     ]
     assert repr(compared) == "<EpisodicComparison of a, long>"
+
+
+def test_verdicts_may_be_on_classes_of_other_groups():
+    family = np.where(np.isin(y, ["new 0", "new 1"]), "small", "large")
+    params = PARAMS | {"n_episodes": 60}
+    estimators = {"learner": learner, "neighbour": KNeighborsClassifier(1)}
+    compared = compare_on_episodes(estimators, X, y, class_groups=family, **params)
+    assert compared.class_groups.tolist() == [1, 1, 0, 0, 0]
+    assert "over 2 groups of classes" in compared.difference("neighbour", over="classes").name
+    assert "over 60 episodes" in compared.difference("neighbour").name
+    each = compare_on_episodes(estimators, X, y, class_groups=y, **params)
+    plain = compare_on_episodes(estimators, X, y, **params)
+    for name in ("learner", "neighbour"):
+        one, other = (it.difference(name, over="classes") for it in (each, plain))
+        assert one[:3] == pytest.approx(other[:3])
+    with pytest.raises(
+        ValueError, match=r"one group for each class\. Class 'new 0' is in the groups"
+    ):
+        compare_on_episodes(estimators, X, y, class_groups=np.arange(len(y)) % 2, **params)
+
+
+@pytest.mark.parametrize(("groups", "others"), [(False, "others like them"), (True, "those of")])
+def test_verdicts_have_a_part_for_other_classes(groups, others):
+    """Of data whose second half of features tells nothing."""
+    rng = np.random.default_rng(0)
+    classes = np.repeat(np.arange(12), 8)
+    X = np.hstack([3 * np.eye(12)[classes], np.zeros((96, 12))]) + rng.normal(size=(96, 24))
+    scored = {
+        name: episodic_score(FewShotClassifier(), part, classes, n_query=5, n_episodes=100)
+        for name, part in {"all": X, "useless": X[:, 12:]}.items()
+    }
+    compared = EpisodicComparison(scored, class_groups=np.arange(12) // 2 if groups else None)
+    assert f" on these classes, and on {others}" in compared.verdict
+    few = EpisodicComparison({name: result_of([0.9, 0.8, 0.95]) for name in "ab"})
+    assert "others" not in few.verdict
 
 
 def test_one_estimator_has_no_verdict():
