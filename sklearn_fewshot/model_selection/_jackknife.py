@@ -60,7 +60,7 @@ def gains(plan: EpisodePlan, predicted: np.ndarray, runner_up: np.ndarray) -> Ga
     return Gains(score, score[:, None] - without)
 
 
-def class_values(classes: np.ndarray, gains: Gains) -> tuple[np.ndarray, np.ndarray]:
+def class_values(classes: np.ndarray, gains: Gains, group: np.ndarray | None = None) -> np.ndarray:
     """Return one value per class, which vary as the mean score does for other classes.
 
     A class has more to do with the accuracy than its own recall, since others are confused with it.
@@ -71,14 +71,14 @@ def class_values(classes: np.ndarray, gains: Gains) -> tuple[np.ndarray, np.ndar
         Codes of the classes of each episode, -1 for padding.
     gains : Gains
         From :func:`gains`.
+    group : int ndarray of shape (n_classes,) or None, default=None
+        Group of each class, if there shall be one value per group: it is left out as a whole.
 
     Returns
     -------
-    value : float64 ndarray of shape (n_classes,)
-        Their mean is that of the scores; its variance is theirs divided by their number, as if they
-        were independent.
-    code : int ndarray of shape (n_classes,)
-        Codes of the classes, ascending.
+    value : float64 ndarray of shape (n_classes,) or (n_groups,)
+        Of those in the episodes, by their codes. Their mean is that of the scores; its variance is
+        theirs divided by their number, as if they were independent.
 
     Notes
     -----
@@ -98,35 +98,21 @@ def class_values(classes: np.ndarray, gains: Gains) -> tuple[np.ndarray, np.ndar
     A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust Inference With Multiway Clustering",
     Journal of Business & Economic Statistics 29(2), 2011.
     """
-    is_class = classes >= 0
-    gain = gains.gain[is_class]
-    code, place, count = np.unique(classes[is_class], return_inverse=True, return_counts=True)
+    episode, position = np.nonzero(classes >= 0)
+    code, place, count = np.unique(
+        classes[episode, position], return_inverse=True, return_counts=True
+    )
+    gain, n_episodes, n_classes = gains.gain[episode, position], len(classes), len(code)
     mean_gain = np.bincount(place, weights=gain) / count
-    n_episodes = len(classes)
-    n_way = is_class.sum(axis=1).mean()
-    spread = n_way * (len(code) - 1) / len(code) * (mean_gain - mean_gain.mean())
-    of_classes = np.sum(spread**2) / len(code) ** 2
+    n_way = len(gain) / n_episodes
+    spread = n_way * (n_classes - 1) / n_classes * (mean_gain - mean_gain.mean())
+    unit = np.unique(code if group is None else group[code], return_inverse=True)[1]
+    n_units = unit.max() + 1
+    spread = n_units / n_classes * np.bincount(unit, weights=spread)
+    cell = episode * n_units + unit[place]
+    of_both = np.sum(np.bincount(cell, weights=gain - mean_gain.mean()) ** 2) / n_episodes**2
+    of_units = np.sum(spread**2) / n_units**2
     of_episodes = np.var(gains.score) / n_episodes
-    of_both = np.sum((gain - mean_gain.mean()) ** 2) / n_episodes**2
-    if of_classes > 0:
-        spread *= np.sqrt(max(0.0, 1 + (of_episodes - of_both) / of_classes))
-    return gains.score.mean() + spread, code
-
-
-def group_values(value: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return one value per group of classes from one per class, with the same mean.
-
-    Parameters
-    ----------
-    value : ndarray of shape (n_classes,)
-        From :func:`class_values`.
-    group : int ndarray of shape (n_classes,)
-        Group of each class.
-
-    Returns
-    -------
-    value : ndarray of shape (n_groups,)
-        Groups are left out as a whole.
-    """
-    mean, n_groups = value.mean(), group.max() + 1
-    return mean + n_groups * np.bincount(group, weights=value - mean) / len(value)
+    if of_units > 0:
+        spread *= np.sqrt(max(0.0, 1 + (of_episodes - of_both) / of_units))
+    return np.asarray(gains.score.mean() + spread)

@@ -12,7 +12,7 @@ from ..utils._html import html_table, range_text
 from ..utils._typing import ArrayLike, Label, RandomState, Range, Way
 from ..utils._validation import encode_labels
 from ._interval import CONFIDENCE, Interval, bootstrap_interval, share_interval, t_interval
-from ._jackknife import Gains, class_values, gains, group_values
+from ._jackknife import Gains, class_values, gains
 
 if TYPE_CHECKING:
     from ._open_set import OpenSetResult
@@ -217,16 +217,16 @@ class EpisodicResult:
         if unit == "episodes":
             return self.scores - (0.0 if minus is None else minus.scores), unit
         found = self._gains() if minus is None else self._gains().minus(minus._gains())
-        values, codes = class_values(self._answers().plan.classes, found)
+        classes = self._answers().plan.classes
         if class_groups is None:
-            return values, unit
+            return class_values(classes, found), unit
         if np.shape(class_groups) != (len(self.classes),):
             raise ValueError(
                 "class_groups must have the group of each of the result's classes: "
                 f"{len(self.classes)} entries. Got shape {np.shape(class_groups)}."
             )
-        _, group = encode_labels(np.asarray(class_groups)[codes], "class_groups")
-        return group_values(values, group), "groups of classes"
+        _, group = encode_labels(np.asarray(class_groups), "class_groups")
+        return class_values(classes, found, group), "groups of classes"
 
     def _gains(self) -> Gains:
         if self.scoring != "accuracy":

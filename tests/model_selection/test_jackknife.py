@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from sklearn_fewshot import FewShotClassifier
 from sklearn_fewshot.episodes import EpisodePlan
 from sklearn_fewshot.model_selection import EpisodicComparison, episodic_score
-from sklearn_fewshot.model_selection._jackknife import class_values, gains, group_values
+from sklearn_fewshot.model_selection._jackknife import class_values, gains
 
 N_CLASSES, N_ROWS = 7, 12
 
@@ -42,21 +42,20 @@ def test_with_all_classes_it_is_the_jackknife():
     X, y = blobs(0)
     result = episodic_score(FewShotClassifier(), X, y, n_way="all", n_query=5, n_episodes=20)
     plan, predicted, runner_up = result.answers[1:]
-    values, code = values_of(plan, predicted, runner_up)
+    values = values_of(plan, predicted, runner_up)
     without = np.array([accuracy_by_hand(X, y, plan, k) for k in range(N_CLASSES)])
     assert np.ptp(without) > 0.02  # classes differ
     expected = -(N_CLASSES - 1) * (without - without.mean())
     factor = (values - result.mean) / expected
     assert_allclose(factor, factor[0])  # one for all, for the noise of the episodes
     assert 0.9 < factor[0] <= 1.0
-    assert code.tolist() == list(range(N_CLASSES))
 
 
 def test_a_class_that_nobody_confuses_raises_the_mean():
     X, y = blobs(0, spread=0.5)
     X[y == 3] += 50.0
     result = episodic_score(FewShotClassifier(), X, y, n_way=3, n_query=5, n_episodes=200)
-    values, _ = values_of(*result.answers[1:])
+    values = values_of(*result.answers[1:])
     assert values.argmax() == 3
     assert values.mean() == pytest.approx(result.mean)
 
@@ -85,18 +84,25 @@ def test_classes_that_are_all_alike_leave_the_noise_of_the_episodes():
     answers = np.argsort(rng.random((4000, 4, 5, 4)), axis=3)[..., :2]
     codes = np.take_along_axis(classes[:, None, None], answers, axis=3)
     found = gains(plan, codes[..., 0], codes[..., 1])
-    values, _ = class_values(classes, found)
+    values = class_values(classes, found)
     over_classes = values.std(ddof=1) / np.sqrt(30)
     over_episodes = found.score.std(ddof=1) / np.sqrt(4000)
     assert 0.6 < over_classes / over_episodes < 1.4
 
 
-def test_groups_have_the_mean_of_their_classes():
-    values = np.array([0.9, 0.7, 0.8, 0.2])
-    found = group_values(values, np.array([0, 0, 1, 1]))
-    assert found.mean() == pytest.approx(values.mean())
-    assert_allclose(found, [0.8, 0.5])
-    assert_allclose(group_values(values, np.array([2, 0, 1, 3])), values[[1, 2, 0, 3]])
+def test_groups_are_left_out_as_a_whole():
+    X, y = blobs(0)
+    result = episodic_score(FewShotClassifier(), X, y, n_way=4, n_query=5, n_episodes=60)
+    plan, predicted, runner_up = result.answers[1:]
+    found = gains(plan, predicted, runner_up)
+    each = class_values(plan.classes, found)
+    assert_allclose(class_values(plan.classes, found, np.arange(N_CLASSES)), each)
+    turned = class_values(plan.classes, found, N_CLASSES - 1 - np.arange(N_CLASSES))
+    assert_allclose(turned, each[::-1])
+    groups = class_values(plan.classes, found, np.array([0, 0, 0, 1, 1, 2, 2]))
+    assert groups.shape == (3,)
+    assert groups.mean() == pytest.approx(each.mean())
+    assert class_values(plan.classes, found, np.zeros(N_CLASSES, int)) == pytest.approx(each.mean())
 
 
 @pytest.mark.parametrize(
