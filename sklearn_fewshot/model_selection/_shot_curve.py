@@ -42,9 +42,9 @@ class ShotCurve:
     >>> X, y = make_blobs(400, centers=8, cluster_std=2.0, random_state=0)
     >>> curve = shot_curve(NearestCentroid(), X, y, n_shots=(1, 5, 20), n_episodes=100)
     >>> print(curve)
-    67.19 ± 2.39 % (5-way 1-shot, 15 queries, 100 episodes, interval over episodes)
-    76.91 ± 1.62 % (5-way 5-shot, 15 queries, 100 episodes, interval over episodes)
-    78.43 ± 1.55 % (5-way 20-shot, 15 queries, 100 episodes, interval over episodes)
+    67.19 ± 2.42 % (5-way 1-shot, 15 queries, 100 episodes, interval over episodes)
+    76.91 ± 1.64 % (5-way 5-shot, 15 queries, 100 episodes, interval over episodes)
+    78.43 ± 1.57 % (5-way 20-shot, 15 queries, 100 episodes, interval over episodes)
     """
 
     n_shots: tuple[int, ...]

@@ -415,7 +415,7 @@ def result_of(scores, scoring="accuracy", n_way=5, n_shot=1, n_query=15):
         ),
         (
             result_of([0.5, 0.7, 0.6], scoring="f1_macro"),
-            "60.00 ± 26.97 % "
+            "60.00 ± 25.74 % "
             "(f1_macro, 5-way 1-shot, 15 queries, 3 episodes, interval over episodes)",
         ),
         (
