@@ -8,6 +8,8 @@ import numpy as np
 
 from ..episodes import EpisodePlan
 
+ENOUGH_UNITS = 30  # to subtract one variance from another
+
 
 class Gains(NamedTuple):
     """What each class contributes to the accuracy of an episode.
@@ -86,7 +88,8 @@ def class_values(classes: np.ndarray, gains: Gains, group: np.ndarray | None = N
     episodes of fewer, the mean score is a U-statistic of the classes (Hoeffding, 1948), whose
     projection on a class is the same mean difference (Arvesen, 1969). Episodes vary as well: the
     variance is that of classes plus that of episodes minus that of classes within episodes, which
-    both contain (Cameron, Gelbach and Miller, 2011, equation 2.7).
+    both contain (Cameron, Gelbach and Miller, 2011, equation 2.7). Of fewer than 30 classes or
+    groups such a difference is too uncertain, and that of classes, which is larger, is taken.
 
     References
     ----------
@@ -113,6 +116,7 @@ def class_values(classes: np.ndarray, gains: Gains, group: np.ndarray | None = N
     of_both = np.sum(np.bincount(cell, weights=gain - mean_gain.mean()) ** 2) / n_episodes**2
     of_units = np.sum(spread**2) / n_units**2
     of_episodes = np.var(gains.score) / n_episodes
-    if of_units > 0:
-        spread *= np.sqrt(max(0.0, 1 + (of_episodes - of_both) / of_units))
+    if n_units >= ENOUGH_UNITS and of_units > 0:
+        variance = max(of_episodes, of_units + of_episodes - of_both)
+        spread *= np.sqrt(variance / of_units)
     return np.asarray(gains.score.mean() + spread)
