@@ -299,9 +299,9 @@ def write() -> None:
 
 def classes_table() -> str:
     """Lay out what intervals cover where classes are drawn."""
-    header = ["population", "classes", "way", "accuracy", '`interval_over("classes")`']
-    header += ["with `class_groups`", "its bootstrap", "Student's t of the recalls"]
-    header += ["over episodes", "difference over classes", "with `class_groups`"]
+    header = ["population", "classes", "way", "accuracy", "over classes", "over groups"]
+    header += ["bootstrap, classes", "t of recalls", "over episodes"]
+    header += ["difference, classes", "difference, groups"]
     rows, verdicts = [], []
     for kind, n_classes, n_way in SAMPLED:
         run = STUDY.get("classes", kind, n_classes, n_way)
@@ -323,7 +323,9 @@ def classes_table() -> str:
     return (
         "## Over classes\n\n"
         "Share of the data sets, in %, whose interval has the accuracy on other classes of the "
-        "population (in brackets the mean half-width, in points). An interval over episodes does "
+        "population (in brackets the mean half-width, in points). *Over classes* is "
+        '`interval_over("classes")`, *over groups* the same with `class_groups`, *t of recalls* '
+        "Student's t of the recalls as if they were independent. An interval over episodes does "
         "not speak of other classes; it is here to show how far off it is. Classes of one "
         "alphabet, domain or family are drawn together: then the interval over classes is "
         "conditional on these families, and `class_groups` gives the one for others. With five "
