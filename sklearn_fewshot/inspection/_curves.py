@@ -212,11 +212,11 @@ class ShotCurveDisplay:
 
     def _draw_curve(self, name: str, curve: ShotCurve, color: str, marker: str) -> None:
         times = 100 if _is_share(curve.results[0]) else 1
-        mean, half = times * curve.mean, times * curve.half_width
+        mean = times * curve.mean
+        low, high = times * np.array([result.interval for result in curve.results]).T
         look: dict[str, Any] = {"color": color, "marker": marker, "label": name}
         self.lines_ += self.ax_.plot(curve.n_shots, mean, markersize=5, **look)
-        if np.isfinite(half).all():
-            low, high = mean - half, mean + half
+        if np.isfinite(low).all():
             band = self.ax_.fill_between(curve.n_shots, low, high, color=color, alpha=0.25)
             self.bands_.append(band)
 

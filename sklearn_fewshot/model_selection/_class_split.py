@@ -25,7 +25,62 @@ TORN_CLASS = (
 )
 
 
-class ClassKFold(GroupKFold):
+class _SplitsClasses:
+    """Splits of classes, or of groups of classes, for the splitters of groups to inherit."""
+
+    # With metadata routing, groups are those of samples: they are not for splits of classes.
+    __metadata_request__split = {"groups": False, "class_groups": True}
+
+    def split(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Generate the rows of both sides.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples; only their number matters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        groups : array-like of shape (n_samples,) or None, default=None
+            The same as ``class_groups``, under the name that scikit-learn passes it by.
+        class_groups : array-like of shape (n_samples,) or None, default=None
+            Alphabet, genus, ...: classes of one group stay on one side.
+
+        Yields
+        ------
+        train, test : ndarray
+            Rows of the two sides.
+        """
+        rows = super().split(X, y, _one_of(self, groups, class_groups))  # type: ignore[misc]
+        yield from rows
+
+    def get_n_splits(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        class_groups: ArrayLike | None = None,
+    ) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups, class_groups : object
+            Without effect; what searches pass to :meth:`split` they also pass here.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return int(super().get_n_splits())  # type: ignore[misc]
+
+
+class ClassKFold(_SplitsClasses, GroupKFold):
     """K folds of classes: the classes of a test fold are in no training fold.
 
     For learners that will meet new classes: ``cross_val_score(learner, X, y, cv=ClassKFold(5),
@@ -69,60 +124,10 @@ class ClassKFold(GroupKFold):
     ['ant' 'bee' 'ant' 'bee'] ['cat' 'cat']
     """
 
-    # With metadata routing, groups are those of samples: they are not for splits of classes.
-    __metadata_request__split = {"groups": False, "class_groups": True}
-
     def __init__(
         self, n_splits: int = 5, *, shuffle: bool = False, random_state: RandomState = None
     ) -> None:
         super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
-
-    def split(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        class_groups: ArrayLike | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Generate the rows of both sides.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Samples; only their number matters.
-        y : array-like of shape (n_samples,)
-            Labels.
-        groups : array-like of shape (n_samples,) or None, default=None
-            The same as ``class_groups``, under the name that scikit-learn passes it by.
-        class_groups : array-like of shape (n_samples,) or None, default=None
-            Alphabet, genus, ...: classes of one group stay on one side.
-
-        Yields
-        ------
-        train, test : ndarray
-            Rows of the two sides.
-        """
-        yield from super().split(X, y, _one_of(self, groups, class_groups))
-
-    def get_n_splits(
-        self,
-        X: ArrayLike | None = None,
-        y: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        class_groups: ArrayLike | None = None,
-    ) -> int:
-        """Return the number of splits.
-
-        Parameters
-        ----------
-        X, y, groups, class_groups : object
-            Without effect; what searches pass to :meth:`split` they also pass here.
-
-        Returns
-        -------
-        n_splits : int
-        """
-        return int(super().get_n_splits())
 
     def _iter_test_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None
@@ -155,7 +160,7 @@ class ClassKFold(GroupKFold):
         return fold
 
 
-class ClassShuffleSplit(GroupShuffleSplit):
+class ClassShuffleSplit(_SplitsClasses, GroupShuffleSplit):
     """Random splits of the classes: no class is on both sides.
 
     With few classes the choice of the test classes decides more than anything else. Ten random
@@ -195,8 +200,6 @@ class ClassShuffleSplit(GroupShuffleSplit):
     [0 2 4 6 7 8 9] [1 3 5]
     """
 
-    __metadata_request__split = {"groups": False, "class_groups": True}
-
     def __init__(
         self,
         n_splits: int = 10,
@@ -208,53 +211,6 @@ class ClassShuffleSplit(GroupShuffleSplit):
         super().__init__(
             n_splits, test_size=test_size, train_size=train_size, random_state=random_state
         )
-
-    def split(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        class_groups: ArrayLike | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Generate the rows of both sides.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-            Samples; only their number matters.
-        y : array-like of shape (n_samples,)
-            Labels.
-        groups : array-like of shape (n_samples,) or None, default=None
-            The same as ``class_groups``, under the name that scikit-learn passes it by.
-        class_groups : array-like of shape (n_samples,) or None, default=None
-            Alphabet, genus, ...: classes of one group stay on one side.
-
-        Yields
-        ------
-        train, test : ndarray
-            Rows of the two sides.
-        """
-        yield from super().split(X, y, _one_of(self, groups, class_groups))
-
-    def get_n_splits(
-        self,
-        X: ArrayLike | None = None,
-        y: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        class_groups: ArrayLike | None = None,
-    ) -> int:
-        """Return the number of splits.
-
-        Parameters
-        ----------
-        X, y, groups, class_groups : object
-            Without effect; what searches pass to :meth:`split` they also pass here.
-
-        Returns
-        -------
-        n_splits : int
-        """
-        return int(super().get_n_splits())
 
     def _iter_indices(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None

@@ -64,7 +64,11 @@ def test_lines_are_the_means_and_bands_the_intervals():
 
 def test_legend_and_labels_say_what_is_seen():
     ax = ShotCurveDisplay.from_curves({"net": made_up(), "floor": made_up()}).ax_
-    assert legend_texts(ax) == ["net", "floor", "band: 95 % t-interval over 20 episodes"]
+    assert legend_texts(ax) == [
+        "net",
+        "floor",
+        "band: 95 % Korn-Graubard interval over 20 episodes",
+    ]
     assert ax.get_title() == "5-way, 15 queries of each class"
     assert ax.get_xlabel() == "examples of each class"
     assert ax.get_ylabel() == "accuracy in %"

@@ -76,9 +76,9 @@ def test_results_are_tables(learner, table):
     comparison = compare_on_episodes({"a": learner, "b": NearestCentroid()}, X, y, **task)
     first = comparison.results["a"]
     cells = Tables(comparison._repr_html_()).cells
-    assert f"{100 * first.mean:.2f} ± {100 * first.half_width:.2f} %" in cells
-    assert "against a" in cells
     low, high = first.interval
+    assert f"{100 * first.mean:.2f} ({100 * low:.2f} to {100 * high:.2f}) %" in cells
+    assert "against a" in cells
     assert f"{100 * low:.2f} to {100 * high:.2f}" in Tables(first._repr_html_()).cells
 
     curve = shot_curve(learner, X, y, n_shots=(1, 2), n_way=3, n_query=2, n_episodes=4)
