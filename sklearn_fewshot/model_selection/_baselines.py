@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from ..utils._sklearn import _safe_indexing
-from ..utils._typing import ArrayLike, Estimator, Way
+from ..utils._typing import ArrayLike, Estimator
 from ._draw import draw_episodes
 from ._evaluation import evaluate, few_shot_end
 from ._split import EpisodeSplit
@@ -89,7 +89,7 @@ def centred_unit_length(X_base: ArrayLike) -> Estimator:
 
 
 def tuned_logistic_regression(
-    X_base: ArrayLike, y_base: ArrayLike, n_way: Way, n_shot: int
+    X_base: ArrayLike, y_base: ArrayLike, n_way: int | tuple[int, int], n_shot: int
 ) -> LogisticRegression:
     """Return a logistic regression whose penalty is best on episodes of the base classes.
 
@@ -99,8 +99,8 @@ def tuned_logistic_regression(
         Samples of the base classes.
     y_base : array-like of shape (n_samples,)
         Their labels.
-    n_way : int, (low, high) or "all"
-        Classes per episode; at most those of the base.
+    n_way : int or (low, high)
+        Classes per episode: the most, but at most those of the base.
     n_shot : int
         Support examples per class. Classes of fewer than one more take no part.
 
@@ -114,7 +114,7 @@ def tuned_logistic_regression(
     if is_large.sum() < 2:
         return LogisticRegression(max_iter=1000)
     kept = np.flatnonzero(is_large[codes])
-    way = is_large.sum() if n_way == "all" else min(np.max(n_way), is_large.sum())
+    way = min(np.max(n_way), is_large.sum())
     split = EpisodeSplit(
         TUNING_EPISODES,
         n_way=int(way),
@@ -170,7 +170,11 @@ class FlatAfter:
 
 
 def find_baselines(
-    estimators: Mapping[str, Estimator], X: ArrayLike, n_way: Way, n_shot: int, base: Estimator
+    estimators: Mapping[str, Estimator],
+    X: ArrayLike,
+    n_way: int | tuple[int, int],
+    n_shot: int,
+    base: Estimator,
 ) -> dict[str, Baseline]:
     """Return the baselines of estimators: raw, scaled, and after the transformers of each pipeline.
 
@@ -180,7 +184,7 @@ def find_baselines(
         The estimators to compare.
     X : array-like
         Samples. The first decides: text or categories have no raw baselines.
-    n_way : int, (low, high) or "all"
+    n_way : int or (low, high)
         Classes per episode.
     n_shot : int
         Smallest number of support examples of a class.

@@ -357,20 +357,7 @@ def compare_on_episodes(
     """
     owner = "compare_on_episodes"
     validate_parameter_constraints(CONSTRAINTS, {"scoring": scoring}, owner)
-    if not isinstance(estimators, Mapping) or not estimators:
-        raise TypeError(
-            f"{owner} takes a dict of names and estimators, at least one. Got {estimators!r}."
-        )
-    if base is not None and not baselines:
-        raise ValueError(f"The 'base' parameter of {owner} is for baselines. Pass baselines=True.")
-    if base is not None and not (isinstance(base, tuple | list) and len(base) == 2):
-        raise ValueError(f"The 'base' parameter of {owner} must be (X_base, y_base). Got {base!r}.")
-    for name, estimator in estimators.items():
-        if not isinstance(name, str):
-            raise TypeError(
-                f"{owner} takes a dict of estimators, whose names must be text. Got {name!r}."
-            )
-        check_can_be_scored(estimator, owner)
+    _check_entrants(estimators, baselines, base, owner)
     if episodes is None:
         episodes = EpisodeSplit(
             n_episodes, n_way=n_way, n_shot=n_shot, n_query=n_query, random_state=random_state
@@ -404,3 +391,23 @@ def compare_on_episodes(
     if given is not None:
         given = group_of_class(drawn.codes, given, drawn.classes, TORN_CLASS)
     return EpisodicComparison(results, baseline_names, given)
+
+
+def _check_entrants(
+    estimators: Mapping[str, Estimator], baselines: bool, base: Estimator, owner: str
+) -> None:
+    """Raise unless these are named estimators that can be scored, and a base for baselines."""
+    if not isinstance(estimators, Mapping) or not estimators:
+        raise TypeError(
+            f"{owner} takes a dict of names and estimators, at least one. Got {estimators!r}."
+        )
+    if base is not None and not baselines:
+        raise ValueError(f"The 'base' parameter of {owner} is for baselines. Pass baselines=True.")
+    if base is not None and not (isinstance(base, tuple | list) and len(base) == 2):
+        raise ValueError(f"The 'base' parameter of {owner} must be (X_base, y_base). Got {base!r}.")
+    for name, estimator in estimators.items():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{owner} takes a dict of estimators, whose names must be text. Got {name!r}."
+            )
+        check_can_be_scored(estimator, owner)

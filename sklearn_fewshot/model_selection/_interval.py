@@ -12,6 +12,7 @@ from ..utils._blocks import blocks
 from ..utils._typing import RandomState
 
 CONFIDENCE = 0.95
+EQUAL = 1e-9  # values that are as close as that are equal but for rounding
 RESAMPLE_BYTES = 2**23  # of bootstrap resamples drawn at a time
 
 
@@ -125,7 +126,7 @@ def share_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE
     variance = np.var(values, ddof=1) / n_values
     level = 0.5 + confidence / 2
     n_trials = float(n_values)
-    if variance > 0:
+    if np.ptp(values) > EQUAL:
         n_trials = mean * (1 - mean) / variance * (ndtri(level) / stdtrit(n_values - 1, level)) ** 2
     n_hits = mean * n_trials
     low = betaincinv(n_hits, n_trials - n_hits + 1, 1 - level) if mean > 0 else 0.0
@@ -138,8 +139,10 @@ def p_value(values: np.ndarray) -> float:
     n_values = len(values)
     if n_values == 1 or not np.any(values):
         return 1.0
+    if np.ptp(values) <= EQUAL:
+        return 0.0
     error = np.std(values, ddof=1) / np.sqrt(n_values)
-    return 2 * float(stdtr(n_values - 1, -abs(np.mean(values)) / error)) if error else 0.0
+    return 2 * float(stdtr(n_values - 1, -abs(np.mean(values)) / error))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from ._jackknife import Gains, class_values, gains
 if TYPE_CHECKING:
     from ._open_set import OpenSetResult
 
+FEWEST_CLASSES = 3  # of an interval over classes
 UNEVEN = 0.1  # of the width: what the middle of an interval may be off to be written with ±
 PERCENT = (
     "accuracy",
@@ -201,8 +202,10 @@ class EpisodicResult:
 
     @property
     def has_classes(self) -> bool:
-        """Whether there is an interval over classes: of accuracies with their predictions."""
-        return self.answers is not None and self.scoring == "accuracy"
+        """Whether there is an interval over classes: of accuracies, on at least three classes."""
+        if self.answers is None or self.scoring != "accuracy":
+            return False
+        return bool(np.count_nonzero(self._n_queries()) >= FEWEST_CLASSES)
 
     def _values_over(
         self,
@@ -235,6 +238,11 @@ class EpisodicResult:
                 f'{self.scoring}. Score with scoring="accuracy".'
             )
         _, plan, predicted, runner_up = self._answers()
+        if not self.has_classes:
+            raise ValueError(
+                "An interval over classes takes three classes or more: without one of two, the "
+                "other is confused with none."
+            )
         return gains(plan, predicted, runner_up)
 
     @property

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_fewshot import MatchingNetClassifier, ProtoNetClassifier, SiameseNetClassifier, adapt
 from sklearn_fewshot.model_selection import (
     EpisodeSplit,
+    EpisodicComparison,
     EpisodicResult,
     _evaluation,
     episodic_score,
@@ -273,9 +274,9 @@ def test_intervals_over_classes_are_around_the_mean_score():
 
 
 def test_only_classes_that_were_drawn_are_counted():
-    result = episodic_score(CLASSIFIERS["proto"], X, y, n_way=2, n_query=3, n_episodes=1)
-    assert np.isnan(result.recall()).sum() == 4
-    assert "over 2 classes" in result.interval_over("classes").name
+    result = episodic_score(CLASSIFIERS["proto"], X, y, n_way=3, n_query=3, n_episodes=1)
+    assert np.isnan(result.recall()).sum() == 3
+    assert "over 3 classes" in result.interval_over("classes").name
 
 
 def test_classes_of_one_group_are_sampled_together():
@@ -311,6 +312,17 @@ def test_a_single_value_has_no_interval(method):
 def test_intervals_that_mean_nothing_are_refused(params, message):
     with pytest.raises(ValueError, match=message):
         result_of([0.5, 0.7]).interval_over(**params)
+
+
+def test_two_classes_tell_nothing_of_others():
+    """Without one of them the other is always right, so that no class would differ from another."""
+    result = episodic_score(CLASSIFIERS["proto"], X, y, n_way=2, n_query=3, n_episodes=1)
+    with pytest.raises(ValueError, match="takes three classes or more"):
+        result.interval_over("classes")
+    pair = np.isin(y, np.unique(y)[:2])
+    params = {"n_way": "all", "n_query": 3, "n_episodes": 30}
+    scored = {k: episodic_score(CLASSIFIERS[k], X[pair], y[pair], **params) for k in CLASSIFIERS}
+    assert "others" not in EpisodicComparison(scored).verdict
 
 
 def test_groups_must_be_of_all_classes():
