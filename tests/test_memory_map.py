@@ -177,7 +177,9 @@ def check_same(learner, other, X, X_new, y_new):
 
 def test_every_learner_of_a_map_is_the_learner_of_the_array(make_any, pictures, as_map):
     X = as_map(pictures.X)
-    learner, other = make_any().fit(X, pictures.y), make_any().fit(pictures.X, pictures.y)
+    quick = {"max_epochs": 1, "calibrate": False}
+    learner = make_any(**quick).fit(X, pictures.y)
+    other = make_any(**quick).fit(pictures.X, pictures.y)
     check_same(learner, other, X, pictures.X_new, pictures.y_new)
 
 
