@@ -157,7 +157,10 @@ def write() -> None:
     table = markdown_table(
         ["data", "setting", *measured(), "support baseline", "base-class LDA"], rows
     )
-    table += "\n\nSeconds of training (mean; upper bounds, as the machine had other load):\n\n"
+    table += (
+        "\n\nSeconds of training (mean; upper bounds, as the machine had other load), and on how "
+        "many of the splits training found nothing better than its start (`best_epoch_ == 0`):\n\n"
+    )
     table += markdown_table(["learner", *DATA], times)
     write_page(
         "learners",
@@ -199,8 +202,12 @@ def row(name: str, label: str, baselines: list[dict[str, Any]]) -> list[str]:
 
 
 def seconds(runs: list[dict[str, Any]]) -> str:
-    """Return the mean time of training."""
-    return f"{np.mean([run['seconds'] for run in runs]):.0f}" if runs else ""
+    """Return the mean time of training, and how often the start was kept."""
+    if not runs:
+        return ""
+    kept = sum(run["best_epoch"] == 0 for run in runs)
+    found = f", start {kept} of {len(runs)}" if kept else ""
+    return f"{np.mean([run['seconds'] for run in runs]):.0f}{found}"
 
 
 if __name__ == "__main__":
