@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -18,6 +19,12 @@ from ._rejection import check_reject_label, check_reject_rate, leave_one_out_sco
 from ._support import check_known
 from ._support_state import SupportState
 from ._unlabelled import refine
+
+# The support set of a classifier, and the leave-one-out scores of its examples. Not an attribute:
+# predicting changes no classifier.
+_LEFT_OUT: WeakKeyDictionary[PredictsFromSupport, tuple[SupportState, np.ndarray]] = (
+    WeakKeyDictionary()
+)
 
 
 class PredictsFromSupport(ClassifierMixin, SharesLearner):
@@ -99,17 +106,20 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         return self._threshold(self._current(), check_reject_rate(reject_rate))
 
     def _threshold(self, support: SupportState, reject_rate: float) -> np.ndarray:
-        scores = leave_one_out_scores(
-            self._network,
-            support.representation,
-            support.shown,
-            partial(
-                refine,
+        of, scores = _LEFT_OUT.get(self, (None, np.empty(0)))
+        if of is not support:
+            scores = leave_one_out_scores(
                 self._network,
-                unlabelled=support.unlabelled,
-                refinement=support.refinement,
-            ),
-        )
+                support.representation,
+                support.shown,
+                partial(
+                    refine,
+                    self._network,
+                    unlabelled=support.unlabelled,
+                    refinement=support.refinement,
+                ),
+            )
+            _LEFT_OUT[self] = support, scores
         return self._network.threshold(support.weight, reject_rate, scores)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:

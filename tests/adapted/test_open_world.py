@@ -1,5 +1,6 @@
 """Old and new classes together, none of these, confidence, examples without a label."""
 
+import copy
 import pickle
 import tracemalloc
 import warnings
@@ -29,6 +30,7 @@ from sklearn_fewshot import (
     ZeroShotProtoNetClassifier,
     adapt,
 )
+from sklearn_fewshot.adapted import _predictions
 from sklearn_fewshot.calibration import _held_out
 from sklearn_fewshot.calibration._model import ShotBias
 from sklearn_fewshot.episodes import EpisodePlan, EpisodeSampler
@@ -278,6 +280,27 @@ def test_examples_of_the_task_move_the_threshold(learner, table):
             for X in (table.X_new, wide)
         )
         assert (loose < tight - 0.1).all() if moves else (loose == tight).all()
+
+
+def test_examples_are_left_out_once_per_support_set(learner, table, monkeypatch):
+    calls = []
+    counted = _predictions.leave_one_out_scores
+    monkeypatch.setattr(
+        _predictions, "leave_one_out_scores", lambda *args: calls.append(1) or counted(*args)
+    )
+    classifier = learner.adapt(table.X_new, table.y_new)
+    state = pickle.dumps(classifier)
+    first = classifier.rejection_threshold(0.1)
+    classifier.predict(table.X_new, reject_label=NONE)
+    np.testing.assert_array_equal(classifier.rejection_threshold(0.1), first)
+    assert len(calls) == 1
+    assert pickle.dumps(classifier) == state
+    classifier.drop_classes(table.y_new[:1])
+    rest = table.y_new != table.y_new[0]
+    other = learner.adapt(table.X_new[rest], table.y_new[rest])
+    for it in (classifier, copy.copy(classifier), other):
+        np.testing.assert_allclose(it.rejection_threshold(0.1), other.rejection_threshold(0.1))
+    assert len(calls) == 4
 
 
 @pytest.mark.filterwarnings("ignore:X lies more than 10 training standard deviations")
