@@ -82,10 +82,11 @@ def matching(head: nn.Module) -> Score:
 
 def full_context(head: nn.Module) -> Score:
     def score(support: Tensor, query: Tensor) -> Tensor:
-        n_way, n_shot, d = support.shape
+        n_way, n_shot, _ = support.shape
         support, order = in_canonical_order(support)
-        states = head.support_lstm(support.flatten(0, 1).unsqueeze(0))[0][0]
-        g = support.flatten(0, 1) + states[:, :d] + states[:, d:]
+        g = support.flatten(0, 1)
+        backward = head.backward_lstm(g.flip(0))[0].flip(0)
+        g = g + head.forward_lstm(g)[0] + backward
         h = c = torch.zeros_like(query)
         r = (h @ g.T).softmax(dim=1) @ g
         for _ in range(head.n_steps):

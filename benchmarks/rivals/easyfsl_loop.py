@@ -109,9 +109,11 @@ def full_context(head: nn.Module) -> Any:
     its support network meets the classes in the order drawn, and it compares by the cosine's
     numerator alone: accuracies are near, not equal.
     """
-    d = head.support_lstm.input_size
+    d = head.forward_lstm.input_size
     model = methods.MatchingNetworks(nn.Identity(), feature_dimension=d)
-    model.support_features_encoder.load_state_dict(head.support_lstm.state_dict())
+    of_backward = head.backward_lstm.state_dict().items()
+    both = head.forward_lstm.state_dict() | {f"{name}_reverse": it for name, it in of_backward}
+    model.support_features_encoder.load_state_dict(both)
     cell = model.query_features_encoding_cell
     keep, write, show, value = head.gates.weight.chunk(4)
     weight = torch.cat([write, keep, value, show])  # the order of torch's cell

@@ -1,5 +1,7 @@
 """Matching heads: attention by plain loops, and recurrent networks read step by step."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -158,10 +160,10 @@ def lstm_step(x, h, c, weights):
     return expit(show) * np.tanh(c), c
 
 
-def states_by_steps(sequence, lstm, suffix):
+def states_by_steps(sequence, lstm):
     """Return the state after each item of a sequence."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    of_input, of_state, *biases = (getattr(lstm, n + suffix).detach().numpy() for n in names)
+    of_input, of_state, *biases = (getattr(lstm, n).detach().numpy() for n in names)
     h = c = np.zeros(of_state.shape[1])
     states = []
     for x in sequence:
@@ -207,8 +209,8 @@ def full_context_by_loops(head, support, query):
     scores = np.full((*query.shape[:2], support.n_classes), -np.inf)
     for episode in range(len(query)):
         codes, examples = zip(*examples_in_order(support, episode), strict=True)
-        forward = states_by_steps(examples, head.support_lstm, "")
-        backward = states_by_steps(examples[::-1], head.support_lstm, "_reverse")[::-1]
+        forward = states_by_steps(examples, head.forward_lstm)
+        backward = states_by_steps(examples[::-1], head.backward_lstm)[::-1]
         g = [sum(parts) for parts in zip(forward, backward, examples, strict=True)]
         for q, row in enumerate(query[episode].numpy()):
             f = embedded_in_context(head, row, g)
@@ -226,7 +228,11 @@ def make_full_context(**options):
     """Make a head whose recurrent networks matter: torch starts them small."""
     head = FullContextHead(DIM, **options).double()
     with torch.no_grad():
-        for parameter in (*head.support_lstm.parameters(), *head.gates.parameters()):
+        for parameter in chain(
+            head.forward_lstm.parameters(),
+            head.backward_lstm.parameters(),
+            head.gates.parameters(),
+        ):
             parameter.copy_(torch.randn_like(parameter))
     return head
 

@@ -5,7 +5,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .._distances import Distance
 from .._support import State, Support, class_logsumexp, from_state, to_state
@@ -129,7 +128,8 @@ class FullContextHead(MatchingHead):
     def __init__(self, embedding_dim: int, n_steps: int = 5, **options: Any) -> None:
         super().__init__(**options)
         self.n_steps = n_steps
-        self.support_lstm = nn.LSTM(embedding_dim, embedding_dim, bidirectional=True)
+        self.forward_lstm = nn.LSTM(embedding_dim, embedding_dim, batch_first=True)
+        self.backward_lstm = nn.LSTM(embedding_dim, embedding_dim, batch_first=True)
         self.gates = nn.Linear(3 * embedding_dim, 4 * embedding_dim)  # of the query's LSTM
 
     @classmethod
@@ -141,12 +141,12 @@ class FullContextHead(MatchingHead):
         """Embed the examples in the context of each other: ``g(x_i, S)``."""
         support = in_canonical_order(representation)
         g = support.inputs  # (n_episodes, n_support, embedding_dim), padding last
-        length = (support.weight > 0).sum(dim=1).cpu()
-        packed = pack_padded_sequence(g, length, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(
-            self.support_lstm(packed)[0], batch_first=True, total_length=g.shape[1]
-        )
-        forward, backward = states.chunk(2, dim=-1)
+        length = (support.weight > 0).sum(dim=1, keepdim=True)
+        place = torch.arange(g.shape[1], device=g.device)
+        turned = torch.where(place < length, length - 1 - place, place).unsqueeze(-1).expand_as(g)
+        forward, _ = self.forward_lstm(g)
+        backward, _ = self.backward_lstm(g.gather(1, turned))
+        backward = backward.gather(1, turned)
         return to_state(support._replace(inputs=forward + backward + g))
 
     def attention(self, representation: Support, query: Tensor) -> Tensor:

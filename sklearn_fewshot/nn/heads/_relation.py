@@ -155,13 +155,15 @@ class RelationHead(Head):
 
     def _relate_by_blocks(self, of_class: Tensor, of_query: Tensor) -> Tensor:
         """Relate all pairs of each episode in bounded memory."""
-        shape = (*of_query.shape[:2], of_class.shape[1])
-        every_pair = torch.arange(torch.Size(shape).numel(), device=of_query.device)
+        n_queries, n_classes = of_query.shape[1], of_class.shape[1]
+        every_pair = torch.arange(len(of_query) * n_queries * n_classes, device=of_query.device)
+        of_class, of_query = of_class.flatten(0, 1), of_query.flatten(0, 1)
         parts = []
-        for part in blocks(len(every_pair), of_query[0, 0].nbytes):
-            episode, query, label = torch.unravel_index(every_pair[part], shape)
-            parts.append(self._relate(of_class[episode, label], of_query[episode, query]))
-        return torch.cat(parts).view(shape)
+        for part in blocks(len(every_pair), of_query[0].nbytes):
+            query, label = every_pair[part] // n_classes, every_pair[part] % n_classes
+            row = query // n_queries * n_classes + label
+            parts.append(self._relate(of_class[row], of_query[query]))
+        return torch.cat(parts).view(-1, n_queries, n_classes)
 
 
 def _of_spatial_pair(n_filters: int, height: int, width: int) -> nn.Sequential:

@@ -130,16 +130,15 @@ class BayesianRidgeHead(Head):
         total = state["total"] * rows.square().sum(dim=2, keepdim=True)
         leverage = (total + state["sign"] * square).clamp_min(0.0)
         log_std = self.log_noise.double() + 0.5 * leverage.log1p()
-        if self._counts_as_squared_step():
-            log_std = torch.zeros_like(log_std)
+        if self.training:
+            log_std = log_std.masked_fill(self._counts_as_squared_step(), 0.0)
         return torch.cat([values, log_std], dim=2).to(query.dtype)
 
-    def _counts_as_squared_step(self) -> bool:
+    def _counts_as_squared_step(self) -> Tensor:
         """Count a training step; returns whether it is one with unit variance."""
-        if not self.training or self.n_steps >= self.n_squared_steps:
-            return False
-        self.n_steps += 1
-        return True
+        is_squared = self.n_steps < self.n_squared_steps
+        self.n_steps += is_squared
+        return is_squared
 
 
 def _features(embedding: Tensor) -> Tensor:
