@@ -277,12 +277,14 @@ def draw() -> None:
     for axis, (target, (title, _, shots, _)) in zip(axes.flat, TARGETS.items(), strict=True):
         for place, method in enumerate(METHODS):
             if result := STUDY.get(target, method):
-                curve = [result[f"{k}-shot"] for k in shots]
                 is_reference = method.endswith("no steps")
-                axis.plot(
+                axis.errorbar(
                     shots,
-                    curve,
-                    ":" if is_reference else "o-",
+                    [result[f"{k}-shot"] for k in shots],
+                    yerr=[result[f"{k}-shot half width"] for k in shots],
+                    fmt=":" if is_reference else "o-",
+                    markersize=4,
+                    capsize=2,
                     color=f"C{place - is_reference}",
                     label=method,
                 )
@@ -294,7 +296,7 @@ def draw() -> None:
         axis.set_xlabel("examples of each class")
     for axis in axes[:, 0]:
         axis.set_ylabel("accuracy on 5 new classes, %")
-    axes[0, 1].legend()
+    axes[1, 0].legend(loc="lower right")
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.savefig(DOCS / "shots.png", dpi=120)
     plt.close(figure)
