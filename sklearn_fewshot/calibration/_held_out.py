@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,8 @@ class EncodedData(NamedTuple):
 
     Parameters
     ----------
-    rows : ndarray of shape (n_samples, *encoded_shape)
-        Encoded samples.
+    rows : array-like of shape (n_samples, *encoded_shape)
+        Encoded samples, or what encodes those that are taken.
     codes : int ndarray of shape (n_samples,)
         Their class codes.
     groups : ndarray of shape (n_samples,) or None
@@ -66,7 +66,7 @@ class EncodedData(NamedTuple):
         Task of each class: all classes of an episode are of one.
     """
 
-    rows: np.ndarray
+    rows: Any
     codes: np.ndarray
     groups: np.ndarray | None
     class_tasks: ClassTasks | None = None
@@ -200,20 +200,27 @@ def _fit_held_out_bias(
     # above all, have another bias in smaller ones.
     contexts = [trained[:0], trained] if len(trained) else [trained]
     splits: list[list[BaseAndNew]] = [[] for _ in contexts]
-    tasks = list(product(shots, range(len(contexts))))
-    for n_shot, context in follow(tasks, "task", verbose, desc="calibration of unequal shots"):
+    drawn = []
+    for n_shot, context in product(shots, range(len(contexts))):
         for _ in range(N_SPLITS):
             some = rng.permutation(classes)[: size.n_classes]
             new, base = some[: len(some) // 2], some[len(some) // 2 :]
-            support = [
+            parts = (
                 _some_of(codes, new, as_support, n_shot, rng),
                 _some_of(codes, base, as_support, size.n_rows, rng),
                 _some_of(codes, contexts[context], np.ones_like(as_support), size.n_rows, rng),
-            ]
+            )
             queries = _some_of(codes, some, as_query, size.n_queries, rng)
-            split = _score_split(network, data, np.concatenate(support), queries, new)
-            if split.is_new.any() and not split.is_new.all():
-                splits[context].append(split)
+            drawn.append((context, np.concatenate(parts), queries, new))
+    used = np.unique(np.concatenate([codes[:0], *(rows for _, *both, _ in drawn for rows in both)]))
+    few = data._replace(rows=data.rows[used], codes=codes[used])
+    for context, support, queries, new in follow(
+        drawn, "split", verbose, desc="calibration of unequal shots"
+    ):
+        places = np.searchsorted(used, support), np.searchsorted(used, queries)
+        split = _score_split(network, few, *places, new)
+        if split.is_new.any() and not split.is_new.all():
+            splits[context].append(split)
     n_way = [min(len(classes), size.n_classes) + len(others) for others in contexts]
     return fit_shot_bias_by_way(n_way, splits) if all(splits) else None
 

@@ -21,7 +21,8 @@ from ..training._calibrated import carry_over_refit
 from ..training._checkpoint import Checkpoint
 from ..training._config import TrainingConfig
 from ..training._data import TrainingData
-from ..training._meta_train import Trained, Watch, represent
+from ..training._encoded import represent
+from ..training._meta_train import Trained, Watch
 from ..training._net import TrainingDiverged
 from ..training._pool import (
     Candidate,

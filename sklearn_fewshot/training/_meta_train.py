@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from ..calibration import EncodedData, calibrate
-from ..episodes import thinned
 from ..network import FittedNetwork, Observations, Recipe, RegressionNetwork, Representation
 from ..nn import (
     DataTensor,
@@ -35,6 +34,7 @@ from ._callbacks import check_callbacks, copy_callbacks, without_loggers
 from ._checkpoint import Checkpoint, CheckpointPart
 from ._config import Task, TrainingConfig
 from ._data import TrainingData
+from ._encoded import encoded_data, represent
 from ._net import EpisodicTask, history_rows, train
 from ._sklearn_callbacks import FitTask
 from ._start import AS_BUILT, Start, Untrained, start_front, start_training
@@ -42,7 +42,6 @@ from ._values import calibrate_values, observe_task
 
 N_VALIDATION_QUERIES = 6000  # standard error of 0.4 points at an accuracy of 90 %
 N_COSTLY_QUERIES = 2000  # where adapting takes long: 0.7 points
-MAX_ROWS_KEPT = 1000  # of base classes, by modules that cannot condense them
 
 
 class Trained(NamedTuple):
@@ -423,16 +422,18 @@ def _finish(
         fitted.n_targets = data.values.shape[1]
         # A network that is adapted as a whole takes samples.
         is_whole = fitted.initial is not None
-        rows = data.X if is_whole else _encode_again(network, fitted, task, lambda n_rows: None)
+        rows = data.X if is_whole else encoded_data(network, fitted, task)[:]
         representation = observe_task(fitted, rows, data)
         if config.calibrate and not is_refit:
             fitted.calibration = calibrate_values(fitted, rows, data, verbose)
     elif data.attributes is None:
         with progress(len(data.X), "sample", verbose, desc="embedding", leave=False) as add:
-            rows = _encode_again(network, fitted.of_base, task, add)
-        representation = represent(fitted.of_base, rows, data)
+            representation = represent(
+                fitted.of_base, encoded_data(network, fitted.of_base, task, add), data
+            )
         if config.calibrate and not is_refit:
-            encoded = EncodedData(rows, data.codes, data.groups, data.class_tasks)
+            again = encoded_data(network, fitted.of_base, task)
+            encoded = EncodedData(again, data.codes, data.groups, data.class_tasks)
             fitted.of_base.calibration = calibrate(fitted.of_base, encoded, data.held_out, verbose)
             if fitted.initial is not None:
                 if not fitted.embeds_rows:
@@ -472,25 +473,3 @@ def fitted_network(
         means = EmbeddingModule(module.backbone, PrototypicalHead())
         fitted.initial = fitted_network(config, means, initial)
     return fitted
-
-
-def _encode_again(
-    untrained: Untrained, network: FittedNetwork, task: Task, on_rows: Callable[[int], object]
-) -> np.ndarray:
-    """Encode the training data with the trained network, by a front end only once."""
-    if untrained.trained is untrained.module:
-        return network.encode(task.data.X, on_rows)
-    inputs = task.store.as_array()
-    return embed(
-        embedding_part(untrained.trained), inputs, batch_size=network.batch_size, on_rows=on_rows
-    )
-
-
-def represent(network: FittedNetwork, rows: np.ndarray, data: TrainingData) -> Representation:
-    """Return what represents the base classes."""
-    codes = data.label_codes
-    n_labels = len(data.classes) if data.class_tasks is None else data.class_tasks.n_labels
-    if not network.joins:
-        kept = thinned(np.arange(len(codes)), codes, MAX_ROWS_KEPT)
-        rows, codes = rows[kept], codes[kept]
-    return network.condense(Representation.of_examples(rows, codes, n_labels))
