@@ -170,8 +170,9 @@ class FittedNetwork:
         most = self.module.max_support
         if most is not None and n_items > most:
             raise ValueError(
-                f"The memory of this network holds {most} examples. Got a support set of {n_items}."
-                " Give fewer, fit with a larger memory, or take ProtoNetClassifier."
+                f"This network reads at most {most} examples of a support set. Got {n_items}. Give "
+                "fewer, or take ProtoNetClassifier, which reads any number; or fit with more slots "
+                "if it has a memory."
             )
         if self.module.n_outputs is not None and n_classes > self.module.n_outputs:
             raise ValueError(

@@ -83,6 +83,9 @@ class InContextClassifier(BaseFewShotLearner):
     Base classes, and old and new classes together (``include_base``), are compared by the class
     means of the embedding ``f``. ``transform`` returns this embedding.
 
+    A support set has at most 5,000 examples: what attention among them takes grows with their
+    square, to about 1 GB there.
+
     References
     ----------
     N. Mishra, M. Rohaninejad, X. Chen and P. Abbeel, "A Simple Neural Attentive Meta-Learner", ICLR

@@ -11,6 +11,8 @@ from .._support import State, Support, class_means, class_sums, from_state, to_s
 from ._matching import canonical_order, in_given_order, reorder
 from ._metric import MetricHead
 
+MOST_EXAMPLES = 5000  # of a support set
+
 
 class InContextHead(MetricHead):
     r"""A transformer reads the support set; queries are compared with prototypes of their own.
@@ -55,7 +57,8 @@ class InContextHead(MetricHead):
     -----
     Nothing depends on the order of the examples or on the codes of the classes, whose number is
     free: the label of an example is seen only as the class that it shares with others. An item of
-    weight ``w`` is seen as ``w`` examples.
+    weight ``w`` is seen as ``w`` examples. Attention among ``n`` examples takes memory that grows
+    with their square, about 1 GB for 5,000 and four heads: more are an error.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class InContextHead(MetricHead):
 
     exact = False
     compares_base = False
+    max_support = MOST_EXAMPLES
 
     def __init__(
         self,

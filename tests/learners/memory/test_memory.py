@@ -67,14 +67,14 @@ def test_presentations_of_too_few_samples_are_an_error(mann, many):
 
 def test_a_memory_is_full_at_some_time(mann, many):
     X, y = many[2][:17], np.tile(["a", "b"], 9)[:17]
-    with pytest.raises(ValueError, match=r"holds 16 examples\. Got .* of 17.*ProtoNetClassifier"):
+    with pytest.raises(ValueError, match=r"reads at most 16 examples .*Got 17.*ProtoNetClassifier"):
         mann.adapt(X, y)
     classifier = mann.adapt(X[:16], y[:16])
     before = classifier.predict_proba(X)
-    with pytest.raises(ValueError, match="holds 16 examples"):
+    with pytest.raises(ValueError, match="at most 16 examples"):
         classifier.partial_fit(X[16:], y[16:])
     np.testing.assert_array_equal(classifier.predict_proba(X), before)
-    with pytest.raises(ValueError, match="holds 16 examples"):
+    with pytest.raises(ValueError, match="at most 16 examples"):
         episodic_score(mann, *many[2:], n_way=2, n_shot=9, n_query=1, n_episodes=2)
 
 
@@ -114,6 +114,13 @@ def test_base_classes_are_compared_by_their_means(cls, many):
     both = learner.adapt(X_new[:20], y_new[:20], include_base=True)
     assert len(both.classes_) == 52
     assert both.score(X, y) > 0.6
+
+
+def test_more_examples_than_attention_has_memory_for(table):
+    learner = InContextClassifier(max_epochs=0, calibrate=False).fit(table.X, table.y)
+    rows = np.arange(5001) % len(table.X)
+    with pytest.raises(ValueError, match=r"at most 5000 examples .*Got 5001.*ProtoNetClassifier"):
+        learner.adapt(table.X[rows], table.y[rows])
 
 
 def test_in_context_attention_is_above_class_means_of_two_modes():
