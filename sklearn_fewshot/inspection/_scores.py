@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..model_selection import EpisodicComparison, EpisodicResult, Interval
-from ..model_selection._result import PERCENT
+from ..model_selection._result import PERCENT, score_text
 from ..utils._sklearn import check_matplotlib_support
+from ..utils._typing import ArrayLike
 from ._axes import COLORS, axes_or_new
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class EpisodeScoresDisplay:
     def __init__(self, results: Mapping[str, EpisodicResult], *, paired: bool = False) -> None:
         self.results = results
         self.paired = paired
+        self.class_groups: ArrayLike | None = None
 
     @classmethod
     def from_results(
@@ -98,7 +100,10 @@ class EpisodeScoresDisplay:
             single estimator.
         """
         check_matplotlib_support(f"{cls.__name__}.from_results")
-        return cls(_check_results(cls.__name__, results, paired), paired=paired).plot(ax=ax)
+        display = cls(_check_results(cls.__name__, results, paired), paired=paired)
+        if isinstance(results, EpisodicComparison):
+            display.class_groups = results.class_groups
+        return display.plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> EpisodeScoresDisplay:
         """Draw a row for each estimator.
@@ -142,8 +147,10 @@ class EpisodeScoresDisplay:
 
     def _interval(self, name: str, unit: Literal["episodes", "classes"]) -> Interval:
         if not self.paired:
-            return self.results[name].interval_over(unit)
-        return EpisodicComparison(dict(self.results)).difference(name, over=unit)
+            groups = self.class_groups if unit == "classes" else None
+            return self.results[name].interval_over(unit, class_groups=groups)
+        comparison = EpisodicComparison(dict(self.results), class_groups=self.class_groups)
+        return comparison.difference(name, over=unit)
 
     def _draw_row(self, place: int, values: np.ndarray, name: str, times: int) -> None:
         color = COLORS[place % len(COLORS)]
@@ -156,13 +163,14 @@ class EpisodeScoresDisplay:
         if self.results[name].has_classes and np.isfinite(interval.low):
             self._draw_bar(place, self._interval(name, "classes"), times, "0.55", linewidth=1)
         self._draw_bar(place, interval, times, "k", linewidth=2.5)
-        mean = times * interval.mean
-        sign = "+" if self.paired and mean > 0 else ""
-        text = f"{sign}{mean:.1f}"
-        if np.isfinite(interval.low):
-            text += f" ± {times * interval.half_width:.1f}"
+        sign = "+" if self.paired else ""
         self.ax_.annotate(
-            text, (mean, place), (0, 9), textcoords="offset points", ha="center", fontsize="small"
+            score_text(interval, self.results[name].scoring, sign=sign),
+            (times * interval.mean, place),
+            (0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
         )
 
     def _draw_bar(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
@@ -21,6 +22,36 @@ from ._split import EpisodeSplit
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)  # inverse strengths of a logistic regression
 TUNING_EPISODES = 30
+
+
+class Centroids(NearestCentroid):
+    """Nearest centroid, whose scores are what it predicts by.
+
+    Those of its base class are divided by the spread within the class, of which one example has
+    none. An interval over classes takes them to tell the second choice.
+    """
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the negative distance to each centroid, shape (n_samples, n_classes)."""
+        distance: np.ndarray = pairwise_distances(X, self.centroids_)
+        return -distance
+
+
+class Neighbour(KNeighborsClassifier):
+    """The nearest neighbour, with scores."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Neighbour:
+        """Remember examples."""
+        super().fit(X, y)
+        self.codes_ = np.searchsorted(self.classes_, y)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the negative distance to the nearest example of each class."""
+        distance, place = self.kneighbors(X, n_neighbors=self.n_samples_fit_)
+        code = self.codes_[place]  # (n_samples, n_examples), nearest first
+        first = np.argmax(code[:, :, None] == np.arange(len(self.classes_)), axis=1)
+        return -np.take_along_axis(distance, first, axis=1)
 
 
 def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:
@@ -38,9 +69,9 @@ def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:
         Unfitted, to be scored by :func:`~sklearn_fewshot.model_selection.episodic_score`.
     """
     baselines: dict[str, Estimator] = {
-        "nearest centroid": NearestCentroid(),
-        "nearest centroid, unit length": make_pipeline(Normalizer(), NearestCentroid()),
-        "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
+        "nearest centroid": Centroids(),
+        "nearest centroid, unit length": make_pipeline(Normalizer(), Centroids()),
+        "1-nearest neighbour": Neighbour(n_neighbors=1),
         "logistic regression": LogisticRegression(max_iter=1000),
     }
     if n_shot > 1:
@@ -215,7 +246,7 @@ def find_baselines(
             tuned = tuned_logistic_regression(preprocess.transform(base[0]), base[1], n_way, n_shot)
             baselines[f"tuned logistic regression{suffix}"] = Baseline(preprocess, tuned)
             for name, steps in _base_class_transformers(preprocess, *base):
-                baselines[name + suffix] = Baseline(FlatAfter(steps), NearestCentroid())
+                baselines[name + suffix] = Baseline(FlatAfter(steps), Centroids())
     return baselines
 
 

@@ -139,6 +139,11 @@ class EpisodicComparison:
                 f"Differences are paired over episodes, but {name!r} and {reference!r} have "
                 "different ones. Score both with the same episodes= or random_state."
             )
+        if one.scoring != other.scoring:
+            raise ValueError(
+                f"Scores of {name!r} and {reference!r} are in other units: {one.scoring} and "
+                f"{other.scoring}. Score both by the same scorer."
+            )
         groups = self.class_groups if over == "classes" else None
         return one._values_over(over, groups, minus=other)
 
@@ -253,6 +258,8 @@ def _same_episodes(one: EpisodicResult, other: EpisodicResult) -> bool:
         return False
     if one.answers is None or other.answers is None:
         return True
+    if not np.array_equal(one.answers.classes, other.answers.classes):
+        return False
     plans = zip(one.answers.plan, other.answers.plan, strict=True)
     return all(a is b or np.array_equal(a, b) for a, b in plans)
 

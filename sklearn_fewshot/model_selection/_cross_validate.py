@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..utils._validation import encode_labels
 from ._class_split import ClassShuffleSplit
 from ._episodic import CONSTRAINTS, episodic_score
 from ._interval import Interval, bootstrap_interval, t_interval
-from ._result import EpisodicResult, import_pandas, score_text
+from ._result import EpisodicResult, _ends, count_text, import_pandas, score_text
 
 MOST_SEED = 2**31 - 1
 
@@ -153,7 +153,7 @@ class EpisodicCrossValidation:
         Raises
         ------
         ValueError
-            If the splits or the number of seeds differ.
+            If the splits, the number of seeds, the scoring or the size of the episodes differ.
         """
         pairs = zip(self.test_classes, other.test_classes, strict=False)
         same = all(np.array_equal(a, b) for a, b in pairs)
@@ -162,6 +162,15 @@ class EpisodicCrossValidation:
                 "Differences are paired over class splits: both need the same splits and seeds. "
                 f"Got {self.scores.shape} and {other.scores.shape} splits and seeds"
                 f"{'' if same else ', and other test classes'}."
+            )
+        settings = [
+            (it.scoring, it.n_way, it.n_shot, it.n_query)
+            for it in (self.results[0][0], other.results[0][0])
+        ]
+        if settings[0] != settings[1]:
+            raise ValueError(
+                "Differences are of scores of one kind. Got (scoring, n_way, n_shot, n_query) = "
+                f"{settings[0]} and {settings[1]}."
             )
         differences = (self.scores - other.scores).mean(axis=1)
         return self._over_splits(differences, "class splits, paired")
@@ -189,11 +198,14 @@ class EpisodicCrossValidation:
         """Return the line to report."""
         n_splits, n_seeds = self.scores.shape
         first = self.results[0][0]
-        conditions = first._conditions().partition(f", {len(first.scores)} episode")[0]
+        ways = np.ravel([result.n_way for of_split in self.results for result in of_split])
+        of_all = replace(first, n_way=_ends(ways))  # "all" is another number in each split
+        conditions = of_all._conditions().partition(f", {len(first.scores)} episode")[0]
         interval = self.interval_over()
         return (
-            f"{score_text(interval, first.scoring)} ({conditions}, {n_splits} class splits, "
-            f"{n_seeds} seed{'s' * (n_seeds > 1)}, interval over class splits)"
+            f"{score_text(interval, first.scoring)} ({conditions}, "
+            f"{count_text(n_splits, 'class split', 'class splits')}, "
+            f"{count_text(n_seeds, 'seed', 'seeds')}, interval over class splits)"
         )
 
     def _repr_html_(self) -> str:

@@ -23,7 +23,7 @@ def class_learning_curve(
     train_sizes: ArrayLike,
     cv: Estimator = None,
     scoring: Scoring | None = None,
-    groups: ArrayLike | None = None,
+    class_groups: ArrayLike | None = None,
     params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +48,7 @@ def class_learning_curve(
         replaced. None: five splits with a fifth of the classes on the test side.
     scoring : str, callable or None, default=None
         Scorer; None for ``EpisodicScorer()``.
-    groups : array-like of shape (n_samples,) or None, default=None
+    class_groups : array-like of shape (n_samples,) or None, default=None
         Groups of classes for ``cv``, without metadata routing.
     params : dict or None, default=None
         As in :func:`~sklearn.model_selection.cross_val_score`: passed to ``fit``, or routed.
@@ -101,7 +101,7 @@ def class_learning_curve(
             estimator,
             X,
             y,
-            groups=groups,
+            groups=class_groups,
             cv=_with_train_size(cv, int(size)),
             scoring=EpisodicScorer() if scoring is None else scoring,
             params=params,

@@ -13,7 +13,7 @@ from ..utils._validation import encode_labels
 from ..utils._warnings import warn_user
 from ._duplicates import n_answered_by_support
 from ._open_set import OpenSetResult
-from ._result import Answers, EpisodicResult
+from ._result import PERCENT, Answers, EpisodicResult
 from ._split import EpisodeSplit, FrozenEpisodes, n_way_of
 
 
@@ -56,6 +56,8 @@ class Drawn(NamedTuple):
         Their parameters.
     labels_are_names : bool
         Whether equal labels of other data mean equal classes.
+    has_tasks : bool
+        Whether the classes of an episode are of one task.
     """
 
     X: Any
@@ -64,6 +66,7 @@ class Drawn(NamedTuple):
     plan: EpisodePlan
     episodes: Any
     labels_are_names: bool
+    has_tasks: bool
 
     def result(
         self, scored: Scored, scoring: Any, transductive: str | None = None
@@ -72,8 +75,18 @@ class Drawn(NamedTuple):
         n_way = n_way_of(self.plan) if self.episodes.n_way == "all" else self.episodes.n_way
         answers = Answers(self.classes, self.plan, scored.predicted, scored.runner_up)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+        if name is not scoring and name.startswith(PERCENT):  # whatever it computes
+            name = f"scorer {name}"
         sizes = n_way, self.episodes.n_shot, self.episodes.n_query
-        return EpisodicResult(scored.scores, *sizes, name, answers, transductive, scored.open_set)
+        return EpisodicResult(
+            scored.scores,
+            *sizes,
+            name,
+            answers,
+            transductive,
+            scored.open_set,
+            has_tasks=self.has_tasks,
+        )
 
 
 def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner: str) -> Drawn:
@@ -112,7 +125,7 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner:
             "episode, so they test nothing. Keep equal rows on one side: "
             "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
         )
-    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks))
+    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks), tasks is not None)
 
 
 def _are_names(codes: np.ndarray, tasks: Any) -> bool:

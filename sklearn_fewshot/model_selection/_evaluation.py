@@ -285,8 +285,9 @@ def two_best(scores: np.ndarray) -> np.ndarray:
 def _runner_up(fitted: Any, X: Any, predictions: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the code of the second most probable class of each row, -1 where it is not known.
 
-    The second is not known of classifiers without scores, nor where the best of the rest are equal,
-    as they are with the shares of few neighbours.
+    The second is not known of classifiers without scores, nor where the class of the highest score
+    is not the predicted one, nor where the best of the rest are equal, as they are with the shares
+    of few neighbours.
     """
     own = getattr(fitted, "classes_", classes)
     scorer = getattr(fitted, "decision_function", None) or getattr(fitted, "predict_proba", None)
@@ -303,24 +304,30 @@ def _runner_up(fitted: Any, X: Any, predictions: np.ndarray, classes: np.ndarray
         return np.full(len(predictions), -1)  # has none
     if scores.shape != (len(predictions), len(own)):  # such as one score for each pair of classes
         return np.full(len(predictions), -1)
+    highest, of_predicted = scores.max(axis=1), scores[np.arange(len(scores)), place]
     np.put_along_axis(scores, place[:, None], -np.inf, axis=1)
     best = scores.max(axis=1, keepdims=True)
-    is_known = (scores == best).sum(axis=1) == 1
+    is_known = (of_predicted == highest) & ((scores == best).sum(axis=1) == 1)
     return np.where(is_known, codes_of(classes, own)[scores.argmax(axis=1)], -1)
 
 
 def _call(scorer: Any, classifier: Any, X: Any, y: np.ndarray) -> float:
-    """Call a scorer; explain its error if not every class has queries."""
+    """Call a scorer; explain its error, or NaN, if not every class has queries."""
+    n_present, n_classes = len(np.unique(y)), len(getattr(classifier, "classes_", ()))
+    remedy = (
+        f"Only {n_present} of the {n_classes} classes of this episode have queries: raise "
+        "query_alpha or n_query, or score by accuracy."
+    )
     try:
-        return scorer(classifier, X, y)
+        score: float = scorer(classifier, X, y)
     except ValueError as error:
-        n_present = len(np.unique(y))
-        if n_present >= len(getattr(classifier, "classes_", ())):
+        if n_present >= n_classes:
             raise
-        raise ValueError(
-            f"{error} Only {n_present} of the {len(classifier.classes_)} classes of this episode "
-            "have queries: raise query_alpha or n_query, or score by accuracy."
-        ) from error
+        raise ValueError(f"{error} {remedy}") from error
+    if np.isnan(score):
+        cause = f" {remedy}" if n_present < n_classes else ""
+        raise ValueError(f"The scorer {scorer!r} returned NaN for an episode.{cause}")
+    return score
 
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ class GeneralizedResult:
         mean = self.interval_over_episodes()
         return (
             f"base {100 * self.base.mean():.2f} %, new {100 * self.new.mean():.2f} %, harmonic "
-            f"mean {100 * mean.mean:.2f} ± {100 * mean.half_width:.2f} % "
+            f"mean {score_text(mean, 'accuracy')} "
             f"({count_text(len(self.base), 'episode', 'episodes')}, interval over episodes)"
         )
 

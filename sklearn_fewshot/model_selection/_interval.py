@@ -135,12 +135,16 @@ def share_interval(values: np.ndarray, unit: str, confidence: float = CONFIDENCE
 
 
 def p_value(values: np.ndarray) -> float:
-    """Return the two-sided p-value of Student's t-test of a mean of zero; 1 without spread."""
+    """Return the two-sided p-value of Student's t-test of a mean of zero.
+
+    Values that are all equal have no spread to tell how much others would differ: there it is that
+    of the sign test, and 1 for zeros.
+    """
     n_values = len(values)
-    if n_values == 1 or not np.any(values):
+    if n_values == 1 or np.max(np.abs(values)) <= EQUAL:
         return 1.0
     if np.ptp(values) <= EQUAL:
-        return 0.0
+        return float(2.0 ** (1 - n_values))
     error = np.std(values, ddof=1) / np.sqrt(n_values)
     return 2 * float(stdtr(n_values - 1, -abs(np.mean(values)) / error))
 

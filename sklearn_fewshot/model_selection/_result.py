@@ -89,6 +89,8 @@ class EpisodicResult:
     open_set : OpenSetResult or None, default=None
         How well queries of unknown classes were rejected, if there were any (``n_unknown``). All
         else is about the known queries.
+    has_tasks : bool, default=False
+        Whether the classes of each episode are of one task (``tasks``).
 
     See Also
     --------
@@ -121,6 +123,7 @@ class EpisodicResult:
     answers: Answers | None = None
     transductive: str | None = None
     open_set: OpenSetResult | None = None
+    has_tasks: bool = False
 
     @property
     def mean(self) -> float:
@@ -202,9 +205,15 @@ class EpisodicResult:
 
     @property
     def has_classes(self) -> bool:
-        """Whether there is an interval over classes: of accuracies, on at least three classes."""
-        if self.answers is None or self.scoring != "accuracy":
+        """Whether there is an interval over classes.
+
+        Of accuracies, on at least three classes, not of tasks: the classes of a task come together.
+        """
+        if self.answers is None or self.scoring != "accuracy" or self.has_tasks:
             return False
+        return self._has_enough_classes()
+
+    def _has_enough_classes(self) -> bool:
         return bool(np.count_nonzero(self._n_queries()) >= FEWEST_CLASSES)
 
     def _values_over(
@@ -221,6 +230,12 @@ class EpisodicResult:
             return self.scores - (0.0 if minus is None else minus.scores), unit
         found = self._gains() if minus is None else self._gains().minus(minus._gains())
         classes = self._answers().plan.classes
+        if class_groups is None and self.has_tasks:
+            raise ValueError(
+                "The classes of a task come together: an interval over classes would speak of "
+                "other classes of these tasks. If no two tasks have a label in common, pass the "
+                "task of each class as class_groups=; else score task by task."
+            )
         if class_groups is None:
             return class_values(classes, found), unit
         if np.shape(class_groups) != (len(self.classes),):
@@ -238,7 +253,7 @@ class EpisodicResult:
                 f'{self.scoring}. Score with scoring="accuracy".'
             )
         _, plan, predicted, runner_up = self._answers()
-        if not self.has_classes:
+        if not self._has_enough_classes():
             raise ValueError(
                 "An interval over classes takes three classes or more: without one of two, the "
                 "other is confused with none."
@@ -438,9 +453,12 @@ class EpisodicResult:
 
 def score_text(interval: Interval, scoring: str, sign: str = "") -> str:
     """Return "90.00 ± 1.23 %", "99.90 (99.42 to 99.99) %" if uneven, or numbers if no shares."""
+    is_single = np.isnan(interval.low)  # of what is one value there is no interval
     if not scoring.startswith(PERCENT):
-        return f"{interval.mean:{sign}.4g} ± {interval.half_width:.2g}"
+        return f"{interval.mean:{sign}.4g}" + f" ± {interval.half_width:.2g}" * (not is_single)
     mean, low, high = (100 * value for value in interval[:3])
+    if is_single:
+        return f"{mean:{sign}.2f} %"
     if abs(low + high - 2 * mean) > UNEVEN * (high - low):
         return f"{mean:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f}) %"
     return f"{mean:{sign}.2f} ± {(high - low) / 2:.2f} %"

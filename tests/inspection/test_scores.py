@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from sklearn_fewshot.inspection import EpisodeScoresDisplay
 from sklearn_fewshot.model_selection import compare_on_episodes, episodic_score
+from sklearn_fewshot.model_selection._result import score_text
 
 TASK = {"n_way": 3, "n_shot": 2, "n_query": 3, "n_episodes": 12}
 
@@ -35,7 +36,7 @@ def test_scores_and_their_means(comparison):
     for (name, values), text in zip(display.values_.items(), written(display), strict=True):
         result = comparison.results[name]
         np.testing.assert_array_equal(values, result.scores)
-        assert text == f"{100 * result.mean:.1f} ± {100 * result.half_width:.1f}"
+        assert text == str(result).partition(" (3-way")[0]
     assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == ["centroid", "neighbour"]
     assert display.ax_.get_xlabel() == "accuracy in %"
 
@@ -46,7 +47,7 @@ def test_paired_differences_are_those_of_the_comparison(comparison):
     first, second = (result.scores for result in comparison.results.values())
     np.testing.assert_array_equal(display.values_["neighbour"], second - first)
     difference = comparison.difference("neighbour")
-    assert written(display)[0].lstrip("+").startswith(f"{100 * difference.mean:.1f} ±")
+    assert written(display)[0] == score_text(difference, "accuracy", sign="+")
     assert "difference of accuracy to centroid" in display.ax_.get_xlabel()
 
 
@@ -58,6 +59,17 @@ def test_one_result_and_one_episode(table):
     assert "±" not in written(display)[0]
     _, ax = plt.subplots()
     assert EpisodeScoresDisplay.from_results({"it": result}, ax=ax).ax_ is ax
+
+
+def test_bars_of_other_classes_are_those_of_the_comparison(table):
+    estimators = {"centroid": NearestCentroid(), "neighbour": KNeighborsClassifier(1)}
+    groups = np.arange(len(np.unique(table.y_new))) // 2
+    rows = groups[np.unique(table.y_new, return_inverse=True)[1]]
+    found = compare_on_episodes(estimators, table.X_new, table.y_new, class_groups=rows, **TASK)
+    display = EpisodeScoresDisplay.from_results(found, paired=True)
+    expected = found.difference("neighbour", over="classes")
+    assert display._interval("neighbour", "classes") == expected
+    assert expected.name.endswith("groups of classes, paired")
 
 
 def test_what_does_not_go_together_is_refused(table, comparison):

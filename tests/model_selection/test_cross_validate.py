@@ -163,6 +163,22 @@ def test_a_dict_meets_the_same_episodes():
     assert difference.name == "95 % corrected t-interval over 3 class splits, paired"
 
 
+def test_only_scores_of_one_kind_are_subtracted():
+    accuracy, loss = (
+        run(KNeighborsClassifier(2), scoring=it) for it in ("accuracy", "neg_log_loss")
+    )
+    with pytest.raises(ValueError, match=r"scores of one kind.*accuracy.*neg_log_loss"):
+        accuracy.difference(loss)
+
+
+def test_the_line_names_all_ways():
+    family = np.minimum(np.unique(y, return_inverse=True)[1] // 4, 1)
+    found = run(KNeighborsClassifier(1), class_groups=family, cv=ClassKFold(2), n_way="all")
+    ways = sorted(results[0].n_way for results in found.results)
+    assert ways[0] < ways[1]
+    assert f"({ways[0]} to {ways[1]}-way" in str(found)
+
+
 def test_processes_change_nothing():
     estimators = {"learner": tiny(), "neighbour": KNeighborsClassifier(1)}
     alone, together = (run(estimators, n_jobs=n_jobs) for n_jobs in (None, 2))
@@ -218,7 +234,7 @@ def test_a_single_split_or_seed_has_no_interval():
     for method in ("t", "bootstrap"):
         for unit in ("splits", "seeds"):
             assert np.isnan(single.interval_over(unit, method=method).half_width)
-    assert "90.00 ± nan %" in str(single)
+    assert "90.00 % (5-way" in str(single)
 
 
 @pytest.mark.parametrize(("unit", "method"), [("episodes", "t"), ("splits", "bca")])

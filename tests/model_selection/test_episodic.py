@@ -411,7 +411,7 @@ def result_of(scores, scoring="accuracy", n_way=5, n_shot=1, n_query=15):
         ),
         (
             result_of([0.5], n_way=(2, 5), n_shot=(1, 3), n_query=1),
-            "50.00 ± nan % (2 to 5-way 1 to 3-shot, 1 query, 1 episode, interval over episodes)",
+            "50.00 % (2 to 5-way 1 to 3-shot, 1 query, 1 episode, interval over episodes)",
         ),
         (
             result_of([0.5, 0.7, 0.6], scoring="f1_macro"),

@@ -137,7 +137,7 @@ def test_who_never_answers_with_a_new_class_has_no_harmonic_mean():
 def test_the_result_is_readable(monkeypatch):
     result = GeneralizedResult(base=np.array([0.9]), new=np.array([0.3]))
     assert str(result) == (
-        "base 90.00 %, new 30.00 %, harmonic mean 45.00 ± nan % (1 episode, interval over episodes)"
+        "base 90.00 %, new 30.00 %, harmonic mean 45.00 % (1 episode, interval over episodes)"
     )
     pytest.importorskip("pandas")
     assert result.to_frame().columns.tolist() == ["base", "new", "harmonic_mean"]

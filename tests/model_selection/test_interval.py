@@ -55,9 +55,10 @@ def test_p_values_are_those_of_scipy():
     assert p_value(values) == pytest.approx(scipy.stats.ttest_1samp(values, 0.0).pvalue)
 
 
-def test_values_without_spread_are_certain_or_nothing():
+def test_values_without_spread_have_the_p_value_of_their_signs():
     assert p_value(np.zeros(5)) == p_value(np.array([0.3])) == 1.0
-    assert p_value(np.full(5, 0.25)) == 0.0
+    assert p_value(np.full(5, 0.25)) == scipy.stats.binomtest(5, 5).pvalue
+    assert p_value(1e-16 * np.arange(-3, 9)) == 1.0  # rounding
 
 
 def test_holm_rejects_step_by_step():

@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 from sklearn_fewshot import FewShotClassifier
 from sklearn_fewshot.episodes import EpisodePlan
 from sklearn_fewshot.model_selection import EpisodicComparison, episodic_score
+from sklearn_fewshot.model_selection._baselines import support_baselines
 from sklearn_fewshot.model_selection._jackknife import class_values, gains
 
 N_CLASSES, N_ROWS = 7, 12
@@ -123,7 +124,24 @@ def test_second_choices_are_those_of_the_classifier(classifier):
         assert first.tolist() == predicted[episode].ravel().tolist()
         scores[np.arange(len(queries)), np.searchsorted(fitted.classes_, first)] = -np.inf
         second = fitted.classes_[scores.argmax(axis=1)]
-        assert second.tolist() == runner_up[episode].ravel().tolist()
+        found = runner_up[episode].ravel()
+        assert second[found >= 0].tolist() == found[found >= 0].tolist()
+        if not isinstance(classifier, NearestCentroid):  # it predicts by other distances
+            assert (found >= 0).all()
+
+
+@pytest.mark.parametrize("n_shot", [1, 3])
+@pytest.mark.parametrize("name", ["nearest centroid", "1-nearest neighbour"])
+def test_baselines_have_the_second_choice_of_their_distances(name, n_shot):
+    X, y = blobs(1)
+    X[:, 0] *= 10.0  # the spread within classes is another in each direction
+    setting = {"n_way": 4, "n_shot": n_shot, "n_query": 3, "n_episodes": 5}
+    found = episodic_score(support_baselines(n_shot)[name], X, y, **setting).answers
+    assert (found.runner_up >= 0).all()
+    if name == "nearest centroid" or n_shot == 1:
+        expected = episodic_score(FewShotClassifier(), X, y, **setting).answers
+        np.testing.assert_array_equal(found.predicted, expected.predicted)
+        np.testing.assert_array_equal(found.runner_up, expected.runner_up)
 
 
 @pytest.mark.parametrize("way", [2, 4])

@@ -431,7 +431,7 @@ def test_curves_are_of_episodes_by_default():
 def test_groups_of_classes_stay_together_on_a_curve():
     cv = ClassShuffleSplit(3, test_size=2, random_state=0)
     options = {"train_sizes": [1, 6], "cv": cv, "scoring": n_families}
-    _, scores = class_learning_curve(RemembersClasses(), X, y, groups=family, **options)
+    _, scores = class_learning_curve(RemembersClasses(), X, y, class_groups=family, **options)
     assert_array_equal(scores, [[1, 1, 1], [6, 6, 6]])
     with sklearn.config_context(enable_metadata_routing=True):
         params = {"class_groups": family}

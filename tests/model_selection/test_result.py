@@ -403,3 +403,28 @@ def test_strata_of_no_column_are_refused():
         result.by("score")
     with pytest.raises(ValueError, match="grouped by nothing"):
         result_of([0.5]).by("n_way")
+
+
+def test_a_scorer_named_like_one_of_shares_is_not_taken_for_it():
+    def accuracy(classifier, X, y):
+        return (classifier.score(X, y) - 0.2) / 0.8
+
+    result = episodic_score(
+        KNeighborsClassifier(1), X, y, scoring=accuracy, n_query=3, n_episodes=5
+    )
+    assert result.scoring == "scorer accuracy"
+    assert not result.has_classes
+    assert "%" not in str(result).partition("(")[0]
+
+
+@pytest.mark.parametrize("n_missing", [0, 1])
+def test_scores_that_are_nan_are_an_error(n_missing):
+    def nothing(classifier, X, y):
+        return float("nan")
+
+    options = {"query_alpha": 0.05, "n_query": 1} if n_missing else {"n_query": 3}
+    message = "returned NaN for an episode." + " Only 1 of the 2 classes" * n_missing
+    with pytest.raises(ValueError, match=message):
+        episodic_score(
+            KNeighborsClassifier(1), X, y, scoring=nothing, n_way=2, n_episodes=9, **options
+        )

@@ -6,6 +6,8 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_fewshot import FewShotClassifier
 from sklearn_fewshot.model_selection import (
@@ -19,6 +21,7 @@ from sklearn_fewshot.model_selection import (
     shot_curve,
 )
 
+FIRST = FunctionTransformer(lambda X: X[:, :1])
 SETTING = {"n_way": 2, "n_query": 2, "n_episodes": 40}
 
 
@@ -113,6 +116,22 @@ def test_results_say_how_many_classes_tasks_have(assays):
     result = episodic_score(SeesTasks(), X, y, tasks=tasks, n_way="all", n_query=2, n_episodes=40)
     assert result.mean == 1.0
     assert "(2 to 4-way" in str(result)
+
+
+def test_nothing_is_said_of_other_classes_where_these_come_in_tasks(assays):
+    X, y, tasks = assays
+    noisy = X + np.random.default_rng(0).normal(size=X.shape)
+    estimators = {"all": NearestCentroid(), "first": make_pipeline(FIRST, NearestCentroid())}
+    found = compare_on_episodes(estimators, noisy, y, tasks=tasks, **SETTING | {"n_episodes": 300})
+    assert "on these classes." in found.verdict
+    result = found.results["all"]
+    with pytest.raises(ValueError, match=r"come together.*class_groups="):
+        result.interval_over("classes")
+    names = np.char.add(np.char.add(tasks, "/"), y.astype(str))
+    unshared = episodic_score(NearestCentroid(), noisy, names, tasks=tasks, **SETTING)
+    owner = [name.partition("/")[0] for name in unshared.classes]
+    interval = unshared.interval_over("classes", class_groups=owner)
+    assert interval.name.endswith("over 6 groups of classes")
 
 
 def test_frozen_episodes_keep_their_tasks(assays, tmp_path):
