@@ -8,8 +8,7 @@ process-wide). A ratio is the median over the rounds of the ratio within a round
 on the machine affects all equally. The package is timed over the training steps inside the public
 ``fit``, sampling and gathering included, after a warm-up epoch. Images are 28 x 28 in one channel,
 with `conv4` of 64 filters; table rows have 64 columns, with `residual_mlp`. By default the package
-trains on images in bfloat16 where the processor has it, easyfsl always in float32: one row has both
-in float32.
+trains on images in bfloat16 where the processor has it, easyfsl always in float32.
 
     python -m benchmarks.speed [--rounds 5]
 """
