@@ -16,7 +16,7 @@ from ..utils._blocks import blocks
 from ..utils._carried import raise_if_support_was_carried
 from ..utils._fresh import unfitted_copy
 from ..utils._sklearn import HasMethods
-from ..utils._targets import check_targets
+from ..utils._targets import check_targets, scales_of
 from ..utils._typing import ArrayLike, Estimator
 from ..utils._validation import check_like_fitted, check_X
 from ._learner import SharesLearner, check_learner, check_same_network, share_or_clone
@@ -299,7 +299,11 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
             before = getattr(self, "_support", None)
             if before is not None:
                 rows, y = np.concatenate([before.rows, rows]), np.concatenate([before.y, y])
-            scale = _scale_of(y, ndim) if self.learner is None else self._scale
+            scale = (
+                self._scale
+                if self.learner is not None
+                else Scale(y.mean(axis=0), scales_of(y), ndim)
+            )
             items = Observations(rows, scale.standardise(y))
             self._support = TaskState(rows, y, scale, self._network.adapt(items))
 
@@ -339,8 +343,3 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
         tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _scale_of(y: np.ndarray, ndim: int) -> Scale:
-    scale = y.std(axis=0)
-    return Scale(y.mean(axis=0), np.where(scale > 0, scale, 1.0), ndim)

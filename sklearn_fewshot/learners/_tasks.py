@@ -13,7 +13,7 @@ from ..nn.regression import GaussianLoss
 from ..training._config import TrainingConfig
 from ..training._data import TrainingData, given_validation_tasks, hold_out
 from ..training._meta_train import Trained
-from ..utils._targets import check_targets
+from ..utils._targets import check_targets, scales_of
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_aligned, encode_labels
 from ..utils._warnings import warn_user
@@ -96,8 +96,7 @@ class LearnsTasks(BaseMetaLearner, RegressorParameters):
         self._y_ndim = y.ndim
         y = y.reshape(len(y), -1)
         self.n_outputs_ = y.shape[1]
-        self.y_mean_, scale = y.mean(axis=0), y.std(axis=0)
-        self.y_scale_ = np.where(scale > 0, scale, 1.0)
+        self.y_mean_, self.y_scale_ = y.mean(axis=0), scales_of(y)
         return (y - self.y_mean_) / self.y_scale_
 
     def _check_start(self, start: FittedNetwork | None) -> None:

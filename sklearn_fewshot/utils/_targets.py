@@ -55,3 +55,20 @@ def check_targets(
             f"{got}."
         )
     return values
+
+
+def scales_of(y: np.ndarray) -> np.ndarray:
+    """Return what each column is divided by: its standard deviation, or 1 if it is constant.
+
+    Parameters
+    ----------
+    y : float64 ndarray of shape (n_samples, n_outputs)
+        Values.
+
+    Returns
+    -------
+    scales : float64 ndarray of shape (n_outputs,)
+    """
+    # Not by the deviation, which for equal numbers is the rounding of their mean.
+    is_constant = np.ptp(y, axis=0) <= 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
+    return np.where(is_constant, 1.0, y.std(axis=0))

@@ -384,3 +384,9 @@ def test_a_pipeline_of_the_package_scales_the_support_too():
     pipe.fit(1000.0 * X, y, memberregressor__tasks=TASKS)
     found = pipe.predict(1000.0 * QUERY, X_support=1000.0 * SUPPORT[0], y_support=SUPPORT[1])
     assert np.isfinite(found).all()
+
+
+def test_a_constant_target_is_divided_by_one():
+    Y = np.column_stack([y, np.full(len(y), 0.1)])
+    learner = RidgeNetRegressor(**BUDGET | {"max_epochs": 0}).fit(X, Y, tasks=TASKS)
+    np.testing.assert_array_equal(learner.y_scale_, Y.std(axis=0) * [1, 0] + [0, 1])
