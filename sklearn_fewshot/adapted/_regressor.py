@@ -64,12 +64,19 @@ class TaskState(NamedTuple):
         What standardises them.
     state : dict of ndarray
         The state of the network.
+    origin : ndarray of shape (*encoded_shape,) or None
+        Subtracted from encoded rows: without a learner, the mean of the examples.
     """
 
     rows: np.ndarray
     y: np.ndarray
     scale: Scale
     state: State
+    origin: np.ndarray | None = None
+
+    def centre(self, rows: np.ndarray) -> np.ndarray:
+        """Return encoded rows relative to the origin."""
+        return rows if self.origin is None else rows - self.origin
 
 
 class FewShotRegressor(RegressorMixin, SharesLearner):
@@ -83,7 +90,7 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
     learner : fitted learner or None, default=None
         Embeds and predicts. It is used as it is at the time of ``fit`` and never changed; refitting
         it later leaves this regressor alone. None: ridge regression on the raw rows, with a penalty
-        of 1, of values that are standardised by the support set.
+        of 1 on the coefficients alone, of values that are standardised by the support set.
 
     Attributes
     ----------
@@ -299,13 +306,11 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
             before = getattr(self, "_support", None)
             if before is not None:
                 rows, y = np.concatenate([before.rows, rows]), np.concatenate([before.y, y])
-            scale = (
-                self._scale
-                if self.learner is not None
-                else Scale(y.mean(axis=0), scales_of(y), ndim)
-            )
-            items = Observations(rows, scale.standardise(y))
-            self._support = TaskState(rows, y, scale, self._network.adapt(items))
+            if self.learner is None:
+                self._support = _ridge(self._network, rows, y, ndim)
+            else:
+                items = Observations(rows, self._scale.standardise(y))
+                self._support = TaskState(rows, y, self._scale, self._network.adapt(items))
 
     def _predict(self, X: np.ndarray, support: TaskState) -> tuple[np.ndarray, np.ndarray]:
         """Predict checked queries a block at a time, in the units of the network."""
@@ -314,7 +319,9 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
             n_bytes = 8 * (len(support.rows) + support.rows[:1].size)
             parts = list(blocks(len(X), n_bytes, multiple_of=network.batch_size))
         found = [
-            network.predict_values(support.state, network.encode(X[part]), len(support.rows))
+            network.predict_values(
+                support.state, support.centre(network.encode(X[part])), len(support.rows)
+            )
             for part in parts
         ]
         values, std = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -343,3 +350,10 @@ class FewShotRegressor(RegressorMixin, SharesLearner):
         tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _ridge(network: RegressionNetwork, rows: np.ndarray, y: np.ndarray, ndim: int) -> TaskState:
+    """Adapt the network without a learner: of centred rows and values the intercept is zero."""
+    scale, origin = Scale(y.mean(axis=0), scales_of(y), ndim), rows.mean(axis=0, dtype=np.float64)
+    items = Observations(rows - origin, scale.standardise(y))
+    return TaskState(rows, y, scale, network.adapt(items), origin)

@@ -16,10 +16,23 @@ X, Y = RNG.normal(size=(12, 3)), np.array([5.0, -100.0]) + RNG.normal(size=(12, 
 def test_without_a_learner_it_is_ridge_regression_of_standardised_values(n_support):
     rows, values = X[:n_support], Y[:n_support]
     mean, scale = values.mean(axis=0), values.std(axis=0)
-    ridge = Ridge(fit_intercept=False)
-    ridge.fit(np.column_stack([rows, np.ones(n_support)]), (values - mean) / scale)
-    expected = mean + scale * ridge.predict(np.column_stack([X, np.ones(len(X))]))
+    ridge = Ridge(alpha=1.0).fit(rows, (values - mean) / scale)
+    expected = mean + scale * ridge.predict(X)
     np.testing.assert_allclose(FewShotRegressor().fit(rows, values).predict(X), expected)
+
+
+def test_without_a_learner_the_origin_of_the_rows_makes_no_difference():
+    here, there = (
+        FewShotRegressor().fit(X[:5] + move, Y[:5]).predict(X + move, return_std=True)
+        for move in (0.0, 20.0)
+    )
+    np.testing.assert_allclose(here, there)
+
+
+def test_without_a_learner_ridge_is_the_usual_one_where_values_are_standardised():
+    rows, values = np.array([[20.0], [21.0], [22.0], [23.0]]), np.array([1.0, 2.0, 3.0, 4.0])
+    predicted = FewShotRegressor().fit(rows, values).predict(rows)
+    np.testing.assert_allclose(predicted, [1.25, 2 + 1 / 12, 3 - 1 / 12, 3.75])
 
 
 def test_one_example_is_its_value():
