@@ -6,7 +6,7 @@ from ._gradient import differentiate
 from ._identity import identity_network
 from ._network import FittedNetwork
 from ._regression import Observations, RegressionNetwork, StdModel, ridge_network
-from ._steps import with_steps
+from ._steps import step_options, with_steps
 from ._values import Recipe, Representation, ScoreModel, State
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "on_cpu",
     "predict_on",
     "ridge_network",
+    "step_options",
     "with_steps",
 ]

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from ._network import FittedNetwork
+
+
+def step_options(network: FittedNetwork) -> dict[str, Any]:
+    """Return the options of the gradient steps that a network was built with."""
+    options: dict[str, Any] = network.recipe.options[_part(network)]
+    return options
 
 
 def with_steps(network: FittedNetwork, n_steps: int) -> FittedNetwork:
@@ -14,10 +21,10 @@ def with_steps(network: FittedNetwork, n_steps: int) -> FittedNetwork:
     calibrated.
     """
     recipe = network.recipe
-    part = "adaptation" if "adaptation" in recipe.options else "head_options"
-    if recipe.options[part]["n_steps"] == n_steps:
+    options = step_options(network)
+    if options["n_steps"] == n_steps:
         return network
-    recipe = recipe.with_option(**{part: recipe.options[part] | {"n_steps": n_steps}})
+    recipe = recipe.with_option(**{_part(network): options | {"n_steps": n_steps}})
     module = recipe.build()
     weights, wanted = network.module.state_dict(), module.state_dict()
     module.load_state_dict(
@@ -28,3 +35,7 @@ def with_steps(network: FittedNetwork, n_steps: int) -> FittedNetwork:
     changed.module = module.to(device).eval().requires_grad_(False)
     changed.recipe, changed.calibration = recipe, None
     return changed
+
+
+def _part(network: FittedNetwork) -> str:
+    return "adaptation" if "adaptation" in network.recipe.options else "head_options"

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from ...network import with_steps
+from ...network import step_options, with_steps
 from ...nn.backbones import auto_backbone
 from ...utils._warnings import warn_user
 from .._base import BaseMetaLearner
@@ -50,13 +50,15 @@ class AdaptsWeights(BaseMetaLearner):
         return learner
 
     def _check_steps(self, n_steps: int) -> None:
-        """Raise if there are no step sizes for so many steps."""
-        per_weight = self.learn_step_size == "element" and n_steps not in (0, self.n_steps)
-        if per_weight or (self.learn_step_size == "layer" and n_steps > self.n_steps):
+        """Raise if the network has no step sizes for so many steps."""
+        trained = step_options(self._network)
+        kind, most = trained["learn_step_size"], trained["n_steps"]
+        per_weight = kind == "element" and n_steps not in (0, most)
+        if per_weight or (kind == "layer" and n_steps > most):
             raise ValueError(
-                f"This {type(self).__name__} has learn_step_size={self.learn_step_size!r}: its "
-                f"step sizes were learned for n_steps={self.n_steps}. Got {n_steps}. Fit it with "
-                "that many steps, or with learn_step_size=False."
+                f"This {type(self).__name__} was fitted with learn_step_size={kind!r}: its step "
+                f"sizes were learned for n_steps={most}. Got {n_steps}. Fit it with that many "
+                "steps, or with learn_step_size=False."
             )
 
 

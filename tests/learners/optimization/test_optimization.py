@@ -167,6 +167,13 @@ def test_more_steps_than_were_learned_are_refused(learned, table):
         learner.with_steps(5)
 
 
+@pytest.mark.parametrize("change", [{"n_steps": 10}, {"learn_step_size": False}])
+def test_parameters_set_after_fit_do_not_count_as_learned(change, table):
+    learner = MAMLClassifier(n_steps=2, **BUDGET).fit(table.X, table.y).set_params(**change)
+    with pytest.raises(ValueError, match=r"learned for n_steps=2. Got 5"):
+        learner.with_steps(5)
+
+
 def test_steps_of_one_given_size_can_be_any_number(table):
     learner = MAMLClassifier(learn_step_size=False, **BUDGET).fit(table.X, table.y)
     more = learner.with_steps(9).adapt(table.X_new, table.y_new)
