@@ -86,8 +86,9 @@ class GradientHead(MetricHead):
         self.row = nn.Parameter(torch.zeros(n_features), requires_grad=start == "shared")
         if learn_step_size == "element":  # of each feature and, last, of the bias
             sizes = torch.full((n_features + 1,), step_size)
-        else:  # logarithms, of weights and biases in each step
-            sizes = torch.full((n_steps, 2), log(step_size))
+        else:  # logarithms, of weights and biases in each step; without learning, in all steps
+            n_sizes = n_steps if learn_step_size else 1
+            sizes = torch.full((n_sizes, 2), log(step_size))
         self.step_sizes = nn.Parameter(sizes, requires_grad=learn_step_size is not False)
 
     @classmethod
@@ -136,7 +137,7 @@ class GradientHead(MetricHead):
     def _sizes(self, j: int) -> tuple[Tensor, Tensor]:
         if self.learn_step_size == "element":
             return self.step_sizes[:-1], self.step_sizes[-1]
-        of_weight, of_bias = self.step_sizes[j].exp()
+        of_weight, of_bias = self.step_sizes[j if self.learn_step_size else 0].exp()
         return of_weight, of_bias
 
     def score(self, state: State, query: Tensor) -> Tensor:

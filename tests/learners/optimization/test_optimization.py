@@ -174,10 +174,16 @@ def test_parameters_set_after_fit_do_not_count_as_learned(change, table):
         learner.with_steps(5)
 
 
-def test_steps_of_one_given_size_can_be_any_number(table):
-    learner = MAMLClassifier(learn_step_size=False, **BUDGET).fit(table.X, table.y)
-    more = learner.with_steps(9).adapt(table.X_new, table.y_new)
-    assert more.score(table.X_new, table.y_new) > 0.8
+@pytest.mark.parametrize("adapts", ["all", "body", "head"])
+def test_steps_of_one_given_size_can_be_any_number(adapts, table):
+    options = {"adapts": adapts, "learn_step_size": False, "n_steps": 2, **BUDGET}
+    learner = MAMLClassifier(**options).fit(table.X, table.y)
+    for n_steps in (0, 1, 9):
+        other = learner.with_steps(n_steps).adapt(table.X_new, table.y_new)
+        assert other.score(table.X_new, table.y_new) > 0.8
+    back = learner.with_steps(9).with_steps(2).adapt(table.X_new, table.y_new)
+    same = learner.adapt(table.X_new, table.y_new)
+    np.testing.assert_array_equal(back.state_["weight"], same.state_["weight"])
 
 
 @pytest.mark.parametrize("wrong", [-1, 2.5, "two"])
