@@ -96,8 +96,9 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
     with running ones (:class:`~sklearn_fewshot.nn.optimization.TaskNorm`), so that no query is seen
     by another; MAML normalises by the queries, which raises its accuracy. Its scales and offsets
     are trained but take no steps. Dropout has no effect. Examples come in an order of their own, so
-    that theirs has no effect; the published step sizes for sums over ``n_shot`` examples per class
-    are ``n_way`` times these.
+    that theirs has no effect. Losses of the steps are means over classes; a step size published for
+    the sum over all examples divided by ``n_shot`` is to be multiplied by ``n_way``: 0.4 for five
+    classes is 2.0 here.
 
     Base classes, and old and new classes together (``include_base``), are compared by the network
     before the steps, with class means: steps on the new classes alone would unlearn the old. So are
