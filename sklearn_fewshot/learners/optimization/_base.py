@@ -52,6 +52,7 @@ class AdaptsWeights(BaseMetaLearner):
     def _check_steps(self, n_steps: int) -> None:
         """Raise if the network has no step sizes for so many steps."""
         trained = step_options(self._network)
+        check_takes_step(trained["start"], n_steps)
         kind, most = trained["learn_step_size"], trained["n_steps"]
         per_weight = kind == "element" and n_steps not in (0, most)
         if per_weight or (kind == "layer" and n_steps > most):
@@ -60,6 +61,15 @@ class AdaptsWeights(BaseMetaLearner):
                 f"sizes were learned for n_steps={most}. Got {n_steps}. Fit it with that many "
                 "steps, or with learn_step_size=False."
             )
+
+
+def check_takes_step(start: str, n_steps: int) -> None:
+    """Raise if all classes would get the same score."""
+    if start == "shared" and n_steps == 0:
+        raise ValueError(
+            "start='shared' needs n_steps of at least 1: a shared row of weights tells classes "
+            "apart only after a step. Got 0. Take more steps, or set start='prototype'."
+        )
 
 
 def strided(learner: TrainingParameters) -> Any:

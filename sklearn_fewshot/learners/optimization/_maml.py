@@ -15,7 +15,7 @@ from ...utils._sklearn import Interval, StrOptions
 from .._docs import with_common_parameters
 from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
-from ._base import AdaptsWeights, n_batches, strided
+from ._base import AdaptsWeights, check_takes_step, n_batches, strided
 
 
 @with_common_parameters(
@@ -172,6 +172,7 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        check_takes_step(self.start, self.n_steps)
         if self.adapts == "body" and self.start == "shared":
             raise ValueError(
                 "MAMLClassifier has adapts='body' and start='shared': rows of the last layer that "
@@ -223,7 +224,8 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
         n_steps : int
             Gradient steps. Step sizes that were learned are of the steps that were trained, so
             there cannot be more; for fewer, the first of them are taken. One for each weight is for
-            all steps together: only 0 steps can be taken instead.
+            all steps together: only 0 steps can be taken instead. At least 1 after
+            ``start="shared"``.
 
         Returns
         -------
@@ -233,7 +235,8 @@ class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
         Raises
         ------
         ValueError
-            If the step sizes were learned for another number of steps.
+            If the step sizes were learned for another number of steps, or one shared row takes no
+            step.
 
         Examples
         --------

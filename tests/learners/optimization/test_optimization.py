@@ -226,6 +226,16 @@ def test_equal_rows_that_take_no_steps_are_refused(table):
         MAMLClassifier(adapts="body", start="shared", **BUDGET).fit(table.X, table.y)
 
 
+@pytest.mark.parametrize("adapts", ["all", "head"])
+def test_a_shared_row_takes_a_step(adapts, table):
+    learner = MAMLClassifier(adapts=adapts, start="shared", n_steps=0, **BUDGET)
+    with pytest.raises(ValueError, match="tells classes apart only after a step"):
+        learner.fit(table.X, table.y)
+    learner.set_params(n_steps=2).fit(table.X, table.y)
+    with pytest.raises(ValueError, match="tells classes apart only after a step"):
+        learner.with_steps(0)
+
+
 def test_a_body_of_norms_alone_keeps_the_moments(table):
     backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(table.X.shape[1]))
     learner = MAMLClassifier(backbone=backbone, **BUDGET).fit(table.X, table.y)
