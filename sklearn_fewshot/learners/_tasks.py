@@ -14,8 +14,8 @@ from ..training._config import TrainingConfig
 from ..training._data import TrainingData, given_validation_tasks, hold_out
 from ..training._meta_train import Trained
 from ..utils._targets import check_targets, scales_of
+from ..utils._tasks import encode_tasks
 from ..utils._typing import ArrayLike
-from ..utils._validation import check_aligned, encode_labels
 from ..utils._warnings import warn_user
 from ._base import BaseMetaLearner
 from ._classes import n_held_out_of
@@ -77,7 +77,7 @@ class LearnsTasks(BaseMetaLearner, RegressorParameters):
         owner = type(self).__name__
         X = self._check_samples(X)
         values = self._standardise(check_targets(X, y, owner))
-        labels, codes = _encode_tasks(tasks, len(X))
+        labels, codes = encode_tasks(tasks, len(X))
         self.tasks_ = labels
         drawable = drawable_classes(codes, None)
         if not drawable.any():
@@ -130,13 +130,3 @@ class LearnsTasks(BaseMetaLearner, RegressorParameters):
             "_without_support": trained.representation,
             "n_calibration_tasks_": n_held_out_of(trained.network),
         }
-
-
-def _encode_tasks(tasks: ArrayLike | None, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted labels of tasks and the code of each sample; one task without labels."""
-    labels = check_aligned("tasks", tasks, n_samples)
-    if labels is None:
-        return np.zeros(1, dtype=int), np.zeros(n_samples, dtype=np.intp)
-    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
-        raise ValueError("tasks contains NaN or infinity. Drop those samples, or give them a task.")
-    return encode_labels(labels, "tasks")

@@ -11,8 +11,8 @@ from sklearn.model_selection import BaseCrossValidator
 from ..episodes import EpisodePlan, EpisodeSampler
 from ..utils._random import draw_seed
 from ..utils._sklearn import _num_samples
+from ..utils._tasks import encode_tasks
 from ..utils._typing import ArrayLike, RandomState, Range
-from ..utils._validation import check_aligned, encode_labels
 from ._split import episode_rows
 
 
@@ -118,8 +118,7 @@ class TaskSplit(BaseCrossValidator):
                 f"The 'n_episodes' parameter of {owner} must be an int of at least 1. Got "
                 f"{self.n_episodes!r}."
             )
-        labels = check_aligned("tasks", tasks, n_samples)
-        names, codes = encode_labels(np.zeros(n_samples) if labels is None else labels, "tasks")
+        names, codes = encode_tasks(tasks, n_samples)
         sampler = EpisodeSampler(
             codes,
             n_way=1,

@@ -30,16 +30,36 @@ def check_tasks(
     codes : int ndarray of shape (n_samples,) or None
         Number of each sample's task.
     """
-    given = check_aligned("tasks", tasks, n_samples)
-    if given is None:
-        return None, None
-    _check_complete(given)
-    names, codes = encode_labels(given, "tasks")
+    names, codes = encode_tasks(tasks, n_samples)
     if len(names) < 2:
         return None, None
     first = np.unique(codes, return_index=True)[1]
     order = np.argsort(first)
     return names[order], np.argsort(order)[codes]
+
+
+def encode_tasks(tasks: ArrayLike | None, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Validate the task of each sample; return sorted tasks, one if None, and codes.
+
+    Parameters
+    ----------
+    tasks : array-like of shape (n_samples,) or None
+        Tasks, of any sortable type.
+    n_samples : int
+        Number of samples.
+
+    Returns
+    -------
+    names : ndarray of shape (n_tasks,)
+        The tasks.
+    codes : int ndarray of shape (n_samples,)
+        Number of each sample's task.
+    """
+    given = check_aligned("tasks", tasks, n_samples)
+    if given is None:
+        return np.zeros(1, dtype=int), np.zeros(n_samples, dtype=np.intp)
+    _check_complete(given)
+    return encode_labels(given, "tasks")
 
 
 def _check_complete(tasks: np.ndarray) -> None:

@@ -156,3 +156,13 @@ def test_learners_of_another_kind_or_not_fitted_are_refused():
     classifier.fit(np.repeat(np.eye(2), 3, axis=0), np.repeat([0, 1], 3))
     with pytest.raises(TypeError, match=r"must be a fitted regressor.*FewShotClassifier"):
         task_score(classifier, *NEW, **SIZE)
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.datetime64("NaT"), None])
+def test_a_sample_without_a_task_is_named(missing):
+    tasks = TASKS.astype("M8[D]" if isinstance(missing, np.datetime64) else object)
+    tasks[4] = missing
+    with pytest.raises(ValueError, match=r"tasks lacks 1 .*first at position 4"):
+        task_score(Ridge(), X, y, tasks, **SIZE)
+    with pytest.raises(ValueError, match=r"tasks lacks 1 .*first at position 4"):
+        next(TaskSplit(2, n_shot=1, n_query=1).split(X, groups=tasks))

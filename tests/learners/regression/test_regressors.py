@@ -312,7 +312,8 @@ def test_an_interrupted_fit_resumes(tmp_path):
 
 BAD = {
     "tasks must have one entry per sample: 800. Got 3": {"tasks": TASKS[:3]},
-    "tasks contains NaN": {"tasks": np.where(TASKS == 0, np.nan, TASKS)},
+    "tasks lacks 20 entries": {"tasks": np.where(TASKS == 0, np.nan, TASKS)},
+    "tasks lacks 20 .*position 0": {"tasks": np.where(TASKS == 0, np.nan, TASKS).astype(object)},
     "Input y contains NaN": {"y": np.where(TASKS == 0, np.nan, y)},
     "y of RidgeNetRegressor must hold numbers.*take a classifier": {"y": TASKS.astype(str) + "a"},
     "inconsistent numbers of samples: 800 and 3": {"y": y[:3]},
