@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..network import FittedNetwork, Representation, State, identity_network
+from ..network import FittedNetwork, RegressionNetwork, Representation, State, identity_network
 from ..utils._digest import digests
 from ..utils._exact_labels import as_column
 from ..utils._fresh import unfitted_copy
@@ -280,7 +280,13 @@ class FewShotClassifier(PredictsFromSupport):
             self.input_shape_ = check_X(self, X, reset=True, input_shape=None).shape[1:]
             self._network = identity_network(int(np.prod(self.input_shape_)))
         else:
-            check_learner(self.learner, f"The 'learner' parameter of {type(self).__name__}")
+            what = f"The 'learner' parameter of {type(self).__name__}"
+            check_learner(self.learner, what)
+            if isinstance(self.learner._network, RegressionNetwork):
+                raise TypeError(
+                    f"{what} must be a fitted classifier, such as ProtoNetClassifier. Got "
+                    f"{type(self.learner).__name__}: use FewShotRegressor."
+                )
             self.input_shape_ = self.learner.input_shape_
             self.n_features_in_ = self.learner.n_features_in_
             if hasattr(self.learner, "feature_names_in_"):

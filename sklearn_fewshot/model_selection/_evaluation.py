@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import get_scorer
 
 from ..adapted import FewShotClassifier, check_is_no_search, is_search, walk
@@ -109,6 +109,11 @@ def _score_plans(
 
 def check_can_be_scored(estimator: Any, owner: str) -> None:
     """Raise unless the estimator is a classifier or a fitted learner, perhaps in a pipeline."""
+    if hasattr(estimator, "fit") and is_regressor(estimator):
+        raise TypeError(
+            f"{owner} takes a learner or a classifier. Got {type(estimator).__name__}, a "
+            "regressor: use task_score."
+        )
     is_ordinary = hasattr(estimator, "fit") and is_classifier(estimator)
     if few_shot_end(estimator) is None and not is_ordinary:
         raise TypeError(f"{owner} takes a learner or a classifier. Got {estimator!r}.")

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sklearn_fewshot
 from sklearn_fewshot import (
+    FewShotClassifier,
     FewShotPipeline,
     FewShotRegressor,
     NeuralProcessRegressor,
@@ -25,6 +26,7 @@ from sklearn_fewshot import (
 )
 from sklearn_fewshot.base import BaseFewShotRegressor, with_common_parameters
 from sklearn_fewshot.datasets import make_sinusoids
+from sklearn_fewshot.model_selection import episodic_score
 from tests.members.members import RidgeRegressor
 
 BUDGET = {"n_shot": (1, 10), "n_query": 5, "meta_batch_size": 8, "episodes_per_epoch": 160}
@@ -367,6 +369,12 @@ def test_classifiers_and_regressors_are_not_mixed_up(learner):
     classifier = ProtoNetClassifier(**sizes).fit(rows, labels)
     with pytest.raises(TypeError, match=r"must be a fitted regressor.*use FewShotClassifier"):
         FewShotRegressor(classifier).fit([[0.0, 1.0]], [1.0])
+    with pytest.raises(TypeError, match=r"must be a fitted classifier.*use FewShotRegressor"):
+        FewShotClassifier(learner).fit(X[:2], [0, 1])
+    labels = np.arange(len(X)) % 2
+    for estimator in (learner, learner.adapt(*SUPPORT), make_pipeline(StandardScaler(), learner)):
+        with pytest.raises(TypeError, match=r"takes a learner or a classifier.*use task_score"):
+            episodic_score(estimator, X, labels, n_way=2)
 
 
 def test_images_and_series_are_regressed_too():
