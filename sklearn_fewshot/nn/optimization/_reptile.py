@@ -183,6 +183,10 @@ def _everything(batch: EpisodeBatch) -> Support:
 
 def _place_in_class(task: State) -> Tensor:
     """Return how many examples of the same class come before each, (n_episodes, n_support)."""
-    same = task["target"].unsqueeze(1) == task["target"].unsqueeze(2)
-    earlier = (same & (task["weight"] > 0).unsqueeze(1)).tril(diagonal=-1)
-    return earlier.sum(dim=2)
+    target, order = task["target"].sort(dim=1, stable=True)
+    is_there = (task["weight"] > 0).gather(1, order).long()
+    before = is_there.cumsum(dim=1) - is_there  # of all classes up to this
+    n_of_class = torch.zeros_like(task["count"], dtype=torch.long).scatter_add(1, target, is_there)
+    of_earlier_classes = n_of_class.cumsum(dim=1) - n_of_class
+    place = before - of_earlier_classes.gather(1, target)
+    return torch.empty_like(place).scatter(1, order, place)

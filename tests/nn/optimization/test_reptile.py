@@ -3,11 +3,13 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_fewshot.nn import EpisodeBatch, EpisodicCrossEntropy, Support
 from sklearn_fewshot.nn.heads import PrototypicalHead
 from sklearn_fewshot.nn.optimization import ReptileModule
+from sklearn_fewshot.nn.optimization._reptile import _place_in_class
 
 
 def make(**options):
@@ -97,3 +99,26 @@ def test_padding_is_never_drawn(support, batch_size):
     with torch.no_grad():
         expected, found = module.adapt(support), module.adapt(padded)
     torch.testing.assert_close(found["weight"], expected["weight"])
+
+
+class LargestResult(TorchDispatchMode):
+    """Remembers how many values the largest tensor has that is made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **kwargs or {})
+        parts = made if isinstance(made, tuple) else (made,)
+        self.numel = max(self.numel, *(part.numel() for part in parts))
+        return made
+
+
+def test_examples_are_numbered_within_their_class_in_little_memory():
+    torch.manual_seed(0)
+    target, weight = torch.randint(0, 4, (2, 200)), torch.randint(0, 2, (2, 200)).double()
+    with LargestResult() as largest:
+        found = _place_in_class({"target": target, "weight": weight, "count": torch.ones(2, 4)})
+    assert largest.numel == target.numel()
+    is_there = one_hot(target) * (weight > 0).unsqueeze(-1)
+    earlier = is_there.cumsum(dim=1) - is_there
+    torch.testing.assert_close(found, earlier.gather(2, target.unsqueeze(-1)).squeeze(-1))
