@@ -217,6 +217,7 @@ def train_once(
     config = _cap_ways(config, network.module.n_outputs)
     trained, store = _trainable_part(config, network.module, data, device)
     task = Task(data, store, config.sampler(data, data.training), rng, device)
+    _check_episodes(config, task, network.module.max_support)
     valid = _validation_episodes(config, task, network.module)
     network = network._replace(trained=trained)
     method = AS_BUILT
@@ -327,6 +328,16 @@ def _cap_ways(config: TrainingConfig, n_outputs: int | None) -> TrainingConfig:
     if isinstance(ways, (tuple, list)):
         return config.replace(n_way=tuple(min(way, n_outputs) for way in ways))
     return config.replace(n_way=n_outputs if ways == "all" else min(ways, n_outputs))
+
+
+def _check_episodes(config: TrainingConfig, task: Task, most: int | None) -> None:
+    """Raise if episodes may have more support examples than the module reads."""
+    n_way, n_shot = np.max(task.sampler.n_way_), np.max(config.n_shot)
+    if most is not None and n_way * n_shot > most:
+        raise ValueError(
+            f"{config.owner} reads at most {most} examples of a support set. Got episodes of up to "
+            f"{n_way} classes with {n_shot} examples each. Lower n_way or n_shot."
+        )
 
 
 def _train(

@@ -123,6 +123,13 @@ def test_more_examples_than_attention_has_memory_for(table):
         learner.adapt(table.X[rows], table.y[rows])
 
 
+def test_episodes_of_more_examples_than_attention_has_memory_for():
+    y = np.arange(6 * 840) % 6
+    learner = InContextClassifier(n_way=6, n_shot=835, max_epochs=0, validation_fraction=0.0)
+    with pytest.raises(ValueError, match=r"at most 5000 .*up to 6 classes .*Lower n_way or n_shot"):
+        learner.fit(np.random.default_rng(0).normal(size=(len(y), 3)), y)
+
+
 def test_in_context_attention_is_above_class_means_of_two_modes():
     """Each class has two clusters, far from their mean: a query has to find its own."""
     rng = np.random.default_rng(0)
