@@ -153,6 +153,10 @@ class BaseFewShotRegressor(RegressorMixin, LearnsTasks):
     ) -> float:
         """Return the coefficient of determination, R2.
 
+        Without a support set it is that of the prior, in cross-validation too (``GroupKFold`` with
+        ``groups=tasks``): it does not tell learners apart by how they adapt.
+        :func:`~sklearn_fewshot.model_selection.task_score` on held-out tasks does.
+
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)

@@ -22,7 +22,9 @@ class TaskSplit(BaseCrossValidator):
     ``cross_val_score(FewShotRegressor(learner), X, y, groups=tasks, cv=TaskSplit())`` is few-shot
     evaluation by scikit-learn itself. :func:`task_score` computes the same much faster for
     learners. Splits into base and new tasks are those of scikit-learn, such as
-    :class:`~sklearn.model_selection.GroupKFold` with ``groups=tasks``.
+    :class:`~sklearn.model_selection.GroupKFold` with ``groups=tasks``. Scores of learners by such
+    splits are of predictions without a support set, those of the prior, and do not tell learners
+    apart by how they adapt: score the held-out tasks by :func:`task_score`.
 
     Parameters
     ----------
