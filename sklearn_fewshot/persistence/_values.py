@@ -29,7 +29,7 @@ MOST_NUMBERS = 2**28  # that do; 1 GiB
 FEW_ROWS = 256  # that may, whatever their size
 MOST_SIZE = 2**22  # of any size in the attributes of a network, for small files
 #: Numbers with which a file could keep a machine busy for ever.
-LIMITS = {"n_steps": 10_000, "n_jobs": 1024}
+LIMITS = {"n_steps": 10_000, "adapt_steps": 10_000, "n_jobs": 1024}
 BATCHES = ("batch_size", "predict_batch_size")
 SHAPES = ("input_shape", "input_shape_")
 

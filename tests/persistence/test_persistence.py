@@ -20,7 +20,9 @@ from sklearn_fewshot import (
     ClassAttributes,
     FewShotClassifier,
     FrozenEncoder,
+    ModelFormatError,
     ProtoNetClassifier,
+    ReptileClassifier,
     SiameseNetClassifier,
     ZeroShotProtoNetClassifier,
     ZeroShotRelationNetClassifier,
@@ -31,6 +33,7 @@ from sklearn_fewshot import (
 from sklearn_fewshot.adapted import REFINEMENTS
 from sklearn_fewshot.persistence import _archive
 from sklearn_fewshot.persistence._trusted import own_types
+from sklearn_fewshot.persistence._values import check_sizes
 from tests.persistence.equality import METHODS, check_equal
 
 ZERO_SHOT = (ZeroShotProtoNetClassifier, ZeroShotRelationNetClassifier)
@@ -244,6 +247,12 @@ def test_parameters_that_cannot_be_saved_are_named(small, path, params, message)
     with pytest.raises((TypeError, ValueError), match=message):
         save_model(learner, path)
     assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize("name", ["n_steps", "adapt_steps"])
+def test_steps_that_keep_a_machine_busy_are_refused(name):
+    with pytest.raises(ModelFormatError, match=f"has {name}=1000000000, at most 10000"):
+        check_sizes(ReptileClassifier(**{name: 10**9}), file_size=2**40)
 
 
 def test_estimators_that_cannot_be_saved_are_named(table, path):
