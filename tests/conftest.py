@@ -181,7 +181,7 @@ LEARNERS |= {
     ),
     "MAMLClassifier of the last layer": (MAMLClassifier, {"adapts": "head", "meta_batch_size": 1}),
     "MetaLSTMClassifier": (MetaLSTMClassifier, {"n_steps": 1, "hidden_dim": 2}),
-    "ReptileClassifier": (ReptileClassifier, {"adapt_steps": 2, "n_steps": 1}),
+    "ReptileClassifier": (ReptileClassifier, {"adapt_steps": 4, "n_steps": 2}),
     "MANNClassifier": (
         MANNClassifier,
         {"memory_width": 8, "n_reads": 1, "controller_dim": 16, "meta_batch_size": 5},
