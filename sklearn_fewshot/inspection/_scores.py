@@ -35,6 +35,8 @@ class EpisodeScoresDisplay:
         Scores, by the name of the estimator.
     paired : bool, default=False
         Whether to draw differences to the first.
+    class_groups : array-like of shape (n_classes,) or None, default=None
+        Groups of the results' classes that intervals over classes are over.
 
     Attributes
     ----------
@@ -65,10 +67,16 @@ class EpisodeScoresDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, results: Mapping[str, EpisodicResult], *, paired: bool = False) -> None:
+    def __init__(
+        self,
+        results: Mapping[str, EpisodicResult],
+        *,
+        paired: bool = False,
+        class_groups: ArrayLike | None = None,
+    ) -> None:
         self.results = results
         self.paired = paired
-        self.class_groups: ArrayLike | None = None
+        self.class_groups = class_groups
 
     @classmethod
     def from_results(
@@ -100,10 +108,9 @@ class EpisodeScoresDisplay:
             single estimator.
         """
         check_matplotlib_support(f"{cls.__name__}.from_results")
-        display = cls(_check_results(cls.__name__, results, paired), paired=paired)
-        if isinstance(results, EpisodicComparison):
-            display.class_groups = results.class_groups
-        return display.plot(ax=ax)
+        groups = results.class_groups if isinstance(results, EpisodicComparison) else None
+        found = _check_results(cls.__name__, results, paired)
+        return cls(found, paired=paired, class_groups=groups).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> EpisodeScoresDisplay:
         """Draw a row for each estimator.

@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+from ..utils._blocks import blocks
 from ..utils._sklearn import _safe_indexing
 from ..utils._typing import ArrayLike, Estimator
 from ._draw import draw_episodes
@@ -46,12 +47,14 @@ class Neighbour(KNeighborsClassifier):
         self.codes_ = np.searchsorted(self.classes_, y)
         return self
 
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Return the negative distance to the nearest example of each class."""
-        distance, place = self.kneighbors(X, n_neighbors=self.n_samples_fit_)
-        code = self.codes_[place]  # (n_samples, n_examples), nearest first
-        first = np.argmax(code[:, :, None] == np.arange(len(self.classes_)), axis=1)
-        return -np.take_along_axis(distance, first, axis=1)
+        nearest = np.full((len(X), len(self.classes_)), np.inf)
+        for part in blocks(len(X), 16 * self.n_samples_fit_):
+            distance, place = self.kneighbors(X[part], n_neighbors=self.n_samples_fit_)
+            rows = np.arange(len(distance))[:, None]
+            np.minimum.at(nearest[part], (rows, self.codes_[place]), distance)
+        return -nearest
 
 
 def support_baselines(n_shot: int = 1) -> dict[str, Estimator]:

@@ -125,7 +125,8 @@ def draw_episodes(episodes: Any, X: Any, y: Any, groups: Any, tasks: Any, owner:
             "episode, so they test nothing. Keep equal rows on one side: "
             "groups=duplicate_groups(X), of sklearn_fewshot.model_selection."
         )
-    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks), tasks is not None)
+    has_tasks = check_tasks(tasks, len(codes))[0] is not None  # a single one is none
+    return Drawn(X, classes, codes, plan, episodes, _are_names(codes, tasks), has_tasks)
 
 
 def _are_names(codes: np.ndarray, tasks: Any) -> bool:

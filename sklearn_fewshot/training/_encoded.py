@@ -12,7 +12,7 @@ from ..episodes import thinned
 from ..network import FittedNetwork, Representation
 from ..nn import embed
 from ..nn.optimization._adapting import embedding_part
-from ..utils._blocks import blocks
+from ..utils._blocks import block_size, blocks
 from ..utils._memory_map import some_rows
 from ._config import Task
 from ._data import TrainingData
@@ -79,10 +79,12 @@ def represent(
         some = thinned(some, codes, MAX_ROWS_KEPT)
     if not network.averages:
         return network.condense(Representation.of_examples(rows[some], codes[some], n_labels))
-    n_bytes = 8 * rows[:1].size
-    done: Representation | None = None
-    for part in blocks(len(codes), n_bytes, multiple_of=network.batch_size):
+    stop = min(network.batch_size, len(codes))  # the first tell how large they are
+    items = Representation.of_examples(rows[:stop], codes[:stop], n_labels)
+    done = network.condense(items)
+    size = block_size(8 * items.embedding[:1].size, multiple_of=network.batch_size)
+    for start in range(stop, len(codes), size):
+        part = slice(start, start + size)
         items = Representation.of_examples(rows[part], codes[part], n_labels)
-        done = network.condense(items if done is None else done.join(items))
-    assert done is not None
+        done = network.condense(done.join(items))
     return done

@@ -39,22 +39,7 @@ def check_tasks(
 
 
 def encode_tasks(tasks: ArrayLike | None, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Validate the task of each sample; return sorted tasks, one if None, and codes.
-
-    Parameters
-    ----------
-    tasks : array-like of shape (n_samples,) or None
-        Tasks, of any sortable type.
-    n_samples : int
-        Number of samples.
-
-    Returns
-    -------
-    names : ndarray of shape (n_tasks,)
-        The tasks.
-    codes : int ndarray of shape (n_samples,)
-        Number of each sample's task.
-    """
+    """Validate the task of each sample; return the sorted tasks and codes, one task for None."""
     given = check_aligned("tasks", tasks, n_samples)
     if given is None:
         return np.zeros(1, dtype=int), np.zeros(n_samples, dtype=np.intp)
