@@ -212,7 +212,9 @@ def _fit_held_out_bias(
             )
             queries = _some_of(codes, some, as_query, size.n_queries, rng)
             drawn.append((context, np.concatenate(parts), queries, new))
-    used = np.unique(np.concatenate([codes[:0], *(rows for _, *both, _ in drawn for rows in both)]))
+    if not drawn:
+        return None
+    used = np.unique(np.concatenate([rows for _, *both, _ in drawn for rows in both]))
     few = data._replace(rows=data.rows[used], codes=codes[used])
     for context, support, queries, new in follow(
         drawn, "split", verbose, desc="calibration of unequal shots"

@@ -215,7 +215,7 @@ class FittedNetwork:
                 "embedding to look at. Take a learner that has one, such as ProtoNetClassifier."
             )
         if self._embeds_unchanged:
-            rows = X.reshape(len(X), -1)
+            rows = X.reshape(len(X), int(np.prod(X.shape[1:])))  # of no samples, too
             return rows if self.input_scale == 1.0 else rows * self.input_scale
         with says_what_to_lower(f"Lower predict_batch_size={self.batch_size}."):
             embedding = embed(
