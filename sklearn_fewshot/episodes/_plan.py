@@ -80,3 +80,36 @@ class EpisodePlan(NamedTuple):
         place = np.full(rows[-1] + 2, -1, dtype=np.intp)  # the last stands for padding
         place[rows] = np.arange(len(rows))
         return EpisodePlan(place[self.support], place[self.query], self.classes)
+
+    def rotated(self) -> EpisodePlan:
+        """Return every division of each episode's rows into support and queries.
+
+        The rows of a class, support first, are a circle; each episode becomes as many as a class
+        has rows at most, in which the support begins at one row after the other. So each row of a
+        class with ``n`` rows of which ``n_shot`` are support is support in ``n_shot`` of ``n``
+        episodes and query in the others.
+
+        Returns
+        -------
+        plan : EpisodePlan
+            Of ``n_episodes * n`` episodes, the divisions of an episode after each other.
+        """
+        rows = np.concatenate([self.support, self.query], axis=2)[:, None]
+        n_shot = (self.support >= 0).sum(axis=2)[:, None, :, None]
+        size = (rows >= 0).sum(axis=3, keepdims=True)
+        circle = np.take_along_axis(rows, np.argsort(rows < 0, axis=3, kind="stable"), axis=3)
+        n = int(size.max(initial=1))
+        shift = np.arange(n)[:, None, None]  # the axes: episode, division, class, place
+
+        def side(first: _Ints, n_places: int, n_taken: _Ints) -> _Ints:
+            place = np.arange(n_places)
+            at = (first + place + shift) % np.maximum(size, 1)
+            taken = np.where(place < n_taken, np.take_along_axis(circle, at, axis=3), -1)
+            return taken.reshape(len(codes), *taken.shape[2:])
+
+        codes = np.repeat(self.classes, n, axis=0)
+        return EpisodePlan(
+            side(np.zeros_like(n_shot), self.support.shape[2], n_shot),
+            side(n_shot, self.query.shape[2], size - n_shot),
+            codes,
+        )

@@ -125,6 +125,18 @@ class BaseMetaLearner(
         """Return the number of classes in an episode."""
         raise NotImplementedError
 
+    def _shots(self) -> Any:
+        """Return the number of examples of a class in an episode."""
+        raise NotImplementedError
+
+    def _learning_rate(self) -> float:
+        """Return the learning rate at the start."""
+        raise NotImplementedError
+
+    def _rotates(self) -> bool:
+        """Whether the samples of a batch rotate between support and queries."""
+        return False
+
     def _named_validation(self) -> ArrayLike | None:
         """Return the labels that the user names to hold out."""
         raise NotImplementedError
@@ -189,13 +201,14 @@ class BaseMetaLearner(
             recipe=Recipe(module, self.input_shape_, options),
             owner=type(self).__name__,
             n_way=self._ways(),
-            n_shot=self.n_shot,
+            n_shot=self._shots(),
             n_query=self.n_query,
+            rotate_support=self._rotates(),
             meta_batch_size=self.meta_batch_size,
             episodes_per_epoch=self.episodes_per_epoch,
             max_epochs=self.max_epochs,
             optimizer=self.optimizer,
-            lr=self.lr,
+            lr=self._learning_rate(),
             weight_decay=self.weight_decay,
             lr_factor=SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
             patience=self.patience,
@@ -215,6 +228,8 @@ class BaseMetaLearner(
             criterion=self._criterion(),
             start=partial(_start_scale_if, self._measures_start),
         )
+        if config.rotate_support and data.groups is not None:  # which may not change sides
+            config = config.measuring().replace(rotate_support=False)
         return self._adjust(config, data)
 
     def _warn_of_limits(self, config: TrainingConfig, data: TrainingData) -> None:

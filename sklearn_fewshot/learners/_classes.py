@@ -7,15 +7,20 @@ from typing import Any
 
 from ..adapted import FewShotClassifier
 from ..network import FittedNetwork
+from ..nn.backbones import auto_backbone
 from ..training._config import TrainingConfig
 from ..training._data import TrainingData, divide_by_tasks, given_validation, hold_out
 from ..training._meta_train import Trained
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_aligned, check_labels, encode_labels, label_text
 from ..utils._warnings import warn_user
-from ._base import BaseMetaLearner
+from ._base import ANY_LAYOUT, BaseMetaLearner
 from ._limits import warn_of_unusable
 from ._parameters import LearnerParameters
+
+# What "auto" stands for, as measured on validation classes (docs/guide/choosing.md).
+LR_OF_IMAGES, LR = 3e-3, 1e-3
+SHOTS = (1, 5)  # of images one
 
 
 class KeptClassifier:
@@ -42,6 +47,26 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
 
     def _ways(self) -> Any:
         return self.n_way
+
+    def _shots(self) -> Any:
+        if self.n_shot != "auto":
+            return self.n_shot
+        return 1 if self._trains_on_images() else SHOTS
+
+    def _learning_rate(self) -> float:
+        if self.lr != "auto":
+            return self.lr
+        return LR_OF_IMAGES if self._trains_on_images() else LR
+
+    def _trains_on_images(self) -> bool:
+        """Whether a network of ours learns from images, beginning with random weights."""
+        shape, backbone = self.input_shape_, self._backbone()
+        name = auto_backbone(shape) if backbone == "auto" else backbone
+        is_ours = isinstance(name, str) and name not in ANY_LAYOUT
+        return is_ours and not self.freeze_backbone and len(shape) == 3
+
+    def _rotates(self) -> bool:
+        return self.rotate_support
 
     def _named_validation(self) -> ArrayLike | None:
         return self.validation_classes
@@ -93,8 +118,8 @@ class LearnsClasses(BaseMetaLearner, LearnerParameters):
         if n_clamped:
             warn_user(
                 f"{n_clamped} of the {int(data.training.sum())} training classes of {name} "
-                f"have too few examples for n_shot={self.n_shot} and n_query={self.n_query}: they "
-                "take part with fewer, or, with a single example, not at all. Lower n_shot or "
+                f"have too few examples for n_shot={config.n_shot} and n_query={config.n_query}: "
+                "they take part with fewer, or, with a single example, not at all. Lower n_shot or "
                 "n_query, add examples, or drop these classes."
             )
         if not data.validation.any() and self._wants_validation():

@@ -21,10 +21,30 @@ CLASS_PARAMETERS = """\
 n_way : int, (low, high) or "all", default=60
     Classes per training episode, at most the number of training classes; from a pair, each episode
     samples its own. More ways make a better embedding.
+n_shot : int, (low, high) or "auto", default="auto"
+    Support examples per class in a training episode; from a pair, each episode samples its own.
+    "auto" takes 1 for a network that learns from images, and (1, 5) for others. Any number can be
+    used later.
+n_query : int, default=2
+    Queries per class in a training episode.
+rotate_support : bool, default=True
+    Whether the samples of an episode change roles: it becomes as many episodes as a class has
+    samples in it, in which each sample is support in turn and query in the others. All are embedded
+    once, so a step costs little more and learns from more pairs. Not with ``groups``. False trains
+    on the episodes as they are drawn, as in the papers: then take ``n_query=5`` or more.
+lr : float or "auto", default="auto"
+    Learning rate at the start. "auto" takes 3e-3 for a network that learns from images beginning
+    with random weights, and 1e-3 for others.
 validation_classes : array-like of labels or None, default=None
     The classes to hold out; overrides ``validation_fraction``."""
 
 TASK_PARAMETERS = """\
+n_shot : int or (low, high), default=(1, 5)
+    Support examples in a training episode. Any number can be used later.
+n_query : int, default=5
+    Queries in a training episode.
+lr : float, default=1e-3
+    Learning rate at the start.
 validation_tasks : array-like of labels or None, default=None
     The tasks to hold out; overrides ``validation_fraction``."""
 
@@ -35,10 +55,6 @@ backbone : str, torch.nn.Module, class or callable, default="auto"
     images of 105 x 105) and "identity" are the others. A module is copied, never trained in place.
     A class or function is called with ``input_shape``, if it has such a parameter, and returns a
     module.
-n_shot : int or (low, high), default=(1, 5)
-    Support examples per class in a training episode. Any number can be used later.
-n_query : int, default=5
-    Queries per class in a training episode.
 meta_batch_size : int, default=1
     Episodes per optimisation step.
 episodes_per_epoch : int, default=50
@@ -47,8 +63,6 @@ max_epochs : int, default=30
     Maximum number of epochs.
 optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
     Optimizer.
-lr : float, default=1e-3
-    Learning rate at the start.
 weight_decay : float, default=0.0
     Weight decay of the optimizer.
 lr_schedule : {"cosine", "linear", "step", "constant"} or callable, default="cosine"

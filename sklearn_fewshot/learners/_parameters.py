@@ -57,13 +57,10 @@ class SharedParameters(TypedDict, total=False):
     """Names and types of the parameters that learners of classes and of tasks share."""
 
     backbone: Backbone
-    n_shot: Range
-    n_query: int
     meta_batch_size: int
     episodes_per_epoch: int
     max_epochs: int
     optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer]
-    lr: float
     weight_decay: float
     lr_schedule: Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
     validation_fraction: float
@@ -104,6 +101,10 @@ class CommonParameters(SharedParameters, total=False):
     """
 
     n_way: Range | Literal["all"]
+    n_shot: Range | Literal["auto"]
+    n_query: int
+    rotate_support: bool
+    lr: float | Literal["auto"]
     validation_classes: ArrayLike | None
 
 
@@ -125,6 +126,9 @@ class CommonRegressorParameters(SharedParameters, total=False):
     RidgeNetRegressor(max_epochs=3, n_shot=2)
     """
 
+    n_shot: Range
+    n_query: int
+    lr: float
     validation_tasks: ArrayLike | None
 
 
@@ -133,13 +137,11 @@ class TrainingParameters(BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "backbone": [StrOptions({"auto", *BACKBONES}), torch.nn.Module, callable],
-        "n_shot": [Interval(Integral, 1, None, closed="left"), tuple, list],
         "n_query": [Interval(Integral, 1, None, closed="left")],
         "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
         "episodes_per_epoch": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -165,13 +167,10 @@ class TrainingParameters(BaseEstimator):
         self,
         *,
         backbone: Backbone = "auto",
-        n_shot: Range = (1, 5),
-        n_query: int = 5,
         meta_batch_size: int = 1,
         episodes_per_epoch: int = 50,
         max_epochs: int = 30,
         optimizer: Literal["adam", "adamw", "sgd"] | Callable[..., torch.optim.Optimizer] = "adam",
-        lr: float = 1e-3,
         weight_decay: float = 0.0,
         lr_schedule: (
             Literal["cosine", "linear", "step", "constant"] | Callable[[float], float]
@@ -195,13 +194,10 @@ class TrainingParameters(BaseEstimator):
         net_params: dict[str, Any] | None = None,
     ) -> None:
         self.backbone = backbone
-        self.n_shot = n_shot
-        self.n_query = n_query
         self.meta_batch_size = meta_batch_size
         self.episodes_per_epoch = episodes_per_epoch
         self.max_epochs = max_epochs
         self.optimizer = optimizer
-        self.lr = lr
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
         self.validation_fraction = validation_fraction
@@ -244,6 +240,9 @@ class LearnerParameters(TrainingParameters):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "n_way": [Interval(Integral, 2, None, closed="left"), StrOptions({"all"}), tuple, list],
+        "n_shot": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), tuple, list],
+        "rotate_support": ["boolean"],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "validation_classes": ["array-like", None],
     }
 
@@ -251,10 +250,18 @@ class LearnerParameters(TrainingParameters):
         self,
         *,
         n_way: Range | Literal["all"] = 60,
+        n_shot: Range | Literal["auto"] = "auto",
+        n_query: int = 2,
+        rotate_support: bool = True,
+        lr: float | Literal["auto"] = "auto",
         validation_classes: ArrayLike | None = None,
         **common: Unpack[SharedParameters],
     ) -> None:
         self.n_way = n_way
+        self.n_shot = n_shot
+        self.n_query = n_query
+        self.rotate_support = rotate_support
+        self.lr = lr
         self.validation_classes = validation_classes
         super().__init__(**common)
 
@@ -262,11 +269,24 @@ class LearnerParameters(TrainingParameters):
 class RegressorParameters(TrainingParameters):
     """An estimator with the parameters that all few-shot regressors share."""
 
-    _parameter_constraints: dict[str, list[Any]] = {"validation_tasks": ["array-like", None]}
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_shot": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "validation_tasks": ["array-like", None],
+    }
 
     def __init__(
-        self, *, validation_tasks: ArrayLike | None = None, **common: Unpack[SharedParameters]
+        self,
+        *,
+        n_shot: Range = (1, 5),
+        n_query: int = 5,
+        lr: float = 1e-3,
+        validation_tasks: ArrayLike | None = None,
+        **common: Unpack[SharedParameters],
     ) -> None:
+        self.n_shot = n_shot
+        self.n_query = n_query
+        self.lr = lr
         self.validation_tasks = validation_tasks
         super().__init__(**common)
 

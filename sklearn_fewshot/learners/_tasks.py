@@ -29,8 +29,6 @@ class LearnsTasks(BaseMetaLearner, RegressorParameters):
     _harm: ClassVar[str] = "valid_loss rises"
 
     _parameter_docs = {
-        "n_shot": "Support examples in a training episode. Any number can be used later.",
-        "n_query": "Queries in a training episode.",
         "meta_batch_size": "Episodes, of one task each, per optimisation step.",
         "validation_fraction": "Share of the tasks held out of training, on which the best weights "
         "are chosen; at\nleast two, and two are left. 0 trains on all tasks and keeps the last "
@@ -56,6 +54,12 @@ class LearnsTasks(BaseMetaLearner, RegressorParameters):
 
     def _criterion(self) -> torch.nn.Module:
         return GaussianLoss()
+
+    def _shots(self) -> Any:
+        return self.n_shot
+
+    def _learning_rate(self) -> float:
+        return self.lr
 
     def _adjust(self, config: TrainingConfig, data: TrainingData) -> TrainingConfig:
         return config.replace(may_project=False)  # which would be of classes

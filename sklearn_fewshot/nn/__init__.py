@@ -2,7 +2,7 @@
 
 from ._augment import AUGMENTATIONS, resolve_augmentation
 from ._batch import EpisodeBatch, SampleBatch, is_padding, take_rows
-from ._collate import collate, over_stored_rows, to_device, with_values
+from ._collate import collate, collate_rotated, over_stored_rows, to_device, with_values
 from ._data import DataTensor
 from ._distances import METRICS, get_metric
 from ._embed import chunk_sizes, chunks, embed
@@ -66,6 +66,7 @@ __all__ = [
     "class_means",
     "class_sums",
     "collate",
+    "collate_rotated",
     "embed",
     "episode_loss",
     "evaluate",

@@ -38,6 +38,34 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
     return planned[real], _lay_out(plan, position, real)
 
 
+def collate_rotated(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
+    """Lay out every division of each episode into support and queries over one stack of rows.
+
+    The divisions are those of :meth:`~sklearn_fewshot.episodes.EpisodePlan.rotated`: rows that are
+    support in one and query in another are in the stack once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_fewshot.episodes import EpisodeSampler
+    >>> from sklearn_fewshot.nn import collate_rotated
+    >>> codes = np.repeat(np.arange(6), 10)
+    >>> sampler = EpisodeSampler(codes, n_way=3, n_shot=1, n_query=2)
+    >>> plan = sampler.plan(4, np.random.default_rng(0))
+    >>> rows, batch = collate_rotated(plan)
+    >>> rows.shape, batch.support.shape, batch.target.shape  # four times three episodes
+    ((36,), torch.Size([12, 3]), torch.Size([12, 6]))
+    """
+    planned = planned_rows(plan)
+    real = planned >= 0
+    place = np.where(real, np.cumsum(real).reshape(real.shape) - 1, -1)
+    support, query = np.split(place, [plan.support[0].size], axis=1)
+    placed = EpisodePlan(
+        support.reshape(plan.support.shape), query.reshape(plan.query.shape), plan.classes
+    )
+    return planned[real], over_stored_rows(placed.rotated())
+
+
 def over_stored_rows(plan: EpisodePlan) -> EpisodeBatch:
     """Lay out episodes as positions among all rows; the rest is as in :func:`collate`.
 

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..episodes import EpisodePlan, EpisodeSampler
 from ._batch import EpisodeBatch, SampleBatch
-from ._collate import collate, planned_rows, to_device, with_values
+from ._collate import collate, collate_rotated, planned_rows, to_device, with_values
 from ._data import DataTensor
 from ._hardware import move
 
 Augment = Callable[[Tensor], Tensor]
+MAX_LAYOUTS = 100  # that are kept; there are few unless classes are of many sizes
 
 
 class EpisodeLoader:
@@ -34,6 +35,9 @@ class EpisodeLoader:
         Source of randomness of the plans.
     augment : callable or None
         Applied to the inputs of each batch.
+    rotate : bool
+        Whether a batch has every division of its episodes into support and queries
+        (:meth:`~sklearn_fewshot.episodes.EpisodePlan.rotated`).
     attributes : tensor of shape (n_classes, n_attributes) or None
         Representation of the classes in place of examples, in zero-shot learning.
     values : tensor of shape (n_samples, n_targets) or None
@@ -66,6 +70,7 @@ class EpisodeLoader:
         meta_batch_size: int,
         rng: np.random.Generator,
         augment: Augment | None = None,
+        rotate: bool = False,
         attributes: Tensor | None = None,
         values: Tensor | None = None,
     ) -> None:
@@ -75,9 +80,10 @@ class EpisodeLoader:
         self.meta_batch_size = meta_batch_size
         self.rng = rng
         self.augment = augment
+        self.rotate = rotate
         self.attributes = attributes
         self.values = values
-        self._full: dict[Any, EpisodeBatch] = {}  # layouts without padding
+        self._layouts: dict[Any, EpisodeBatch] = {}
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -94,10 +100,9 @@ class EpisodeLoader:
     def __iter__(self) -> Iterator[EpisodeBatch]:
         """Yield batches."""
         plan = self.sampler.plan(self.n_episodes, self.rng)
-        is_full = min(plan.support.min(initial=0), plan.query.min(initial=0)) >= 0
         for start in range(0, self.n_episodes, self.meta_batch_size):
             part = plan.take(slice(start, start + self.meta_batch_size))
-            rows, batch = self._lay_out(part, is_full)
+            rows, batch = self._lay_out(part)
             if self.attributes is not None:
                 batch = batch._replace(attributes=self.attributes[batch.classes])
             if self.values is not None:
@@ -107,17 +112,21 @@ class EpisodeLoader:
                 inputs = _augmented(inputs, self.augment)
             yield batch._replace(inputs=inputs)
 
-    def _lay_out(self, part: EpisodePlan, is_full: bool) -> tuple[NDArray[np.intp], EpisodeBatch]:
-        """Collate as :func:`collate`; the layout of unpadded batches of one shape is cached."""
-        shape, device = (part.support.shape, part.query.shape), self.data.data.device
-        if is_full and shape in self._full:
-            classes = move(torch.from_numpy(part.classes.astype(np.int64)), device)
-            return planned_rows(part).ravel(), self._full[shape]._replace(classes=classes)
-        rows, batch = collate(part)
-        batch = to_device(batch, device)
-        if is_full:
-            self._full[shape] = batch
-        return rows, batch
+    def _lay_out(self, part: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
+        """Collate as :func:`collate`; the layout follows from the padding, and is kept."""
+        device = self.data.data.device
+        planned = planned_rows(part)
+        real = planned >= 0
+        key = (part.support.shape, part.query.shape, real.tobytes())
+        if key not in self._layouts:
+            _, batch = (collate_rotated if self.rotate else collate)(part)
+            if len(self._layouts) >= MAX_LAYOUTS:
+                return planned[real], to_device(batch, device)
+            self._layouts[key] = to_device(batch, device)
+        batch = self._layouts[key]
+        codes = np.repeat(part.classes, len(batch.query) // part.n_episodes, axis=0)
+        classes = move(torch.from_numpy(codes.astype(np.int64)), device)
+        return planned[real], batch._replace(classes=classes)
 
 
 class SampleLoader:

@@ -57,6 +57,9 @@ class Task(NamedTuple):
         return ValidationEpisodes(self.store, plan, self.attributes, self.values)
 
 
+N_MEASURING_QUERIES = 5  # of a class at least, where episodes measure
+
+
 def no_change(module: Any, task: Task) -> None:
     """Leave the module as it is."""
 
@@ -107,9 +110,9 @@ class TrainingConfig:
         Factor applied to samples.
     input_range : InputRange or None
         Range and spread of the samples, to compare later ones with.
-    n_way, n_shot, n_query, meta_batch_size, episodes_per_epoch, max_epochs, optimizer, lr, \
-weight_decay, lr_factor, patience, freeze_backbone, augment, callbacks, device, precision, \
-calibrate, compile, predict_batch_size, verbose, net_params
+    n_way, n_shot, n_query, rotate_support, meta_batch_size, episodes_per_epoch, max_epochs, \
+optimizer, lr, weight_decay, lr_factor, patience, freeze_backbone, augment, callbacks, device, \
+precision, calibrate, compile, predict_batch_size, verbose, net_params
         The parameters of learners; ``lr_factor`` is the function that ``lr_schedule`` names.
     """
 
@@ -143,6 +146,7 @@ calibrate, compile, predict_batch_size, verbose, net_params
     clip_norm: float | None = None
     embedded: np.ndarray | None = None
     refits_start: bool = False
+    rotate_support: bool = False
     may_project: bool = True
     criterion: torch.nn.Module = field(default_factory=EpisodicCrossEntropy)
     start: Callable[[Any, Task], None] = no_change
@@ -154,6 +158,10 @@ calibrate, compile, predict_batch_size, verbose, net_params
     def replace(self, **changes: Any) -> TrainingConfig:
         """Return the config with other values."""
         return replace(self, **changes)
+
+    def measuring(self) -> TrainingConfig:
+        """Return the config of episodes that measure: with as many queries as that takes."""
+        return self.replace(n_query=max(self.n_query, N_MEASURING_QUERIES))
 
     def sampler(self, data: TrainingData, drawn: np.ndarray) -> Any:
         """Return a sampler over the rows of the ``drawn`` classes, bool of shape (n_classes,)."""

@@ -311,6 +311,7 @@ def _validation_episodes(
     usable = task.data.usable(task.data.validation)
     if usable.sum() < (2 if task.data.values is None else 1):  # of one class every answer is right
         return None
+    config = config.measuring()
     sampler = config.sampler(task.data, task.data.validation)
     n_queries = N_COSTLY_QUERIES if module.is_costly else N_VALIDATION_QUERIES
     n_way = np.max(sampler.n_way_)
@@ -392,6 +393,7 @@ def _load(config: TrainingConfig, task: Task) -> Any:
         meta_batch_size=config.meta_batch_size,
         rng=task.rng,
         augment=resolve_augmentation(config.augment),
+        rotate=config.rotate_support,
         attributes=task.attributes,
         values=task.values,
     )

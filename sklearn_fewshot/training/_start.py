@@ -159,7 +159,7 @@ def _choose(config: TrainingConfig, network: Untrained, task: Task, features: _F
         others = thinned(rows[~inside[data.codes[rows]]], data.codes, MAX_ROWS)
         methods = list(_methods(features.take(others), data.codes[others], starts))
         for n_shot in np.unique(config.n_shot):
-            sampler = config.replace(n_shot=int(n_shot)).sampler(data, inside)
+            sampler = config.measuring().replace(n_shot=int(n_shot)).sampler(data, inside)
             plan = sampler.plan(N_START_EPISODES, task.rng)
             held_out = plan.rows()
             unseen = features.take(held_out)

@@ -557,3 +557,42 @@ def test_a_plan_without_episodes_uses_no_rows():
 def test_a_plan_of_padding_uses_no_rows():
     nothing = np.full((1, 2, 3), -1)
     assert EpisodePlan(nothing, nothing, nothing[..., 0]).rows().size == 0
+
+
+# ------------------------------------------------------------------ rotated roles
+
+
+def test_each_row_of_a_rotated_episode_is_support_in_turn():
+    plan = EpisodePlan(
+        support=np.array([[[0, 1], [10, -1]]]),
+        query=np.array([[[2, 3], [11, -1]]]),
+        classes=np.array([[4, 7]]),
+    )
+    support, query, classes = plan.rotated()
+    assert support[:, 0].tolist() == [[0, 1], [1, 2], [2, 3], [3, 0]]
+    assert query[:, 0].tolist() == [[2, 3], [3, 0], [0, 1], [1, 2]]
+    assert support[:, 1].tolist() == [[10, -1], [11, -1]] * 2  # a smaller class begins again
+    assert query[:, 1].tolist() == [[11, -1], [10, -1]] * 2
+    assert classes.tolist() == [[4, 7]] * 4
+
+
+@few_examples
+@given(SIZES, SEEDS)
+def test_rotated_episodes_have_the_classes_sizes_and_rows_of_theirs(sizes, seed):
+    codes = make_codes(sizes)
+    plan = make_plan(codes, 3, seed, n_way=(2, len(sizes)), n_shot=(1, 3), n_query=2)
+    rotated = plan.rotated()
+    n = rotated.n_episodes // plan.n_episodes
+    for episode, part in enumerate(plan.classes):
+        own = slice(episode * n, (episode + 1) * n)
+        assert (rotated.classes[own] == part).all()
+        for before, after in zip(plan[:2], rotated[:2], strict=True):
+            assert ((after[own] >= 0) == (before[episode] >= 0)).all()
+        for way in range(len(part)):
+            rows = drawn(np.concatenate([side[episode, way] for side in plan[:2]]))
+            for division in range(own.start, own.stop):
+                here = drawn(np.concatenate([side[division, way] for side in rotated[:2]]))
+                assert sorted(here) == sorted(rows)
+            if len(rows) == n:  # each row is as often support as there are support rows
+                count = np.bincount(drawn(rotated.support[own, way]), minlength=len(codes))
+                assert (count[rows] == (plan.support[episode, way] >= 0).sum()).all()

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from sklearn_fewshot.episodes import EpisodePlan
-from sklearn_fewshot.nn import collate, is_padding, over_stored_rows, to_device, with_values
+from sklearn_fewshot.nn import (
+    collate,
+    collate_rotated,
+    is_padding,
+    over_stored_rows,
+    to_device,
+    with_values,
+)
 from sklearn_fewshot.nn._collate import planned_rows
 
 CPU = torch.device("cpu")
@@ -38,6 +45,14 @@ def test_every_item_stands_where_it_was_planned(params, make_plan):
     assert len(rows) == sum((part >= 0).sum() for part in (plan.support, plan.query))
     assert len(batch.inputs) == 0
     check_places(rows, batch, plan)
+
+
+@PLANS
+def test_rotated_episodes_share_one_stack(params, make_plan):
+    plan = make_plan(**params)
+    rows, batch = collate_rotated(plan)
+    assert np.array_equal(rows, collate(plan)[0])
+    check_places(rows, batch, plan.rotated())
 
 
 @PLANS

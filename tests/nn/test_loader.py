@@ -11,7 +11,9 @@ from sklearn_fewshot.nn import (
     EpisodeLoader,
     SampleBatch,
     SampleLoader,
+    _loader,
     collate,
+    collate_rotated,
     with_values,
 )
 
@@ -50,14 +52,17 @@ def test_an_epoch_is_cut_into_batches():
     assert [len(batch.support) for batch in batches] == [3, 3, 1]
 
 
+@pytest.mark.parametrize("n_kept", [100, 1])
+@pytest.mark.parametrize("rotate", [False, True])
 @pytest.mark.parametrize("params", [{"n_way": 3, "n_shot": 2}, {}], ids=["equal", "ragged"])
-def test_a_batch_holds_the_samples_of_its_plan(params):
-    """Also the second epoch, in which layouts without padding are not made again."""
+def test_a_batch_holds_the_samples_of_its_plan(params, rotate, n_kept, monkeypatch):
+    """Also the second epoch, in which layouts that are kept are not made again."""
+    monkeypatch.setattr(_loader, "MAX_LAYOUTS", n_kept)
     sampler, rng = make_sampler(**params), np.random.default_rng(0)
-    loader = make_loader(sampler=sampler)
+    loader = make_loader(sampler=sampler, rotate=rotate)
     for _ in range(2):
         for batch, part in zip(loader, parts_of(sampler.plan(7, rng)), strict=True):
-            rows, expected = collate(part)
+            rows, expected = (collate_rotated if rotate else collate)(part)
             assert torch.equal(batch.inputs, torch.from_numpy(X[rows]))
             for name in ("support", "support_target", "weight", "query", "target", "classes"):
                 assert torch.equal(getattr(batch, name), getattr(expected, name))

@@ -17,7 +17,7 @@ from .._parameters import CommonParameters
 from ..metric._scale import scale_of
 
 
-@with_common_parameters
+@with_common_parameters(n_shot=(1, 5), n_query=5, rotate_support=False, lr=1e-3)
 class InContextClassifier(BaseFewShotLearner):
     r"""Transformer that reads the support set, trained on the base classes.
 

@@ -40,6 +40,7 @@ BYTES_OF_A_STEP = 4096  # of a sequence that is scored, about
     n_way=5,
     n_shot=5,
     n_query=5,
+    rotate_support=False,
     meta_batch_size=32,
     episodes_per_epoch=800,
     max_epochs=50,
@@ -168,7 +169,7 @@ class MANNClassifier(BaseFewShotLearner):
                 f"The 'n_way' parameter of {name} must be a number or a range: its memory has to "
                 "hold the examples of all classes of an episode. Got 'all'."
             )
-        n_way, n_shot = np.max(self.n_way), np.max(self.n_shot)
+        n_way, n_shot = np.max(self.n_way), np.max(self._shots())
         if n_way * n_shot > self.memory_slots:
             raise ValueError(
                 f"The 'memory_slots' parameter of {name} must be at least n_way * n_shot = "

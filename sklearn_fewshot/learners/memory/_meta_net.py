@@ -12,7 +12,7 @@ from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 
 
-@with_common_parameters(n_way=5)
+@with_common_parameters(n_way=5, n_shot=(1, 5), n_query=5, rotate_support=False, lr=1e-3)
 class MetaNetClassifier(BaseFewShotLearner):
     r"""Meta Network: fast weights from the gradients of the examples, read by attention.
 

@@ -26,7 +26,7 @@ from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 
 
-@with_common_parameters
+@with_common_parameters(n_shot=(1, 5), n_query=5, rotate_support=False, lr=1e-3)
 class BaselineClassifier(BaseFewShotLearner):
     r"""Ordinary classifier of the base classes, whose embedding then serves new ones.
 
@@ -97,6 +97,7 @@ class BaselineClassifier(BaseFewShotLearner):
     True
     """
 
+    _parameter_docs = {"rotate_support": "Not used: training is not on episodes."}
     _parameter_constraints: dict[str, list[Any]] = {
         "classifier": [StrOptions({"softmax", "cosine"})],
         "scale": [Interval(Real, 0, None, closed="neither")],

@@ -19,6 +19,7 @@ DEFAULTS: CommonParameters = {
     "n_way": 8,
     "n_shot": 1,
     "n_query": 10,
+    "rotate_support": False,
     "lr": 1e-4,
     "weight_decay": 1e-5,
 }

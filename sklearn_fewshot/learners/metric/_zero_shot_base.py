@@ -72,10 +72,13 @@ class BaseZeroShotLearner(ClassifierMixin, LearnsClasses):
     }
     _parameter_docs = {
         "n_shot": "Not used: episodes have no support set.",
-        "n_query": "Queries per class in a training episode.",
+        "rotate_support": "Not used: episodes have no support set.",
     }
 
     # ------------------------------------------------------------------ meta-training
+
+    def _rotates(self) -> bool:
+        return False
 
     def fit(
         self,

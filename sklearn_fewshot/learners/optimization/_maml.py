@@ -19,7 +19,13 @@ from ._base import AdaptsWeights, check_takes_step, n_batches, strided
 
 
 @with_common_parameters(
-    n_way=5, n_shot=(1, 5), meta_batch_size=8, episodes_per_epoch=400, max_epochs=30
+    n_way=5,
+    n_shot=(1, 5),
+    n_query=5,
+    rotate_support=False,
+    lr=1e-3,
+    meta_batch_size=8,
+    episodes_per_epoch=400,
 )
 class MAMLClassifier(AdaptsWeights, BaseFewShotLearner):
     r"""Model-agnostic meta-learning: a few gradient steps from weights that were trained for it.

@@ -23,7 +23,9 @@ CLIP_NORM = 0.25  # of the gradient, as in the authors' code
 SMALL = {"conv4_strided": {"n_filters": 32}, "residual_mlp": {"hidden_dim": 32}}
 
 
-@with_common_parameters(n_way=5, n_shot=(1, 5), episodes_per_epoch=400, max_epochs=30)
+@with_common_parameters(
+    n_way=5, n_shot=(1, 5), n_query=5, rotate_support=False, lr=1e-3, episodes_per_epoch=400
+)
 class MetaLSTMClassifier(AdaptsWeights, BaseFewShotLearner):
     r"""LSTM meta-learner: how to take the steps is learned, and where to start.
 

@@ -21,9 +21,10 @@ from ._base import AdaptsWeights, strided
 @with_common_parameters(
     n_way=5,
     n_shot=10,
+    n_query=5,
+    rotate_support=False,
     meta_batch_size=5,
     episodes_per_epoch=400,
-    max_epochs=30,
     optimizer="sgd",
     lr=1.0,
     lr_schedule="linear",

@@ -73,9 +73,9 @@ def test_the_second_training_has_all_classes(trained, table):
 
 
 def test_the_validation_episodes_are_those_of_the_family(trained, table):
-    learner = make(n_way=2, n_query=4).fit(table.X, table.y)
+    learner = make(n_way=2, n_query=6).fit(table.X, table.y)
     ((_, task),) = trained
-    assert task.valid.plan.query.shape[1:] == (2, 4)
+    assert task.valid.plan.query.shape[1:] == (2, 6)
     assert {"valid_acc", "valid_loss", "train_loss"} <= set(learner.history_[0])
 
 

@@ -32,7 +32,7 @@ def toy(request):
 @pytest.fixture(scope="module")
 def fitted(toy):
     """Shared: nobody may refit it."""
-    return make().fit(toy.X, toy.y)
+    return make(lr=1e-3).fit(toy.X, toy.y)
 
 
 def all_pairs(X, y):
