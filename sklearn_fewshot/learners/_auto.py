@@ -214,7 +214,10 @@ class AutoFewShotClassifier(BaseFewShotLearner):
 
     def _estimators(self, input_shape: tuple[int, ...]) -> list[tuple[str, BaseFewShotLearner]]:
         """Return the learners to train, the quick ones first."""
-        common = {name: getattr(self, name) for name in LearnerParameters().get_params()}
+        defaults = LearnerParameters().get_params()
+        given = {name: getattr(self, name) for name in defaults}
+        # Of the others each learner has its own default.
+        common = {name: it for name, it in given.items() if not _is_equal(it, defaults[name])}
         chosen: Sequence[str | tuple[str, BaseFewShotLearner]]
         if not isinstance(self.estimators, str):
             chosen = self.estimators
@@ -358,6 +361,11 @@ class AutoFewShotClassifier(BaseFewShotLearner):
             raise AttributeError("leaderboard_ needs pandas, which is not installed.") from error
         frame = pd.DataFrame(self._leaderboard)
         return frame.sort_values(["n_shot", "accuracy"], ascending=[True, False], ignore_index=True)
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    """Whether a parameter is at its default, which is a number, a string, None or a pair."""
+    return type(value) is type(default) and bool(np.array_equal(value, default))
 
 
 def _leaderboard_rows(

@@ -272,3 +272,15 @@ def test_the_leaderboard_needs_a_fit_and_pandas(monkeypatch, learner):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(AttributeError, match="needs pandas"):
         _ = learner.leaderboard_
+
+
+def test_learners_have_their_own_defaults_unless_told_otherwise():
+    members = dict(AutoFewShotClassifier()._estimators((6,)))
+    for name, member in members.items():
+        expected = type(member)().get_params()
+        changed = {key for key, value in member.get_params().items() if value != expected[key]}
+        own = {"raw": {"max_epochs", "backbone"}, "linear": {"max_epochs"}}.get(name, set())
+        assert changed == own | {"validation_fraction"}  # another default of all
+    told = AutoFewShotClassifier(n_way=7, validation_classes=[1, 2], lr=0.5)._estimators((6,))
+    for _, member in told:
+        assert (member.n_way, member.validation_classes, member.lr) == (7, [1, 2], 0.5)

@@ -22,11 +22,16 @@ from sklearn_fewshot.training import _meta_train
 ROTATING = [
     ProtoNetClassifier,
     MatchingNetClassifier,
-    RelationNetClassifier,
     RidgeNetClassifier,
     SiameseNetClassifier,
 ]
-LITERAL = [BaselineClassifier, InContextClassifier, MAMLClassifier, MANNClassifier]
+LITERAL = [
+    BaselineClassifier,
+    InContextClassifier,
+    MAMLClassifier,
+    MANNClassifier,
+    RelationNetClassifier,
+]
 SHORT = {"n_way": 4, "max_epochs": 1, "episodes_per_epoch": 2, "random_state": 0}
 
 

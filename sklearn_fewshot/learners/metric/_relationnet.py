@@ -15,7 +15,7 @@ from .._few_shot import BaseFewShotLearner
 from .._parameters import CommonParameters
 
 
-@with_common_parameters(n_way=20)
+@with_common_parameters(n_way=20, n_shot=(1, 5), n_query=5, rotate_support=False, lr=1e-3)
 class RelationNetClassifier(BaseFewShotLearner):
     r"""Relation Network: a learned comparison in place of a distance.
 
