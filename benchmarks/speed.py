@@ -9,6 +9,9 @@ on the machine affects all equally. The package is timed over the training steps
 ``fit``, sampling and gathering included, after a warm-up epoch. Images are 28 x 28 in one channel,
 with `conv4` of 64 filters; table rows have 64 columns, with `residual_mlp`. By default the package
 trains on images in bfloat16 where the processor has it, easyfsl always in float32.
+Its episodes are those that are drawn, one division of the rows into support and queries, except in
+the row *each sample in each role* (the default): there a step has 20 episodes of the same rows,
+which are embedded once, and a row counts once for each.
 
     python -m benchmarks.speed [--rounds 5]
 """
@@ -49,6 +52,7 @@ TABLE = {"shape": (64,), "backbone": "residual_mlp"}
 BARE_TARGET, EASYFSL_TARGET, EMBED_TARGET = 0.92, 4.0, 0.9
 QUERY_TARGET, IMPORT_TARGET = 1.0, 0.15  # ms; s
 
+ROTATING = "table, each sample in each role"
 # name: data, episode, episodes per step, steps of the package and bare loop, of easyfsl
 TRAININGS: dict[str, tuple[dict[str, Any], dict[str, int], int, int, int]] = {
     "pictures, 20-way 1-shot": (PICTURES, {"n_way": 20, "n_shot": 1, "n_query": 5}, 1, 100, 20),
@@ -61,6 +65,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, int], int, int, int]] = {
         8,
     ),
     "table, 5-way 5-shot": (TABLE, {"n_way": 5, "n_shot": 5, "n_query": 15}, 1, 500, 200),
+    ROTATING: (TABLE, {"n_way": 5, "n_shot": 5, "n_query": 15}, 1, 500, 200),
     "table, 8 episodes a step": (TABLE, {"n_way": 5, "n_shot": 5, "n_query": 15}, 8, 200, 200),
 }
 
@@ -130,6 +135,8 @@ def train_in_turns(name: str, rounds: int) -> dict[str, Any]:
     shape, backbone = data["shape"], data["backbone"]
     X, y = samples(shape)
     n_rows = size["n_way"] * (size["n_shot"] + size["n_query"])
+    rotates = name == ROTATING
+    n_divisions = size["n_shot"] + size["n_query"] if rotates else 1
     is_picture = len(shape) == 3
     precision = data.get("precision", "auto")
     is_short = is_picture and precision == "auto" and has_native_bfloat16(CPU)
@@ -148,9 +155,10 @@ def train_in_turns(name: str, rounds: int) -> dict[str, Any]:
             episodes_per_epoch=n_episodes,
             meta_batch_size=meta_batch_size,
             precision=precision,
+            rotate_support=rotates,
             **size,
         )
-        return n_episodes * n_rows * len(durations) / sum(durations)
+        return n_episodes * n_divisions * n_rows * len(durations) / sum(durations)
 
     def bare() -> float:
         with kept_memory():
