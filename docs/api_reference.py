@@ -70,7 +70,7 @@ PAGES = (
                 "Tasks take the place of classes: ``adapt`` makes a regressor of a new one.",
             ),
             Group("Adaptation", ("adapt", "FewShotClassifier", "FewShotRegressor")),
-            Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "FrozenEncoder")),
+            Group("Pipelines", ("FewShotPipeline", "make_fewshot_pipeline", "PictureReader", "FrozenEncoder")),
             Group("Files", ("save_model", "load_model", "ModelFormatError")),
         ),
     ),

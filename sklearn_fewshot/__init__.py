@@ -12,6 +12,7 @@ from .adapted import (
 )
 from .learners._auto import AutoFewShotClassifier
 from .learners._encoder import FrozenEncoder
+from .learners._pictures import PictureReader
 from .learners.memory import InContextClassifier, MANNClassifier, MetaNetClassifier
 from .learners.metric import (
     BaselineClassifier,
@@ -53,6 +54,7 @@ __all__ = [
     "MetaNetClassifier",
     "ModelFormatError",
     "NeuralProcessRegressor",
+    "PictureReader",
     "ProtoNetClassifier",
     "RelationNetClassifier",
     "ReptileClassifier",

@@ -124,6 +124,34 @@ class FewShotPipeline(Pipeline):
         """
         return self._call("predict_proba", X, X_support, y_support, **params)
 
+    @_if_end_has("predict_top")
+    def predict_top(
+        self,
+        X: ArrayLike,
+        k: int = 5,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predict the most probable classes of each query, with their probabilities.
+
+        Parameters
+        ----------
+        X : array-like
+            Queries.
+        k : int, default=5
+            As in :meth:`FewShotClassifier.predict_top`.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together.
+
+        Returns
+        -------
+        labels, proba : ndarray of shape (n_queries, min(k, n_classes))
+        """
+        path, classifier = self._end_for(X_support, y_support)
+        labels, proba = classifier.predict_top(path.transform(X), k)
+        return labels, proba
+
     @_if_end_has("predict_set")
     def predict_set(
         self,
@@ -148,11 +176,7 @@ class FewShotPipeline(Pipeline):
         -------
         in_set : bool ndarray of shape (n_queries, n_classes)
         """
-        check_support_pair(X_support, y_support)
-        path = walk(self)
-        classifier = path.end
-        if X_support is not None and y_support is not None:
-            path, classifier = adapt_end(self, X_support, y_support)
+        path, classifier = self._end_for(X_support, y_support)
         return classifier.predict_set(path.transform(X), alpha)
 
     def decision_function(
@@ -251,6 +275,16 @@ class FewShotPipeline(Pipeline):
         # Not by the pipeline's own method: metadata routing would ask for requests of the
         # classifier, which has none.
         return getattr(classifier, method)(path.transform(X), *args, **params)
+
+    def _end_for(
+        self, X_support: ArrayLike | None, y_support: ArrayLike | None
+    ) -> tuple[Path, Any]:
+        """Return the way to the last step, and that step or its classifier of a support set."""
+        check_support_pair(X_support, y_support)
+        if X_support is None or y_support is None:
+            path = walk(self)
+            return path, path.end
+        return adapt_end(self, X_support, y_support)
 
     # ------------------------------------------------------------------ new classes
 

@@ -18,6 +18,7 @@ from ._prediction_sets import check_alpha, set_margin
 from ._rejection import check_reject_label, check_reject_rate, leave_one_out_scores
 from ._support import check_known
 from ._support_state import SupportState
+from ._top import check_k, largest
 from ._unlabelled import refine
 
 # The support set of a classifier, and the leave-one-out scores of its examples. Not an attribute:
@@ -138,6 +139,51 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         support = self._current()
         logits = self._score_blocks(X, support)
         return np.concatenate([self._network.proba(part, support.weight) for part in logits])
+
+    def predict_top(self, X: ArrayLike, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """Predict the most probable classes of each query, with their probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        k : int, default=5
+            How many classes; all, if there are fewer.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_queries, min(k, n_classes))
+            Classes, the most probable first: that of :meth:`predict`.
+        proba : float64 ndarray of shape (n_queries, min(k, n_classes))
+            Their probabilities, as those of :meth:`predict_proba`: they sum to one with those of
+            the other classes.
+
+        Raises
+        ------
+        ValueError
+            If ``k`` is no int of at least 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn_fewshot import ProtoNetClassifier
+        >>> X, y = load_digits(return_X_y=True)
+        >>> learner = ProtoNetClassifier(max_epochs=2, random_state=0).fit(X[y < 7], y[y < 7])
+        >>> classifier = learner.adapt(X[y >= 7][:15], y[y >= 7][:15])
+        >>> labels, proba = classifier.predict_top(X[y >= 7][15:], k=2)
+        >>> labels.shape, bool((np.diff(proba) <= 0).all())
+        ((523, 2), True)
+        """
+        support = self._current()
+        n = min(check_k(k), len(support.classes))
+        labels, proba = [], []
+        for logits in self._score_blocks(X, support):
+            best = largest(logits, n)
+            labels.append(support.classes[best])
+            every = self._network.proba(logits, support.weight)
+            proba.append(np.take_along_axis(every, best, axis=1))
+        return np.concatenate(labels), np.concatenate(proba)
 
     def predict_set(self, X: ArrayLike, alpha: float = 0.1) -> np.ndarray:
         r"""Predict the set of classes that each query may be of.

@@ -219,6 +219,37 @@ class BaseFewShotLearner(ClassifierMixin, LearnsClasses):
         """
         return self._classifier(X_support, y_support).predict_proba(X)
 
+    def predict_top(
+        self,
+        X: ArrayLike,
+        k: int = 5,
+        *,
+        X_support: ArrayLike | None = None,
+        y_support: ArrayLike | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predict the most probable classes of each query, with their probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or (n_queries, *input_shape)
+            Queries.
+        k : int, default=5
+            How many classes; all, if there are fewer.
+        X_support, y_support : array-like or None, default=None
+            Support set, given together; None for the base classes.
+
+        Returns
+        -------
+        labels, proba : ndarray of shape (n_queries, min(k, n_classes))
+            As :meth:`~sklearn_fewshot.FewShotClassifier.predict_top` returns them.
+
+        Raises
+        ------
+        ValueError
+            If ``k`` is no int of at least 1, or an array does not fit the learner.
+        """
+        return self._classifier(X_support, y_support).predict_top(X, k)
+
     def predict_set(
         self,
         X: ArrayLike,
