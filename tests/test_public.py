@@ -149,7 +149,9 @@ def test_fitted_attributes_are_documented(name, table):
     known = cls().get_params()
     fitted = cls(**{name: value for name, value in budget.items() if name in known})
     y = np.arange(len(table.y)) % 7 if is_regressor(fitted) else table.y
-    fitted.fit(pd.DataFrame(table.X).add_prefix("x"), y)
+    takes_tables = fitted.__sklearn_tags__().input_tags.two_d_array
+    pictures = np.zeros((len(y), 8, 8), dtype=np.uint8)
+    fitted.fit(pd.DataFrame(table.X).add_prefix("x") if takes_tables else pictures, y)
     public = {name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")}
     assert public <= documented
     assert all(hasattr(fitted, name) for name in documented)
