@@ -41,7 +41,7 @@ def collate(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
 def collate_rotated(plan: EpisodePlan) -> tuple[NDArray[np.intp], EpisodeBatch]:
     """Lay out every division of each episode into support and queries over one stack of rows.
 
-    The divisions are those of :meth:`~sklearn_fewshot.episodes.EpisodePlan.rotated`: rows that are
+    The divisions are those of ``EpisodePlan.rotated``: rows that are
     support in one and query in another are in the stack once.
 
     Examples

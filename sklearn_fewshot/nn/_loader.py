@@ -37,7 +37,7 @@ class EpisodeLoader:
         Applied to the inputs of each batch.
     rotate : bool
         Whether a batch has every division of its episodes into support and queries
-        (:meth:`~sklearn_fewshot.episodes.EpisodePlan.rotated`).
+        (``EpisodePlan.rotated``).
     attributes : tensor of shape (n_classes, n_attributes) or None
         Representation of the classes in place of examples, in zero-shot learning.
     values : tensor of shape (n_samples, n_targets) or None
