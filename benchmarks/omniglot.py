@@ -212,14 +212,12 @@ def write() -> None:
         else:
             rows += [row(f"{learner}, seed {i}", run, "") for i, run in enumerate(seeds)]
             rows.append(mean_row(f"**{learner}**", seeds, lakes))
-        defaults = STUDY.find("default", learner)
-        rows += [row(f"{learner}, no argument set", run, "") for run in defaults]
-        long = STUDY.find("long", learner)
-        what = f"{learner}, max_epochs={LONG['max_epochs']}"
-        rows += [row(f"{what}, seed {i}", run, "") for i, run in enumerate(long)]
-        if len(long) > 1:
-            rows.append(mean_row(f"**{what}**", long, ""))
-        runs += defaults + long
+        for task, what in (("default", "no argument set"), ("long", f"{LONG}".strip("{}"))):
+            others = STUDY.find(task, learner)
+            rows += [row(f"{learner}, {what}, seed {i}", run, "") for i, run in enumerate(others)]
+            if len(others) > 1:
+                rows.append(mean_row(f"**{learner}**, {what}", others, ""))
+            runs += others
     loads = [run["load_before"] for run in runs]
     write_page(
         "omniglot",
