@@ -66,8 +66,9 @@ class ProtoNetClassifier(BaseFewShotLearner):
         P(k \mid q) = \frac{\exp(-s\, d(f(q), c_k))}{\sum_{k'} \exp(-s\, d(f(q), c_{k'}))}
 
     with squared Euclidean distance ``d``. Training minimises the mean cross-entropy of the queries.
-    Differences from the paper: the scale ``s`` is learned (1 in the paper), the learning rate falls
-    along a cosine, and the weights kept are those that score best on held-out classes.
+    Differences from the paper: each sample of an episode is support and query in turn
+    (``rotate_support``), the scale ``s`` is learned (1 in the paper), the learning rate falls along
+    a cosine, and the weights kept are those that score best on held-out classes.
 
     References
     ----------
