@@ -173,7 +173,7 @@ class PredictsFromSupport(ClassifierMixin, SharesLearner):
         >>> classifier = learner.adapt(X[y >= 7][:15], y[y >= 7][:15])
         >>> labels, proba = classifier.predict_top(X[y >= 7][15:], k=2)
         >>> labels.shape, bool((np.diff(proba) <= 0).all())
-        ((523, 2), True)
+        ((518, 2), True)
         """
         support = self._current()
         n = min(check_k(k), len(support.classes))
