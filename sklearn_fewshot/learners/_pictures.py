@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Literal, Self
@@ -14,6 +13,7 @@ from ..utils._images import (
     MODES,
     bring_to_size,
     channels_first,
+    check_paths,
     checked_size,
     import_pillow,
     is_picture,
@@ -185,20 +185,14 @@ def _check_pictures(X: Any) -> Sequence[Any]:
 
 
 def _check_entries(pictures: Sequence[Any]) -> None:
-    """Raise unless all are pictures, and paths lead to files: better now than after an hour."""
+    """Raise unless all are pictures, and paths lead to files."""
     for row, picture in enumerate(pictures):
         if not is_picture(picture) and not isinstance(picture, np.ndarray):
             raise ValueError(
                 f"X of {OWNER} must hold pictures: paths, contents of files, pictures of Pillow, "
                 f"or arrays. Got {type(picture).__name__} {picture!r:.60} in row {row}."
             )
-    paths = [os.fspath(it) for it in pictures if isinstance(it, (str, os.PathLike))]
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the {len(paths)} paths that {OWNER} got lead to no file, such as "
-            f"{missing[0]!r}. Check them, and the folder that relative ones start from."
-        )
+    check_paths(pictures, OWNER)
 
 
 def _from_array(pixels: np.ndarray, name: str) -> Any:

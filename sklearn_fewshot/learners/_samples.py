@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils._images import bring_to_size, channels_first, is_picture, name_of, read_image
+from ..utils._images import (
+    bring_to_size,
+    channels_first,
+    check_paths,
+    is_picture,
+    name_of,
+    read_image,
+)
 
 OWNER = "FrozenEncoder"
 TEXT = "text"  # the mode of samples that are no pictures
@@ -43,21 +49,14 @@ def as_pictures(X: Any) -> Sequence[Any] | None:
 
 
 def _check_pictures(values: Sequence[Any]) -> None:
-    """Raise unless all are pictures, and paths lead to files: better now than after hours."""
+    """Raise unless all are pictures, and paths lead to files."""
     others = [value for value in values if not is_picture(value)]
     if others:
         raise ValueError(
             f"X of {OWNER} must hold pictures only (paths, bytes, pictures of Pillow), or numbers "
             f"only. Got {len(others)} that are no pictures, such as {others[0]!r}."
         )
-    paths = [os.fspath(value) for value in values if isinstance(value, (str, os.PathLike))]
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the {len(paths)} paths that {OWNER} got lead to no file, such as "
-            f"{missing[0]!r}. Check them, and the folder that relative ones start from. If X holds "
-            "texts, set mode='text'."
-        )
+    check_paths(values, OWNER, " If X holds texts, set mode='text'.")
 
 
 def as_texts(X: Any) -> Sequence[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from numbers import Integral
 from typing import Any
@@ -42,6 +42,17 @@ def name_of(source: Any, row: int) -> str:
     if isinstance(source, Mapping):
         source = source.get("path")
     return repr(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else f"row {row}"
+
+
+def check_paths(pictures: Iterable[Any], owner: str, remedy: str = "") -> None:
+    """Raise if paths among pictures lead to no file: better now than after hours."""
+    paths = [os.fspath(it) for it in pictures if isinstance(it, (str, os.PathLike))]
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(paths)} paths that {owner} got lead to no file, such as "
+            f"{missing[0]!r}. Check them, and the folder that relative ones start from.{remedy}"
+        )
 
 
 def read_image(source: Any, mode: str, owner: str, *, name: str | None = None) -> Any:
