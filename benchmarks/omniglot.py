@@ -212,7 +212,8 @@ def write() -> None:
         else:
             rows += [row(f"{learner}, seed {i}", run, "") for i, run in enumerate(seeds)]
             rows.append(mean_row(f"**{learner}**", seeds, lakes))
-        for task, what in (("default", "no argument set"), ("long", f"{LONG}".strip("{}"))):
+        longer = ", ".join(f"{name}={value}" for name, value in LONG.items())
+        for task, what in (("default", "no argument set"), ("long", longer)):
             others = STUDY.find(task, learner)
             rows += [row(f"{learner}, {what}, seed {i}", run, "") for i, run in enumerate(others)]
             if len(others) > 1:
