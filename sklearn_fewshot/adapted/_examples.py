@@ -30,12 +30,17 @@ class Examples(NamedTuple):
     @classmethod
     def of(cls, items: Representation, digest: np.ndarray) -> Examples:
         """Return the distinct ones of some items."""
-        key = np.column_stack([items.code, digest])
-        _, first, place = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        every = cls(digest, items)
+        _, first, place = np.unique(every.key, return_index=True, return_inverse=True)
         weight = np.bincount(place.reshape(-1), items.weight)
         order = np.argsort(first)
-        kept = items.take(first[order])._replace(weight=weight[order])
-        return cls(digest[first[order]], kept)
+        kept = every.take(first[order])
+        return kept._replace(items=kept.items._replace(weight=weight[order]))
+
+    @property
+    def key(self) -> np.ndarray:
+        """Class and digest as one complex number: those sort and compare fast."""
+        return self.items.code + 1j * self.digest
 
     @property
     def n_copies(self) -> np.ndarray:
@@ -45,7 +50,10 @@ class Examples(NamedTuple):
     def join(self, other: Examples) -> Examples:
         """Return the distinct ones of both, under common class codes."""
         digest = np.concatenate([self.digest, other.digest])
-        return Examples.of(self.items.join(other.items), digest)
+        items = self.items.join(other.items)
+        if np.isin(self.key, other.key).any():
+            return Examples.of(items, digest)
+        return Examples(digest, items)  # nothing to sort: a stream of examples takes linear time
 
     def recode(self, codes: np.ndarray, n_classes: int) -> Examples:
         """Return the examples with class ``k`` renamed to ``codes[k]``."""
