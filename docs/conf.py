@@ -31,6 +31,7 @@ extensions = [
     "contents",
     "mathml",
     "names",
+    "parameter_groups",
 ]
 exclude_patterns = ["_build", "extensions", "auto_examples/*.ipynb", "auto_examples/*.py"]
 templates_path = ["templates"]
@@ -91,8 +92,18 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": [], "quickstart": []}
+html_favicon = "static/logo.svg"
+html_context = {
+    "site_description": "Few-shot learning and meta-learning for scikit-learn: train once on the "
+    "classes you have, recognise new classes from one to twenty examples each."
+}
 html_theme_options = {
-    "logo": {"text": "sklearn_fewshot"},
+    "logo": {
+        "text": "sklearn_fewshot",
+        "image_light": "static/logo.svg",
+        "image_dark": "static/logo.svg",
+        "alt_text": "sklearn_fewshot - home",
+    },
     "header_links_before_dropdown": 5,
     "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
