@@ -33,6 +33,7 @@ from .learners.regression import (
 )
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
+from .persistence._pretrained import load_pretrained
 from .utils._attributes import ClassAttributes
 
 __version__ = "0.1.0"
@@ -66,6 +67,7 @@ __all__ = [
     "ZeroShotRelationNetClassifier",
     "adapt",
     "load_model",
+    "load_pretrained",
     "make_fewshot_pipeline",
     "save_model",
 ]

@@ -52,6 +52,7 @@ def test_every_module_is_in_a_package():
     folders = {path.parent for path in package.rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
     assert (package / "py.typed").exists()
+    assert (package / "persistence" / "models" / "glyphs.skops").exists()
 
 
 def test_the_citation_names_this_version_and_address():

@@ -51,10 +51,10 @@ validation_tasks : array-like of labels or None, default=None
 SHARED_PARAMETERS = """\
 backbone : str, torch.nn.Module, class or callable, default="auto"
     The embedding network. "auto" takes "residual_mlp" for tables and embeddings, "spectral" for
-    series and "conv4" for images; "mlp", "resnet12", "conv4_strided", "conv4_maps", "koch" (for
-    images of 105 x 105) and "identity" are the others. A module is copied, never trained in place.
-    A class or function is called with ``input_shape``, if it has such a parameter, and returns a
-    module.
+    series and "conv4" for images; "conv4_32" (half the filters), "conv4_strided" (a quarter of the
+    arithmetic), "conv4_maps", "koch" (for images of 105 x 105), "resnet12", "mlp" and "identity"
+    are the others. A module is copied, never trained in place. A class or function is called with
+    ``input_shape``, if it has such a parameter, and returns a module.
 meta_batch_size : int, default=1
     Episodes per optimisation step.
 episodes_per_epoch : int, default=50

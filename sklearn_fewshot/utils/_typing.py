@@ -46,6 +46,7 @@ Backbone = (
         "residual_mlp",
         "spectral",
         "conv4",
+        "conv4_32",
         "mlp",
         "resnet12",
         "conv4_strided",

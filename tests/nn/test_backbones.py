@@ -27,6 +27,7 @@ TAKES = {
     "identity": [VECTOR, SERIES, PICTURE],
     "spectral": [SERIES],
     "conv4": [PICTURE, LARGE],
+    "conv4_32": [PICTURE, LARGE],
     "conv4_strided": [PICTURE, LARGE],
     "conv4_maps": [PICTURE, LARGE],
     "koch": [LARGE],

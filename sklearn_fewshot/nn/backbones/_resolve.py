@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "residual_mlp": ResidualMLP,
     "spectral": Spectral,
     "conv4": Conv4,
+    "conv4_32": partial(Conv4, n_filters=32),
     "conv4_strided": Conv4Strided,
     "conv4_maps": Conv4Maps,
     "koch": KochConv,
