@@ -74,7 +74,7 @@ PAGES = (
                 "Pipelines",
                 ("FewShotPipeline", "make_fewshot_pipeline", "PictureReader", "FrozenEncoder"),
             ),
-            Group("Files", ("save_model", "load_model", "ModelFormatError")),
+            Group("Files", ("save_model", "load_model", "ModelFormatError", "export_onnx")),
         ),
     ),
     Page(

@@ -33,6 +33,7 @@ from .learners.regression import (
 )
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
+from .persistence._onnx import export_onnx
 from .utils._attributes import ClassAttributes
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "ZeroShotProtoNetClassifier",
     "ZeroShotRelationNetClassifier",
     "adapt",
+    "export_onnx",
     "load_model",
     "make_fewshot_pipeline",
     "save_model",
