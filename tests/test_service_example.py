@@ -3,10 +3,12 @@
 import importlib.util
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,6 +162,24 @@ def test_a_file_without_classes_to_add_to_is_refused_at_the_start(serve, pipe, t
     save_model(pipe, tmp_path / "trained.fsl")
     with pytest.raises(TypeError, match="Adapt a learner"), serve(tmp_path / "trained.fsl"):
         pass
+
+
+# ------------------------------------------------------------------ the image
+
+
+def test_the_image_has_what_it_is_built_from():
+    root, folder = APP.parents[2], APP.parent
+    docker = (folder / "Dockerfile").read_text()
+    ignored = (folder / "Dockerfile.dockerignore").read_text()
+    let_in = re.findall(r"^!(.+)$", ignored, re.MULTILINE)
+    assert [name for name in let_in if not (root / name).exists()] == []
+    assert {"pyproject.toml", "setup.py", "sklearn_fewshot"} <= set(let_in)
+    copied = re.findall(r"^COPY (\S+) ", docker, re.MULTILINE)
+    assert set(copied) - {"."} <= set(let_in)
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    (extras,) = re.findall(r"/source\[([a-z,]+)\]", docker)
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert "torch --index-url https://download.pytorch.org/whl/cpu" in docker
 
 
 # ------------------------------------------------------------------ many clients at once

@@ -1,4 +1,4 @@
-"""Graphs of adapted classifiers: onnxruntime predicts what they predict. By `make test-onnx`."""
+"""onnxruntime predicts what classifiers predict, by `make test-onnx`; see also test_export.py."""
 
 import sys
 
@@ -7,7 +7,6 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -24,9 +23,7 @@ from torch import nn
 from sklearn_fewshot import (
     BaselineClassifier,
     FewShotClassifier,
-    MAMLClassifier,
     PictureReader,
-    RelationNetClassifier,
     adapt,
     export_onnx,
     make_fewshot_pipeline,
@@ -208,26 +205,6 @@ def test_exporting_changes_nothing_of_the_classifier(make_learner, table, tmp_pa
 # ------------------------------------------------------------------ what has no graph
 
 
-@pytest.mark.parametrize("cls", [RelationNetClassifier, MAMLClassifier])
-def test_other_learners_are_refused(make_learner, table, tmp_path, cls):
-    options = make_learner().get_params()
-    shared = {name: options[name] for name in ("n_way", "n_shot", "episodes_per_epoch")}
-    learner = cls(**shared, max_epochs=1, refit=False, random_state=0)
-    classifier = learner.fit(table.X, table.y).adapt(table.X_new, table.y_new)
-    with pytest.raises(TypeError, match=f"ProtoNetClassifier and Basel.*of {cls.__name__}. Train"):
-        export_onnx(classifier, tmp_path / "model.onnx")
-    assert not (tmp_path / "model.onnx").exists()
-
-
-def test_what_is_not_adapted_is_refused(make_learner, table, tmp_path):
-    pipe = make_pipeline(StandardScaler(), make_learner()).fit(table.X, table.y)
-    for estimator in (pipe, pipe[-1], StandardScaler()):
-        with pytest.raises(TypeError, match=r"Export what adapt\(estimator"):
-            export_onnx(estimator, tmp_path / "model.onnx")
-    with pytest.raises(NotFittedError):
-        export_onnx(FewShotClassifier(), tmp_path / "model.onnx")
-
-
 @pytest.mark.parametrize("step", [LinearDiscriminantAnalysis(), FunctionTransformer(np.arctan)])
 def test_steps_that_cannot_be_converted_are_named(make_learner, table, tmp_path, step):
     pipe = make_pipeline(step, make_learner()).fit(table.X, table.y)
@@ -274,7 +251,7 @@ def test_labels_of_other_types_are_refused(tmp_path):
         export_onnx(classifier, tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxscript", "skl2onnx"])
+@pytest.mark.parametrize("missing", ["onnxscript", "skl2onnx"])
 def test_without_a_library_the_error_says_what_to_install(tmp_path, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     classifier = FewShotClassifier().fit([[0.0], [1.0]], ["a", "b"])
