@@ -10,11 +10,12 @@ OLDEST := .venv-oldest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test stress mutants lint test-oldest bench docs dist clean
+.PHONY: help demo test test-onnx stress mutants lint test-oldest bench docs dist clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
 	@echo "make test         run the tests"
+	@echo "make test-onnx    run the tests of the export to ONNX, whose libraries take 120 MB of disk"
 	@echo "make stress       damage 10,000 model files, kill 20 fits, try 7,000 data: a quarter of an hour"
 	@echo "make mutants      break the sampler, heads and losses in 2,700 ways: do the tests notice?"
 	@echo "make lint         check style, formatting, import rules and types"
@@ -29,6 +30,9 @@ demo: $(VENV)/.with-plot
 
 test: $(VENV)/.with-test
 	$(VENV)/bin/python -m pytest -n 2
+
+test-onnx: $(VENV)/.with-test $(VENV)/.with-onnx
+	$(VENV)/bin/python -m pytest tests/persistence/test_onnx.py
 
 stress: $(VENV)/.with-test
 	$(VENV)/bin/python -m tests.stress.fuzz_models 10000

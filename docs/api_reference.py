@@ -74,7 +74,10 @@ PAGES = (
                 "Pipelines",
                 ("FewShotPipeline", "make_fewshot_pipeline", "PictureReader", "FrozenEncoder"),
             ),
-            Group("Files", ("save_model", "load_model", "load_pretrained", "ModelFormatError")),
+            Group(
+                "Files",
+                ("save_model", "load_model", "load_pretrained", "export_onnx", "ModelFormatError"),
+            ),
         ),
     ),
     Page(

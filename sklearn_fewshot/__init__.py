@@ -33,6 +33,7 @@ from .learners.regression import (
 )
 from .persistence._archive import ModelFormatError
 from .persistence._files import load_model, save_model
+from .persistence._onnx import export_onnx
 from .persistence._pretrained import load_pretrained
 from .utils._attributes import ClassAttributes
 
@@ -66,6 +67,7 @@ __all__ = [
     "ZeroShotProtoNetClassifier",
     "ZeroShotRelationNetClassifier",
     "adapt",
+    "export_onnx",
     "load_model",
     "load_pretrained",
     "make_fewshot_pipeline",

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
 ROW = re.compile(r"^\| ([a-z0-9-]+) \| .* \| (.+) \|$", re.MULTILINE)
 LISTED = dict(ROW.findall(PAGE.read_text().partition("| --- |")[2]))
-EXTRAS = ["", "images", "plot", "dask"]
+EXTRAS = ["", "images", "plot", "dask", "service", "onnx"]
 ONLY_WITH_CUDA = ("nvidia-", "cuda-", "triton")
 KINDS = ["BSD", "MIT", "PSF", "MPL", "Apache", "HPND", "CMU", "Unlicense", "atplotlib"]
 

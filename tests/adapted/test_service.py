@@ -252,6 +252,32 @@ def test_a_prediction_beside_a_change_is_of_one_state(learner, table):
     assert old.any()
 
 
+def test_a_file_saved_beside_changes_is_of_one_state(pipe, table, tmp_path):
+    """What a service stores while its other threads work is the classes of one moment."""
+    classifier, smaller = (pipe.adapt(table.X_new, table.y_new) for _ in range(2))
+    extra = classifier.classes_[2:]
+    smaller.drop_classes(extra)
+    expected = {len(it.classes_): it.predict_proba(table.X) for it in (classifier, smaller)}
+    is_extra, stop = np.isin(table.y_new, extra), threading.Event()
+
+    def change():
+        while not stop.is_set():
+            classifier.drop_classes(extra)
+            classifier.partial_fit(table.X_new[is_extra], table.y_new[is_extra])
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(8):
+            save_model(classifier, tmp_path / "model.fsl")
+            loaded = load_model(tmp_path / "model.fsl")
+            proba = loaded.predict_proba(table.X)
+            np.testing.assert_allclose(proba, expected[len(loaded.classes_)], atol=1e-6)
+    finally:
+        stop.set()
+        changing.join()
+
+
 def test_examples_that_several_threads_add_are_all_there(learner, table):
     classifier = learner.adapt(table.X_new[:4], table.y_new[:4])
     rest = [np.array([row]) for row in range(4, len(table.y_new))]

@@ -231,7 +231,7 @@ def average_steps(x: Tensor, is_step: Tensor, n_steps: int) -> Tensor:
     part = torch.arange(n_steps, device=x.device)
     start = (part * length) // n_steps  # (n, 1, n_steps)
     stop = -(-(part + 1) * length // n_steps)
-    index = (len(x), x.shape[1], n_steps)
+    index = (*x.shape[:2], n_steps)
     total = nn.functional.pad(_wide(x).cumsum(dim=2), (1, 0))  # whose differences keep digits
     sums = total.gather(2, stop.expand(index)) - total.gather(2, start.expand(index))
     return (sums / (stop - start)).to(x.dtype)
