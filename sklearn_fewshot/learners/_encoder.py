@@ -294,12 +294,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """Read samples in batches, with their names, in the dtype they come in."""
         shape, owner = getattr(self, "input_shape_", None), "fit"
-        preprocess = self._preprocess()
+        preprocess, mode = self._preprocess(), self._mode
         size = checked_size(self.size, OWNER)
-        read = partial(read_sample, mode=self._mode, size=size, preprocess=preprocess)
+        read = partial(read_sample, mode=mode, size=size, preprocess=preprocess)
         for start in range(0, len(samples), self.batch_size):
             rows = some_of(samples, start, start + self.batch_size)
-            names = [name_of_sample(row, start + k, self._mode) for k, row in enumerate(rows)]
+            names = [name_of_sample(row, start + k, mode) for k, row in enumerate(rows)]
             is_batch = preprocess is None and isinstance(rows, np.ndarray)
             arrays = rows if is_batch else list(map(read, rows, names))
             for name, array in zip(names, arrays, strict=True):

@@ -151,6 +151,12 @@ def test_a_transform_of_the_user_takes_precedence(timm_name, photos):
     assert encoder.input_shape_ == (3, 32, 32)
 
 
+def test_grey_pictures_have_three_equal_channels(timm_name, photos):
+    grey = [picture.convert("L") for picture in photos[0]]
+    expected = FrozenEncoder(timm_name).transform(grey)
+    np.testing.assert_array_equal(FrozenEncoder(timm_name, mode="L").transform(photos[0]), expected)
+
+
 def test_sentences_are_texts_without_being_told(sentence_name):
     package = pytest.importorskip("sentence_transformers")
     network = package.SentenceTransformer(sentence_name.partition(":")[2], device="cpu")
@@ -303,6 +309,14 @@ def test_a_name_without_a_library_is_an_error_that_lists_them(name, meant):
     assert f"Got {name!r}" in str(error.value)
     assert ("Did you mean" in str(error.value)) == (meant is not None)
     assert repr(meant) in str(error.value) or meant is None
+
+
+def test_a_failing_network_is_called_by_its_name(timm_name, photos):
+    def one_channel(picture):
+        return np.zeros((1, 32, 32), dtype=np.float32)
+
+    with pytest.raises(ValueError, match=r"The network 'timm:.* failed on a batch of shape \(1, 1"):
+        FrozenEncoder(timm_name, one_channel).fit(photos[0])
 
 
 @pytest.mark.parametrize("extra", NAMES)
