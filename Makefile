@@ -20,7 +20,7 @@ help:
 	@echo "make mutants      break the sampler, heads and losses in 2,700 ways: do the tests notice?"
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
-	@echo "make test-encoders  test pretrained networks by name with the real libraries (6 GB of disk)"
+	@echo "make test-encoders  test pretrained networks by name with the real libraries (7 GB of disk)"
 	@echo "make bench        run the benchmarks"
 	@echo "make docs         build the site into docs/_build/html; GALLERY=0 runs no examples"
 	@echo "make dist         build the source distribution and the wheel into dist"
