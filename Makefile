@@ -7,10 +7,11 @@ PYTHON_OLDEST ?= python3.11
 
 VENV := .venv
 OLDEST := .venv-oldest
+ENCODERS := .venv-encoders
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL: # two installations into one environment would collide
-.PHONY: help demo test test-onnx stress mutants lint test-oldest bench docs dist clean
+.PHONY: help demo test test-onnx stress mutants lint test-oldest test-encoders bench docs dist clean
 
 help:
 	@echo "make demo         meta-train a small learner and adapt it to new classes"
@@ -20,6 +21,7 @@ help:
 	@echo "make mutants      break the sampler, heads and losses in 2,700 ways: do the tests notice?"
 	@echo "make lint         check style, formatting, import rules and types"
 	@echo "make test-oldest  run the tests on the oldest supported versions (Python 3.11, 5 GB of disk)"
+	@echo "make test-encoders  test pretrained networks by name with the real libraries (7 GB of disk)"
 	@echo "make bench        run the benchmarks"
 	@echo "make docs         build the site into docs/_build/html; GALLERY=0 runs no examples"
 	@echo "make dist         build the source distribution and the wheel into dist"
@@ -53,6 +55,10 @@ lint: $(VENV)/.with-dev
 test-oldest: $(OLDEST)/.with-test
 	$(OLDEST)/bin/python -m pytest -n 2
 
+# Networks of the tests are made by them: nothing is downloaded but the packages.
+test-encoders: $(ENCODERS)/.with-encoders
+	HF_HUB_OFFLINE=1 $(ENCODERS)/bin/python -m pytest -n 0 tests/learners/test_named_encoder.py
+
 bench: $(VENV)/.with-plot
 	set -e; for script in benchmarks/[!_]*.py; do \
 	    $(VENV)/bin/python -m benchmarks.$$(basename $$script .py); done
@@ -67,7 +73,7 @@ dist: $(VENV)/.with-dev
 	$(VENV)/bin/python -m build
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .coverage* htmlcov
+	rm -rf $(VENV) $(OLDEST) $(ENCODERS) build dist *.egg-info .coverage* htmlcov
 	rm -rf docs/_build docs/api docs/auto_examples docs/generated examples/*.png
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -92,6 +98,9 @@ $(VENV)/.made:
 $(OLDEST)/.made:
 	$(call make_venv,$(PYTHON_OLDEST),sys.hexversion >> 16 == 0x30B,Python 3.11)
 
+$(ENCODERS)/.made:
+	$(call make_venv,$(PYTHON),sys.hexversion >= 0x30B0000,Python 3.11 or newer)
+
 # torch comes first and alone, so that the pin picks the CPU build where one is at hand.
 $(VENV)/.with-torch: constraints.txt | $(VENV)/.made
 	$(VENV)/bin/python $(PIP_INSTALL) --constraint $< torch
@@ -107,4 +116,9 @@ $(VENV)/.with-%: constraints.txt pyproject.toml $(VENV)/.with-torch
 
 $(OLDEST)/.with-%: constraints-oldest.txt pyproject.toml $(OLDEST)/.with-torch
 	$(OLDEST)/bin/python $(PIP_INSTALL) --constraint $< --editable '.[$*]'
+	@touch $@
+
+# torchvision works with one build of torch only: the pins are of its own file.
+$(ENCODERS)/.with-encoders: constraints-encoders.txt pyproject.toml | $(ENCODERS)/.made
+	$(ENCODERS)/bin/python $(PIP_INSTALL) --constraint $< --editable '.[encoders,test]'
 	@touch $@

@@ -56,6 +56,7 @@ PAGES = (
                     "ZeroShotProtoNetClassifier",
                     "ZeroShotRelationNetClassifier",
                     "ClassAttributes",
+                    "embed_class_names",
                 ),
                 "New classes are represented by attributes instead of examples.",
             ),

@@ -11,6 +11,7 @@ from .adapted import (
     make_fewshot_pipeline,
 )
 from .learners._auto import AutoFewShotClassifier
+from .learners._class_names import embed_class_names
 from .learners._encoder import FrozenEncoder
 from .learners._pictures import PictureReader
 from .learners.memory import InContextClassifier, MANNClassifier, MetaNetClassifier
@@ -67,6 +68,7 @@ __all__ = [
     "ZeroShotProtoNetClassifier",
     "ZeroShotRelationNetClassifier",
     "adapt",
+    "embed_class_names",
     "export_onnx",
     "load_model",
     "load_pretrained",

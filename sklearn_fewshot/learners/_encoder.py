@@ -17,8 +17,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from ..nn import chunk_sizes, chunks, evaluation_view, resolve_device
-from ..nn._data import as_input, as_tensor
+from ..nn import chunk_sizes, chunks, evaluation_view
 from ..nn._stored import StoredModule
 from ..utils._fresh import unfitted_copy
 from ..utils._images import MODES, checked_size, is_picture
@@ -26,7 +25,10 @@ from ..utils._progress import progress
 from ..utils._sklearn import Interval, StrOptions, _wrap_data_with_container
 from ..utils._typing import ArrayLike
 from ..utils._validation import check_layout, warn_of_layout
+from ._named_encoder import Pretrained, load_by_name, mode_for
+from ._network_call import device_for, filled_up, name_of_network, on_device, rows_of, scale_of
 from ._samples import (
+    AUTO,
     OWNER,
     TEXT,
     as_pictures,
@@ -57,24 +59,25 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Parameters
     ----------
-    module : torch.nn.Module, callable or None, default=None
-        The network. A module is called with a float32 tensor of shape (n_samples, ...), in
-        evaluation mode and without gradients; anything else with a float32 array, and returns one;
-        either with a list of str if samples are texts.
-        What it returns is flattened to a vector for each sample. None flattens the samples.
+    module : torch.nn.Module, callable, str or None, default=None
+        The network, or its name, as in "timm:resnet18": see Notes. A module is called with a
+        float32 tensor of shape (n_samples, ...), in evaluation mode and without gradients; another
+        callable with a float32 array, and returns one; either with a list of str if samples are
+        texts. What it returns is flattened to a vector for each sample. None flattens the samples.
     preprocess : callable or None, default=None
         Called with one sample at a time: a :class:`PIL.Image.Image` if X holds pictures, as
         torchvision's transforms expect, else the row of X or the text as it is. Returns a picture,
         an array or a tensor, of one shape for all samples, or a text. It must not be random. None
-        passes samples on as they are.
+        passes samples on as they are; to a network with a name, as it was trained.
     batch_size : int, default=64
         Samples that are read and embedded at once.
     device : str or torch.device, default="auto"
         Where a module computes; "auto" takes cuda if there is one, else the cpu. A module that is
         elsewhere is copied there for the call.
-    mode : {"RGB", "L", "text"}, default="RGB"
+    mode : {"auto", "RGB", "L", "text"}, default="auto"
         How pictures are read: colour or grey. They are turned upright if the camera noted how;
-        transparency is dropped. With "text", X holds texts: strings are not paths.
+        transparency is dropped. With "text", X holds texts: strings are not paths. "auto" is
+        "text" for names of sentence encoders, else "RGB".
     size : int, (height, width) or None, default=None
         Size to bring pictures to before ``preprocess``: cropped around the middle, then resized, as
         in :func:`~sklearn_fewshot.datasets.load_image_folder`. None leaves them unchanged. Arrays
@@ -105,6 +108,18 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     8-bit pictures (files, and uint8 arrays of shape (n_samples, channels, height, width)) reach the
     network as numbers in [0, 1], everything else as it is, as float32. This goes for what
     ``preprocess`` returns too.
+
+    Networks with a name are loaded when ``fit`` or ``transform`` first needs them, by one of three
+    libraries, each an extra of the same name (``pip install "sklearn-fewshot[timm]"``):
+
+    - ``"timm:resnet18"``, or a folder, ``"timm:local-dir:models/resnet18"``: pictures;
+    - ``"sentence-transformers:all-MiniLM-L6-v2"``, or a folder: texts;
+    - ``"open_clip:ViT-B-32/laion2b_s34b_b79k"`` (network and weights, which may be a file), or a
+      folder, ``"open_clip:local-dir:models/clip"``: pictures, and with ``mode="text"`` texts, as
+      vectors of unit length that can be compared.
+
+    Weights are downloaded once, into the cache of the library. The last networks remain loaded, and
+    all encoders of one name share one. Pickles and files hold the name only.
 
     ``fit`` learns nothing: it tries the network on the first sample, so that mistakes show before
     hours of work, and notes the shapes, which later calls are compared with. ``transform`` works
@@ -141,23 +156,23 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        "module": [callable, None],
+        "module": [callable, str, None],
         "preprocess": [callable, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "mode": [StrOptions({*MODES, TEXT})],
+        "mode": [StrOptions({AUTO, *MODES, TEXT})],
         "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "verbose": ["verbose"],
     }
 
     def __init__(
         self,
-        module: nn.Module | Callable[[np.ndarray], Any] | None = None,
+        module: nn.Module | Callable[[np.ndarray], Any] | str | None = None,
         preprocess: Callable[[Any], Any] | None = None,
         *,
         batch_size: int = 64,
         device: str | torch.device = "auto",
-        mode: Literal["RGB", "L", "text"] = "RGB",
+        mode: Literal["auto", "RGB", "L", "text"] = "auto",
         size: int | tuple[int, int] | None = None,
         verbose: int = 0,
     ) -> None:
@@ -190,6 +205,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             If the samples are malformed or the network cannot take them.
         TypeError
             If the network returns something else than a tensor or an array.
+        ImportError, OSError
+            If a network with a name needs a library that is not installed, or cannot be loaded.
         """
         self._validate_params()
         fresh = unfitted_copy(self)
@@ -224,6 +241,8 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             ``fit``, or an embedding is not finite.
         TypeError
             If the network returns something else than a tensor or an array.
+        ImportError, OSError
+            If a network with a name needs a library that is not installed, or cannot be loaded.
         """
         self._validate_params()
         samples = self._check_samples(X, reset=False)
@@ -252,7 +271,7 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"X of {OWNER} must be an array, or a list of pictures or texts. Got a single "
                 f"{got}. Put it into a list, or see datasets.load_image_folder for a folder."
             )
-        if self.mode == TEXT:
+        if self._mode == TEXT:
             return as_texts(X)
         pictures = as_pictures(X)
         if pictures is not None:
@@ -275,11 +294,13 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """Read samples in batches, with their names, in the dtype they come in."""
         shape, owner = getattr(self, "input_shape_", None), "fit"
-        read = self._reader()
+        preprocess, mode = self._preprocess(), self._mode
+        size = checked_size(self.size, OWNER)
+        read = partial(read_sample, mode=mode, size=size, preprocess=preprocess)
         for start in range(0, len(samples), self.batch_size):
             rows = some_of(samples, start, start + self.batch_size)
-            names = [name_of_sample(row, start + k, self.mode) for k, row in enumerate(rows)]
-            is_batch = self.preprocess is None and isinstance(rows, np.ndarray)
+            names = [name_of_sample(row, start + k, mode) for k, row in enumerate(rows)]
+            is_batch = preprocess is None and isinstance(rows, np.ndarray)
             arrays = rows if is_batch else list(map(read, rows, names))
             for name, array in zip(names, arrays, strict=True):
                 if shape is None:
@@ -288,13 +309,12 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                     self._refuse_shape(name, array.shape, owner, shape)
             yield names, np.asarray(arrays) if is_batch else np.stack(arrays)
 
-    def _reader(self) -> Callable[[Any, str], np.ndarray]:
-        """Return what reads one sample, given its name."""
+    def _preprocess(self) -> Callable[[Any], Any] | None:
+        """Return what prepares one sample: the parameter, or what belongs to a name."""
         preprocess = self.preprocess
-        if isinstance(preprocess, nn.Module):
-            preprocess = evaluation_view(preprocess)
-        size = checked_size(self.size, OWNER)
-        return partial(read_sample, mode=self.mode, size=size, preprocess=preprocess)
+        if preprocess is None and isinstance(self.module, str):
+            return self._named(self.module).preprocess
+        return evaluation_view(preprocess) if isinstance(preprocess, nn.Module) else preprocess
 
     def _refuse_shape(
         self, name: str, shape: tuple[int, ...], owner: str, expected: tuple[int, ...]
@@ -313,10 +333,21 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     # ------------------------------------------------------------------ the network
 
+    @property
+    def _mode(self) -> str:
+        """How samples are read."""
+        return mode_for(self.module, self.mode)
+
+    def _named(self, name: str) -> Pretrained:
+        """Return the network of a name, loaded once for all encoders."""
+        return load_by_name(name, self._mode, self.device)
+
     @contextmanager
     def _encoding(self) -> Iterator[Callable[[Any], Any]]:
         """Yield the network as a function of float32 tensors or lists of texts."""
         module = self.module
+        if isinstance(module, str):
+            module = self._named(module).module
         if module is None:
             yield lambda rows: rows
         elif not isinstance(module, nn.Module):
@@ -442,56 +473,3 @@ class FrozenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 # scikit-learn's own wrapper takes the names of columns from what `fit` learned.
 FrozenEncoder.transform = inspect.unwrap(FrozenEncoder.transform)  # type: ignore[method-assign]
-
-
-# ---------------------------------------------------------------------- samples
-
-
-def scale_of(batch: np.ndarray) -> float:
-    """Return the factor that brings 8-bit pictures to [0, 1]; 1 for everything else."""
-    return 1.0 / 255.0 if batch.ndim == 4 and batch.dtype == np.uint8 else 1.0
-
-
-def rows_of(batch: np.ndarray) -> Any:
-    """Return samples as a tensor; texts remain an array of objects."""
-    if batch.dtype == object:
-        return batch
-    with np.errstate(over="ignore"):  # infinity then shows in the embedding
-        return as_tensor(batch)
-
-
-def filled_up(rows: Any, size: int, scale: float) -> Tensor | list[str]:
-    """Return what the network is called with: samples, repeating the last up to ``size``.
-
-    Not zeros: a callable may divide by the length.
-    """
-    if not isinstance(rows, Tensor):
-        return [*rows, *[rows[-1]] * (size - len(rows))]
-    some = as_input(rows, scale)
-    return torch.cat([some, some[-1:].expand(size - len(some), *some.shape[1:])])
-
-
-# ---------------------------------------------------------------------- modules
-
-
-def device_for(module: nn.Module, device: str | torch.device) -> torch.device:
-    """Return the device to compute on: for "auto" that of the module, unless it is the CPU."""
-    there = next((p.device for p in (*module.parameters(), *module.buffers())), None)
-    if str(device) == "auto" and there is not None and there.type != "cpu":
-        return there
-    return resolve_device(device)
-
-
-def on_device(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return the module if all of it is on the device, else a copy that is."""
-    tensors = (*module.parameters(), *module.buffers())
-    if all(
-        t.device.type == device.type and device.index in (None, t.device.index) for t in tensors
-    ):
-        return module
-    return copy.deepcopy(module).to(device)
-
-
-def name_of_network(module: Any) -> str:
-    """Return what an error calls the network."""
-    return f"The module {getattr(module, '__name__', type(module).__name__)} of {OWNER}"

@@ -15,9 +15,9 @@ from ..utils._images import (
     channels_first,
     check_paths,
     checked_size,
-    import_pillow,
     is_picture,
     name_of,
+    picture_from_array,
     read_image,
 )
 from ..utils._progress import follow
@@ -26,7 +26,6 @@ from ..utils._typing import ArrayLike
 from ._samples import as_column
 
 OWNER = "PictureReader"
-CHANNELS = (1, 3, 4)
 N_CHANNELS = {"RGB": 3, "L": 1}
 
 
@@ -147,7 +146,7 @@ class PictureReader(TransformerMixin, BaseEstimator):
             picture = pictures[row]
             name = name_of(picture, row)
             if isinstance(picture, np.ndarray):
-                picture = _from_array(picture, name)
+                picture = picture_from_array(picture, name, OWNER)
             image = read_image(picture, self.mode, OWNER, name=name)
             images[row] = channels_first(bring_to_size(image, shape))
         return images
@@ -193,21 +192,3 @@ def _check_entries(pictures: Sequence[Any]) -> None:
                 f"or arrays. Got {type(picture).__name__} {picture!r:.60} in row {row}."
             )
     check_paths(pictures, OWNER)
-
-
-def _from_array(pixels: np.ndarray, name: str) -> Any:
-    """Return a picture of Pillow; the channels are first or last."""
-    is_first = pixels.ndim == 3 and pixels.shape[0] in CHANNELS and pixels.shape[2] not in CHANNELS
-    if is_first:
-        pixels = np.moveaxis(pixels, 0, -1)
-    is_shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in CHANNELS)
-    if not is_shaped or pixels.dtype != np.uint8 or not pixels.size:
-        raise ValueError(
-            f"A picture of {OWNER} that is an array must have 8 bits (uint8) and shape (height, "
-            "width), (height, width, channels) or (channels, height, width) with 1, 3 or 4 "
-            f"channels. Got dtype {pixels.dtype} and shape {pixels.shape} in {name}. Convert it, "
-            "such as values in [0, 1] by (255 * picture).astype(np.uint8)."
-        )
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return import_pillow(OWNER).fromarray(np.ascontiguousarray(pixels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from ..utils._images import (
 )
 
 OWNER = "FrozenEncoder"
-TEXT = "text"  # the mode of samples that are no pictures
+TEXT: Literal["text"] = "text"  # the mode of samples that are no pictures
+AUTO = "auto"  # the mode that goes by the network
 
 
 def as_column(X: Any) -> Sequence[Any] | None:

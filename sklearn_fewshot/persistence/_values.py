@@ -109,7 +109,8 @@ def _why_not(place: Place) -> str | None:
         return (
             f"is an instance of {type(value).__name__}, which a file without code cannot build "
             "again. Pass a class, or a function of a module of yours that returns the network; of "
-            "a FrozenEncoder, whose network does not change, save the pipeline after it."
+            "a FrozenEncoder, whose network does not change, save the pipeline after it, or pass a "
+            "name, such as 'timm:resnet18'."
         )
     if isinstance(value, FunctionType) and "<" in value.__qualname__:
         return (

@@ -13,6 +13,7 @@ import numpy as np
 
 MODES = ("RGB", "L")
 BYTES = (bytes, bytearray, memoryview)
+CHANNELS = (1, 3, 4)  # of pictures as arrays
 
 
 def import_pillow(owner: str) -> Any:
@@ -143,3 +144,21 @@ def channels_first(image: Any) -> np.ndarray:
     """Return an image as a uint8 array of shape (channels, height, width)."""
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def picture_from_array(pixels: np.ndarray, name: str, owner: str) -> Any:
+    """Return a picture of Pillow; the channels are first or last."""
+    is_first = pixels.ndim == 3 and pixels.shape[0] in CHANNELS and pixels.shape[2] not in CHANNELS
+    if is_first:
+        pixels = np.moveaxis(pixels, 0, -1)
+    is_shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in CHANNELS)
+    if not is_shaped or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(
+            f"A picture of {owner} that is an array must have 8 bits (uint8) and shape (height, "
+            "width), (height, width, channels) or (channels, height, width) with 1, 3 or 4 "
+            f"channels. Got dtype {pixels.dtype} and shape {pixels.shape} in {name}. Convert it, "
+            "such as values in [0, 1] by (255 * picture).astype(np.uint8)."
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    return import_pillow(owner).fromarray(np.ascontiguousarray(pixels))
