@@ -117,7 +117,6 @@ FORMER_DEFAULTS = {
     "optimization",
     "series",
     "shots",
-    "tables",
     "texts",
     "time_to_accuracy",
     "transductive",

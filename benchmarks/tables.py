@@ -37,7 +37,7 @@ from sklearn_fewshot.model_selection._baselines import (
 )
 
 from . import _data
-from ._report import Study, markdown_table, write_page
+from ._report import FORMER, Study, markdown_table, write_page
 
 STUDY = Study("tables")
 DATA = ("letter", "isolet", "grocery_features", "clinc150", "libras", "qazaq", "grocery_pixels")
@@ -174,7 +174,7 @@ def write() -> None:
         + f"\n\nMean of the differences of Auto over these rows: {np.mean(gains):+.1f}.",
         "python -m benchmarks.tables --threads 1",
         f"Machine: {used[0]['machine']}. Load average before the runs: {min(loads):.1f} to "
-        f"{max(loads):.1f}.",
+        f"{max(loads):.1f}. \\* {FORMER}",
     )
 
 
@@ -187,7 +187,8 @@ def row(name: str, label: str, runs: list[dict[str, Any]]) -> tuple[list[str], l
     }
     proto, auto = column.pop("ProtoNet"), column.pop("Auto", None)
     best = max(column, key=lambda who: column[who].mean())
-    cells = [name, str(len(runs)), label, f"{proto.mean():.1f}"]
+    mark = "\\*" if any(run.get("former_defaults") for run in runs) else ""
+    cells = [name + mark, str(len(runs)), label, f"{proto.mean():.1f}"]
     cells.append("" if auto is None else f"{auto.mean():.1f}")
     cells += [f"{column[best].mean():.1f} ({best})", paired(name, proto - column[best])]
     cells.append("" if auto is None else paired(name, auto - column[best]))

@@ -77,7 +77,14 @@ PAGES = (
             ),
             Group(
                 "Files",
-                ("save_model", "load_model", "load_pretrained", "export_onnx", "ModelFormatError"),
+                (
+                    "save_model",
+                    "load_model",
+                    "load_pretrained",
+                    "model_card",
+                    "export_onnx",
+                    "ModelFormatError",
+                ),
             ),
         ),
     ),

@@ -33,6 +33,7 @@ from .learners.regression import (
     RidgeNetRegressor,
 )
 from .persistence._archive import ModelFormatError
+from .persistence._card import model_card
 from .persistence._files import load_model, save_model
 from .persistence._onnx import export_onnx
 from .persistence._pretrained import load_pretrained
@@ -73,5 +74,6 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "make_fewshot_pipeline",
+    "model_card",
     "save_model",
 ]

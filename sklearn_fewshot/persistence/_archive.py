@@ -85,17 +85,22 @@ def write_archive(file: BinaryIO, members: Mapping[str, bytes]) -> None:
             archive.writestr(zipfile.ZipInfo(name, DATE), data)
 
 
-def _about() -> bytes:
+def versions() -> dict[str, str]:
+    """Return the versions of what a model depends on."""
     from .. import __version__
 
-    versions = {
+    return {
         "sklearn_fewshot": __version__,
         "scikit-learn": sklearn.__version__,
         "numpy": np.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    return json.dumps({"magic": MAGIC, "format": FORMAT, "versions": versions}).encode("ascii")
+
+
+def _about() -> bytes:
+    about = {"magic": MAGIC, "format": FORMAT, "versions": versions()}
+    return json.dumps(about).encode("ascii")
 
 
 def _checksum(members: Any) -> bytes:
