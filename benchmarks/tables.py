@@ -107,7 +107,9 @@ def run(name: str, split: int) -> dict[str, Any]:
         scored |= {who: (it, rows[1]) for who, it in of_support(n_shot, rows[1]).items()}
         scored |= {who: (NearestCentroid(), X) for who, X in transformed.items()}
         result |= {
-            f"{n_way}-way {n_shot}-shot {who}": 100 * episodic_score(it, X, y, **episodes).mean
+            f"{n_way}-way {n_shot}-shot {who}": round(
+                100 * episodic_score(it, X, y, **episodes).mean, 3
+            )
             for who, (it, X) in scored.items()
         }
     return result
