@@ -140,7 +140,7 @@ def _overview(transformers: list[Any], end: Any, learner: Any) -> str:
 def _training(learner: Any) -> str:
     labels = getattr(learner, "classes_", getattr(learner, "tasks_", ()))
     kind = ("class", "classes") if hasattr(learner, "classes_") else ("task", "tasks")
-    text = f"On {_number(len(labels), *kind)}: {label_text(labels)}."
+    text = f"On {_number(len(labels), *kind)}: {label_text(labels)}; held-out ones are among them."
     history, epoch = getattr(learner, "history_", ()), getattr(learner, "best_epoch_", 0)
     if not history:
         return text
